@@ -1,0 +1,1 @@
+"""Every provider type's code, by type."""
