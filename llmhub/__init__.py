@@ -1,0 +1,1 @@
+"""The Django project: wiring, and what the apps stand on."""

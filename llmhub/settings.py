@@ -1,0 +1,218 @@
+"""Everything the environment decides, read once and checked, then Django's settings made of it."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+HOME = Path(os.environ.get("LLMHUB_HOME", BASE_DIR / ".llmhub"))
+
+Listed = Annotated[list[str], NoDecode]
+
+
+class Environment(BaseSettings):
+    """The variables the hub reads. Those that `manage.py up` made stand in LLMHUB_HOME/runtime.env."""
+
+    model_config = SettingsConfigDict(env_file=HOME / "runtime.env", extra="ignore")
+
+    database_url: SecretStr
+    database_owner_url: SecretStr | None = None
+    redis_url: SecretStr
+    django_secret_key: SecretStr
+    llmhub_secret_keys: SecretStr
+
+    llmhub_allowed_hosts: Listed = ["localhost", "127.0.0.1", "[::1]"]
+    llmhub_allowed_private_hosts: Listed = ["localhost"]
+    llmhub_https: bool = False
+    llmhub_database_pool: int = Field(default=0, ge=0, description="connections kept open by each process; 0: none")
+    llmhub_max_body_mb: int = Field(default=32, ge=1, le=1024)
+    llmhub_chat_deadline_s: float = Field(default=600, gt=0)
+    llmhub_log_level: str = "INFO"
+
+    llmhub_local_model_url: str = ""
+    llmhub_admin_password: SecretStr | None = None
+    llmhub_demo_key: SecretStr | None = None
+
+    @field_validator("llmhub_allowed_hosts", "llmhub_allowed_private_hosts", mode="before")
+    @classmethod
+    def split_list(cls, value: Any) -> Any:
+        return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def read_environment() -> Environment:
+    """Read the environment, or say which variable is wrong without showing what it holds."""
+    try:
+        return Environment()  # the mypy plugin of pydantic knows that fields come from the environment
+    except ValidationError as error:
+        wrong = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
+        raise ImproperlyConfigured(
+            f"The environment is not complete: {wrong}. `manage.py up` brings a complete one along; "
+            "docs/operations.md explains every variable."
+        ) from None
+
+
+def database(url: SecretStr, *, pool: int) -> dict[str, Any]:
+    """Turn a libpq URL into Django's form."""
+    options: dict[str, Any] = {k: v for k, v in conninfo_to_dict(url.get_secret_value()).items() if v is not None}
+    named = {name: options.pop(key, "") for name, key in _DJANGO_NAMES.items()}
+    if pool:
+        options["pool"] = {"min_size": 0, "max_size": pool, "timeout": 5}
+    return {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, **named, "OPTIONS": options}
+
+
+_DJANGO_NAMES = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "NAME": "dbname"}
+
+ENV = read_environment()
+
+SECRET_KEY = ENV.django_secret_key.get_secret_value()
+SECRET_KEYS = [key.strip() for key in ENV.llmhub_secret_keys.get_secret_value().split(",") if key.strip()]
+DEBUG = False
+ALLOWED_HOSTS = ENV.llmhub_allowed_hosts
+ALLOWED_PRIVATE_HOSTS = ENV.llmhub_allowed_private_hosts
+MAX_BODY_BYTES = ENV.llmhub_max_body_mb * 1024 * 1024
+CHAT_DEADLINE_S = ENV.llmhub_chat_deadline_s
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_celery_beat",
+    "django_filters",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "llmhub.access",
+    "providers",
+    "chat",
+    "llmhub.dashboard",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "llmhub.urls"
+GATEWAY_URLCONF = "llmhub.gateway_urls"
+ASGI_APPLICATION = "llmhub.asgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": database(ENV.database_url, pool=ENV.llmhub_database_pool)}
+if ENV.database_owner_url:
+    DATABASES["owner"] = {**database(ENV.database_owner_url, pool=0), "TEST": {"MIRROR": "default"}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+REDIS_URL = ENV.redis_url.get_secret_value()
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = ENV.llmhub_https
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_HSTS_SECONDS = 31_536_000 if ENV.llmhub_https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ENV.llmhub_https
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.llmhub_https else None
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+X_FRAME_OPTIONS = "DENY"
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 3600
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "llmhub.access.authentication.ApiKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["llmhub.access.permissions.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "llmhub.access.errors.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_VERSION": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "llmhub",
+    "DESCRIPTION": "One place through which every LLM call goes: chats, providers, and the history of both.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_TASK_SOFT_TIME_LIMIT = 240
+CELERY_TIMEZONE = "UTC"
+CELERY_ENABLE_UTC = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+CELERY_BEAT_SYNC_EVERY = 1
+
+UNFOLD = {
+    "SITE_TITLE": "llmhub",
+    "SITE_HEADER": "llmhub",
+    "SITE_SUBHEADER": "Every LLM call, in one place",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": "/api/docs",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {"show_search": True, "show_all_applications": False},
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": ENV.llmhub_log_level},
+}
