@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class AccessConfig(AppConfig):
+    name = "llmhub.access"
+    label = "access"
+    verbose_name = "Applications and keys"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,60 @@
+"""DRF's way in: the same keys, the same refusals as on the chat path, read from the database."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractBaseUser, PermissionsMixin
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from llmhub.access.models import ApiKey
+from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit, is_well_formed, key_digest, presented_key
+
+SCOPE_PERMISSIONS = {
+    Scope.CHAT: "chat.use_chat",
+    Scope.PROVIDERS_READ: "providers.view_providerconfig",
+    Scope.PROVIDERS_WRITE: "providers.change_providerconfig",
+    Scope.AUDIT_READ: "chat.view_chat",
+}
+"""What a signed-in user needs for what a key needs a scope for."""
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
+        key = presented_key(request.headers.get("authorization"), request.headers.get("x-api-key"))
+        if key is None:
+            return None
+        entry = ApiKey.objects.find_entry(key) if is_well_formed(key) else None
+        try:
+            principal = admit(key, {key_digest(key): entry} if entry else {}, now=timezone.now())
+        except KeyRefusedError as refused:
+            raise AuthenticationFailed(refused.message, code="invalid_api_key") from None
+        return principal, principal
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def user_principal(user: AbstractBaseUser | PermissionsMixin) -> Principal:
+    """Return the principal of a signed-in user; may run queries for the user's permissions."""
+    if not getattr(user, "is_staff", False):
+        return Principal(actor=str(user))
+    granted = frozenset(scope.value for scope, perm in SCOPE_PERMISSIONS.items() if user.has_perm(perm))  # type: ignore[union-attr]
+    return Principal(actor=str(user), scopes=granted)
+
+
+def request_principal(request: Request) -> Principal | None:
+    """Return who makes this request, None when nobody is known."""
+    if isinstance(request.auth, Principal):
+        return request.auth
+    return user_principal(request.user) if request.user else None
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = ApiKeyAuthentication
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "An application's API key"}

@@ -1,0 +1,114 @@
+"""Internal applications and the keys they call with."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from llmhub.access.principals import KeyEntry, Principal, Scope, key_digest
+
+
+class Application(models.Model):
+    """An internal app; its name stands in the record of every chat it makes."""
+
+    name = models.SlugField(
+        unique=True, max_length=100, help_text="As it shall stand in the history, e.g. <code>support-bot</code>."
+    )
+    description = models.TextField(blank=True, help_text="What it does and who answers for it.")
+    is_active = models.BooleanField(
+        "active", default=True, help_text="Switched off, all its keys are refused within a second."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def live(self, *, now: datetime) -> Self:
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, application__is_active=True)
+
+    def revoke(self, *, now: datetime) -> int:
+        """Revoke those not revoked yet; a revocation is never moved or undone."""
+        return self.filter(revoked_at=None).update(revoked_at=now)
+
+    def issue(
+        self, application: Application, *, name: str, key: str | None = None, **fields: object
+    ) -> tuple[ApiKey, str]:
+        """Make a key and return it with its secret, which is nowhere kept."""
+        secret = key or f"lh_{secrets.token_urlsafe(32)}"
+        row = self.create(
+            application=application,
+            name=name,
+            prefix=visible_prefix(secret),
+            digest=key_digest(secret),
+            **fields,
+        )
+        return row, secret
+
+    def find_entry(self, key: str) -> KeyEntry | None:
+        row = self.select_related("application").filter(digest=key_digest(key)).first()
+        return row.entry() if row else None
+
+
+class ApiKey(models.Model):
+    """A credential of one application. Only the SHA-256 of the secret is stored."""
+
+    application = models.ForeignKey(Application, on_delete=models.CASCADE, related_name="keys")
+    name = models.CharField(max_length=100, help_text="Where it is used, e.g. <code>production</code>.")
+    prefix = models.CharField(max_length=12, editable=False)
+    digest = models.CharField(
+        max_length=64, unique=True, editable=False, validators=[RegexValidator(r"^[0-9a-f]{64}$")]
+    )
+    scopes = ArrayField(models.CharField(max_length=32, choices=Scope.choices), default=list)
+    allowed_providers = ArrayField(
+        models.CharField(max_length=100), default=list, blank=True, help_text="Names of providers; empty allows all."
+    )
+    allowed_models = ArrayField(
+        models.CharField(max_length=200),
+        default=list,
+        blank=True,
+        help_text="<code>model</code> or <code>provider/model</code>; empty allows all.",
+    )
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("application__name", "name")
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.application} · {self.name} ({self.prefix}…)"
+
+    def entry(self) -> KeyEntry:
+        """This key as the configuration snapshot holds it; reads `application`."""
+        return KeyEntry(
+            principal=Principal(
+                application=self.application.name,
+                api_key=self.prefix,
+                scopes=frozenset(self.scopes),
+                allowed_providers=frozenset(self.allowed_providers),
+                allowed_models=frozenset(self.allowed_models),
+            ),
+            expires_at=self.expires_at,
+            revoked_at=self.revoked_at,
+            is_active=self.application.is_active,
+        )
+
+
+def visible_prefix(secret: str) -> str:
+    """The part of a key that may be shown; never more than a third of a short one."""
+    return secret[: min(10, len(secret) // 3)]

@@ -1,0 +1,24 @@
+"""Scopes on DRF views."""
+
+from __future__ import annotations
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from llmhub.access.authentication import request_principal
+
+
+class HasScope(BasePermission):
+    """Lets a caller in whose key, or whose user, has the scope that the view names for the method.
+
+    Shape: a view says `scopes = {"GET": Scope.…, "POST": Scope.…}`; what it does not name is refused.
+    """
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        principal = request_principal(request)
+        if principal is None:
+            return False
+        wanted = getattr(view, "scopes", {}).get(request.method)
+        self.message = f"This needs the scope {wanted}." if wanted else "Not allowed."
+        return wanted in principal.scopes

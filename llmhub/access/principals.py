@@ -1,0 +1,109 @@
+"""Who calls, by which key, and what that key allows."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import TextChoices
+
+
+class Scope(TextChoices):
+    """What an API key may be used for."""
+
+    CHAT = "chat", "Chat and list models"
+    PROVIDERS_READ = "providers:read", "See providers, their health and models"
+    PROVIDERS_WRITE = "providers:write", "Register, change, check and remove providers"
+    AUDIT_READ = "audit:read", "Read the history of chats"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """The caller of one request.
+
+    Shape: an application with the visible prefix of its key, or `actor`, the name of a signed-in user.
+    Empty sets of providers and models allow all.
+    """
+
+    application: str | None = None
+    api_key: str | None = None
+    actor: str | None = None
+    scopes: frozenset[str] = frozenset()
+    allowed_providers: frozenset[str] = frozenset()
+    allowed_models: frozenset[str] = frozenset()
+    is_authenticated: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.actor or f"{self.application} ({self.api_key})"
+
+    def may_use(self, provider: str, model_name: str) -> bool:
+        """Whether this caller may chat with that model; models are allowed as `model` or `provider/model`."""
+        if self.allowed_providers and provider not in self.allowed_providers:
+            return False
+        return not self.allowed_models or not self.allowed_models.isdisjoint({model_name, f"{provider}/{model_name}"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyEntry:
+    """An API key as the configuration snapshot holds it."""
+
+    principal: Principal
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    is_active: bool = True
+
+
+class KeyRefusedError(Exception):
+    """The caller is not let in; `principal` is known where the key was once good."""
+
+    def __init__(self, message: str, *, principal: Principal | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.principal = principal
+
+
+_WELL_FORMED = re.compile(r"[!-~]{8,256}")
+
+
+def presented_key(authorization: str | None, x_api_key: str | None) -> str | None:
+    """Return the API key of a request's headers, None when there is none; `x-api-key` wins."""
+    if x_api_key:
+        return x_api_key.strip()
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def key_digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def is_well_formed(key: str) -> bool:
+    return _WELL_FORMED.fullmatch(key) is not None
+
+
+def admit(key: str | None, keys: Mapping[str, KeyEntry], *, now: datetime) -> Principal:
+    """Return the principal whose key this is.
+
+    Shape: `keys` by the SHA-256 of the key, in hex.
+    Errors: KeyRefusedError, with the principal when the key is known but revoked, expired or switched off.
+    """
+    if not key:
+        raise KeyRefusedError("No API key: send `Authorization: Bearer <key>` or `x-api-key: <key>`.")
+    entry = keys.get(key_digest(key)) if is_well_formed(key) else None
+    if entry is None:
+        raise KeyRefusedError("This API key is not known here.")
+    if refusal := _refusal(entry, now):
+        raise KeyRefusedError(refusal, principal=entry.principal)
+    return entry.principal
+
+
+def _refusal(entry: KeyEntry, now: datetime) -> str:
+    if entry.revoked_at is not None:
+        return f"This API key was revoked on {entry.revoked_at:%Y-%m-%d %H:%M} UTC."
+    if entry.expires_at is not None and entry.expires_at <= now:
+        return f"This API key expired on {entry.expires_at:%Y-%m-%d %H:%M} UTC."
+    return "" if entry.is_active else f"The application {entry.principal.application} is switched off."

@@ -1,0 +1,261 @@
+"""Providers, their models and their health, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models, transaction
+from django.db.models import Q
+from pydantic import ValidationError as SettingsError
+
+from llmhub.access.secrets import SecretField
+from providers.addresses import url_fault
+from providers.backends import BACKENDS
+from providers.pricing import known_price
+from providers.types import ModelInfo, Price, ProbeResult, ProviderType
+
+HEALTH_CHECKS_KEPT = timedelta(days=30)
+
+
+class Health(models.TextChoices):
+    UNKNOWN = "unknown", "Unknown"
+    HEALTHY = "healthy", "Healthy"
+    DEGRADED = "degraded", "Degraded"
+    UNHEALTHY = "unhealthy", "Unhealthy"
+
+    def after(self, *, ok: bool) -> Health:
+        """The next state: one failure of a healthy provider degrades it, a second in a row is unhealthy."""
+        if ok:
+            return Health.HEALTHY
+        return Health.DEGRADED if self is Health.HEALTHY else Health.UNHEALTHY
+
+
+class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
+    def in_order(self) -> ProviderConfigQuerySet:
+        """The default first, then by priority."""
+        return self.order_by("-is_default", "priority", "name")
+
+    def make_default(self, name: str) -> ProviderConfig:
+        """Make this provider the only default.
+
+        Errors: ProviderConfig.DoesNotExist.
+        """
+        with transaction.atomic():
+            row = self.select_for_update().get(name=name)
+            self.filter(is_default=True).exclude(pk=row.pk).update(is_default=False)
+            self.filter(pk=row.pk).update(is_default=True)
+        row.is_default = True
+        return row
+
+    def set_health(self, pk: int, *, old: Health, new: Health, now: datetime) -> bool:
+        """Move one provider's health, unless another worker moved it first."""
+        if old == new:
+            return False
+        return self.filter(pk=pk, health=old).update(health=new, health_changed_at=now) == 1
+
+
+class ProviderConfig(models.Model):
+    """One configured endpoint."""
+
+    name = models.CharField(
+        max_length=100,
+        unique=True,
+        validators=[RegexValidator(r"^[a-z0-9][a-z0-9._-]*$", "Use lower-case letters, digits, dots and dashes.")],
+        help_text="How callers name it, e.g. <code>openai</code>; a model there is <code>openai/gpt-6-luna</code>.",
+    )
+    provider_type = models.CharField("type", max_length=20, choices=[(t.value, t.value) for t in ProviderType])
+    api_key = SecretField("API key", blank=True, default="")
+    base_url = models.CharField(
+        "base URL",
+        max_length=500,
+        blank=True,
+        help_text="Empty: the type's own address. Needed for a custom provider, e.g. <code>http://vllm.internal:8000/v1</code>.",
+    )
+    default_model = models.CharField(
+        max_length=200, blank=True, help_text="The model for chats that name none, e.g. <code>llama3.2</code>."
+    )
+    enabled = models.BooleanField(default=True)
+    is_default = models.BooleanField("default", default=False, editable=False)
+    priority = models.PositiveIntegerField(default=100, help_text="Order of failover: lower is asked earlier.")
+    rate_limit = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Requests a minute; empty: no limit."
+    )
+    timeout = models.PositiveIntegerField(
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(3600)],
+        help_text="Seconds to wait for the first byte of an answer, and between two.",
+    )
+    settings = models.JSONField(blank=True, default=dict, help_text="What this type takes besides; see the docs.")
+    health = models.CharField(max_length=10, choices=Health.choices, default=Health.UNKNOWN, editable=False)
+    health_changed_at = models.DateTimeField(null=True, editable=False)
+    last_checked_at = models.DateTimeField(null=True, editable=False)
+    last_error = models.TextField(blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ProviderConfigQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("priority", "name")
+        verbose_name = "provider"
+        constraints = [
+            models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="providers_one_default"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def effective_base_url(self) -> str:
+        return self.base_url or BACKENDS[ProviderType(self.provider_type)].default_base_url
+
+    def clean(self) -> None:
+        """Check what depends on the type, all faults at once, each under its field."""
+        if self.provider_type not in BACKENDS:
+            return
+        faults = {
+            "api_key": self._api_key_fault(),
+            "base_url": self._base_url_fault(),
+            "settings": self._settings_fault(),
+        }
+        if found := {field: fault for field, fault in faults.items() if fault}:
+            raise ValidationError(found)
+
+    def _api_key_fault(self) -> str:
+        if BACKENDS[ProviderType(self.provider_type)].needs_api_key and not self.api_key:
+            return f"A provider of type {self.provider_type} needs an API key."
+        if isinstance(self.api_key, str) and not self.api_key.isprintable():
+            return "An API key holds printable characters only; this one has a line break or the like."
+        return ""
+
+    def _base_url_fault(self) -> str:
+        if not self.effective_base_url:
+            return f"A provider of type {self.provider_type} needs a base URL."
+        return url_fault(self.effective_base_url, allowed=settings.ALLOWED_PRIVATE_HOSTS)
+
+    def _settings_fault(self) -> str:
+        if not isinstance(self.settings, dict):
+            return "Settings must be a JSON object."
+        try:
+            BACKENDS[ProviderType(self.provider_type)].settings_model.model_validate(self.settings)
+        except SettingsError as error:
+            return "; ".join(_settings_words(e["loc"], e["type"], e["msg"]) for e in error.errors(include_input=False))
+        return ""
+
+    def record_probe(self, probe: ProbeResult, *, now: datetime) -> None:
+        """Keep what a probe found: a row of history, and this provider's health."""
+        HealthCheck.objects.create(provider=self, at=now, ok=probe.ok, latency_ms=probe.latency_ms, error=probe.error)
+        rows = ProviderConfig.objects.filter(pk=self.pk)
+        rows.update(last_checked_at=now, last_error=probe.error)
+        current = Health(self.health)
+        rows.set_health(self.pk, old=current, new=current.after(ok=probe.ok), now=now)
+
+    def record_models(self, found: Iterable[ModelInfo], *, now: datetime) -> list[str]:
+        """Keep the models a provider lists: new ones added, known ones seen again, vanished ones marked."""
+        infos = {info.name: info for info in found}
+        with transaction.atomic():
+            ProviderModel.objects.bulk_create(
+                [ProviderModel.seen_first(self, info, now=now) for info in infos.values()], ignore_conflicts=True
+            )
+            mine = ProviderModel.objects.filter(provider=self)
+            mine.filter(name__in=infos).update(last_seen_at=now)
+            mine.filter(name__in=infos, available=False).update(available=True)
+            mine.filter(available=True).exclude(name__in=infos).update(available=False)
+        return sorted(infos)
+
+
+def _settings_words(loc: tuple[int | str, ...], kind: str, message: str) -> str:
+    key = ".".join(str(part) for part in loc)
+    return f"unknown key `{key}`" if kind == "extra_forbidden" else f"`{key}`: {message}"
+
+
+class ProviderModel(models.Model):
+    """A model that a provider has, or had."""
+
+    provider = models.ForeignKey(ProviderConfig, on_delete=models.CASCADE, related_name="models")
+    name = models.CharField(max_length=200)
+    capabilities = ArrayField(models.CharField(max_length=20), default=list, blank=True)
+    context_window = models.PositiveIntegerField(null=True, blank=True, help_text="Tokens; empty: not known.")
+    max_output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    input_usd_per_mtok = models.DecimalField(
+        "input price",
+        max_digits=14,
+        decimal_places=6,
+        null=True,
+        blank=True,
+        help_text="USD per million tokens; empty: not known.",
+    )
+    output_usd_per_mtok = models.DecimalField("output price", max_digits=14, decimal_places=6, null=True, blank=True)
+    cached_input_usd_per_mtok = models.DecimalField(
+        "cached input price", max_digits=14, decimal_places=6, null=True, blank=True
+    )
+    available = models.BooleanField(default=True)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("provider__name", "name")
+        verbose_name = "model"
+        constraints = [models.UniqueConstraint(fields=["provider", "name"], name="providers_model_once")]
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.name}"
+
+    @classmethod
+    def seen_first(cls, provider: ProviderConfig, info: ModelInfo, *, now: datetime) -> ProviderModel:
+        """A row for a model seen for the first time, with its list price where that is public."""
+        price = known_price(ProviderType(provider.provider_type), info.name, now=now)
+        return cls(
+            provider=provider,
+            name=info.name,
+            capabilities=list(info.capabilities),
+            context_window=info.context_window,
+            max_output_tokens=info.max_output_tokens,
+            input_usd_per_mtok=price.input_usd_per_mtok,
+            output_usd_per_mtok=price.output_usd_per_mtok,
+            cached_input_usd_per_mtok=price.cached_input_usd_per_mtok,
+            first_seen_at=now,
+            last_seen_at=now,
+        )
+
+    @property
+    def price(self) -> Price:
+        return Price(
+            input_usd_per_mtok=self.input_usd_per_mtok,
+            output_usd_per_mtok=self.output_usd_per_mtok,
+            cached_input_usd_per_mtok=self.cached_input_usd_per_mtok,
+        )
+
+
+class HealthCheckQuerySet(models.QuerySet["HealthCheck"]):
+    def delete_expired(self, *, now: datetime) -> int:
+        return self.filter(at__lt=now - HEALTH_CHECKS_KEPT).delete()[0]
+
+
+class HealthCheck(models.Model):
+    """What one probe of a provider found. Kept for 30 days."""
+
+    provider = models.ForeignKey(ProviderConfig, on_delete=models.CASCADE, related_name="health_checks")
+    at = models.DateTimeField()
+    ok = models.BooleanField()
+    latency_ms = models.PositiveIntegerField()
+    error = models.TextField(blank=True)
+
+    objects = HealthCheckQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-at",)
+        indexes = [
+            # A provider's page: its latest checks.
+            models.Index(fields=["provider", "-at"], name="providers_check_latest"),
+            # The clean-up of expired checks.
+            models.Index(fields=["at"], name="providers_check_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {'ok' if self.ok else 'failed'} at {self.at:%Y-%m-%d %H:%M:%S} UTC"

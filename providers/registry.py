@@ -1,0 +1,191 @@
+"""The configuration in memory: one immutable snapshot for each process, replaced whenever the database changes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import psycopg
+from django.db import DatabaseError, close_old_connections
+
+from llmhub.access.models import ApiKey
+from llmhub.access.principals import KeyEntry
+from llmhub.access.secrets import Secret
+from llmhub.database import conninfo
+from providers.models import Health, ProviderConfig, ProviderModel
+from providers.types import NOTHING, Extra, Price, ProviderType
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "llmhub_config"
+POLL_S = 30.0
+RECONNECT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    name: str
+    available: bool
+    price: Price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderEntry:
+    """A provider as it is routed to."""
+
+    name: str
+    provider_type: ProviderType
+    base_url: str
+    api_key: Secret | None = field(default=None, repr=False)
+    default_model: str = ""
+    enabled: bool = True
+    is_default: bool = False
+    priority: int = 100
+    rate_limit: int | None = None
+    timeout_s: int = 60
+    settings: Extra = NOTHING
+    health: Health = Health.UNKNOWN
+    models: Mapping[str, ModelEntry] = NOTHING
+
+    @property
+    def is_unhealthy(self) -> bool:
+        return self.health is Health.UNHEALTHY
+
+    @property
+    def serves_only_listed(self) -> bool:
+        return bool(self.settings.get("strict_models")) and bool(self.models)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The configuration at one moment.
+
+    Shape: `providers` by name; `in_order` the default first, then by priority; `keys` by the digest of
+    the key.
+    """
+
+    version: int
+    providers: Mapping[str, ProviderEntry]
+    in_order: tuple[ProviderEntry, ...]
+    keys: Mapping[str, KeyEntry]
+
+    @property
+    def default_provider(self) -> str | None:
+        return self.in_order[0].name if self.in_order and self.in_order[0].is_default else None
+
+
+def load_snapshot(version: int) -> Snapshot:
+    """Read the whole configuration. Runs three queries."""
+    models = _models_by_provider()
+    in_order = tuple(_entry(row, models.get(row.pk, NOTHING)) for row in ProviderConfig.objects.in_order())
+    return Snapshot(
+        version=version,
+        providers={entry.name: entry for entry in in_order},
+        in_order=in_order,
+        keys={key.digest: key.entry() for key in ApiKey.objects.select_related("application")},
+    )
+
+
+def _models_by_provider() -> dict[int, Mapping[str, ModelEntry]]:
+    rows = ProviderModel.objects.order_by("provider_id")
+    return {
+        provider_id: {m.name: ModelEntry(name=m.name, available=m.available, price=m.price) for m in group}
+        for provider_id, group in groupby(rows, key=lambda m: m.provider_id)
+    }
+
+
+def _entry(row: ProviderConfig, models: Mapping[str, ModelEntry]) -> ProviderEntry:
+    return ProviderEntry(
+        name=row.name,
+        provider_type=ProviderType(row.provider_type),
+        base_url=row.effective_base_url,
+        api_key=row.api_key or None,
+        default_model=row.default_model,
+        enabled=row.enabled,
+        is_default=row.is_default,
+        priority=row.priority,
+        rate_limit=row.rate_limit,
+        timeout_s=row.timeout,
+        settings=row.settings,
+        health=Health(row.health),
+        models=models,
+    )
+
+
+class ConfigRegistry:
+    """Keeps one snapshot fresh: a thread listens for the database's announcements, and polls now and then as a net.
+
+    Safe from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    def snapshot(self) -> Snapshot:
+        """Return the current configuration; the first call of a process reads it and starts listening."""
+        return self._snapshot or self.start()
+
+    def start(self) -> Snapshot:
+        """Read the configuration and keep it fresh from now on. Blocks for three queries."""
+        with self._lock:
+            if self._thread is None:
+                listening = threading.Event()
+                self._stopping.clear()
+                self._thread = threading.Thread(target=self._listen, args=(listening,), name="config", daemon=True)
+                self._thread.start()
+                listening.wait(timeout=5)
+            return self._snapshot or self._reload()
+
+    def stop(self) -> None:
+        with self._lock:
+            thread, self._thread = self._thread, None
+            self._stopping.set()
+            if thread is not None:
+                thread.join(timeout=5)
+            self._snapshot = None
+
+    def _reload(self) -> Snapshot:
+        version = self._snapshot.version + 1 if self._snapshot else 1
+        self._snapshot = load_snapshot(version)
+        return self._snapshot
+
+    def _listen(self, listening: threading.Event) -> None:
+        while not self._stopping.is_set():
+            try:
+                with psycopg.connect(conninfo(connect_timeout=3), autocommit=True) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    self._reload_quietly()
+                    listening.set()
+                    self._follow(connection)
+            except psycopg.Error as error:
+                logger.warning("Lost the configuration listener (%s); connecting again.", type(error).__name__)
+                listening.set()
+                self._stopping.wait(RECONNECT_S)
+
+    def _follow(self, connection: psycopg.Connection[Any]) -> None:
+        """Reload at every announcement, and every 30 s without one, until told to stop."""
+        idle_s = 0.0
+        while not self._stopping.is_set():
+            announced = bool(list(connection.notifies(timeout=0.5, stop_after=1)))
+            idle_s = 0.0 if announced else idle_s + 0.5
+            if announced or idle_s >= POLL_S:
+                idle_s = 0.0
+                self._reload_quietly()
+
+    def _reload_quietly(self) -> None:
+        """Reload, or keep the last known configuration while the database cannot tell."""
+        try:
+            self._reload()
+        except DatabaseError as error:
+            logger.warning(
+                "Could not read the configuration (%s); the last known one stays in force.", type(error).__name__
+            )
+        finally:
+            close_old_connections()
