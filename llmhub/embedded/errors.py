@@ -1,0 +1,2 @@
+class EmbeddedError(Exception):
+    """What a person must know or do before the local stack can run; the message is all they are shown."""

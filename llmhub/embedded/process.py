@@ -1,0 +1,149 @@
+"""Child processes that never outlive us: each in a process group of its own, all of them known to a guard."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Self
+
+from llmhub.embedded import guard
+from llmhub.embedded.accounts import Account
+
+LOG_ROTATE_BYTES = 10_000_000
+LOG_TAIL_BYTES = 4_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """How to start one child; `stdin` carries what must not be seen in the list of processes."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    env: Mapping[str, str] | None = None
+    account: Account | None = None
+    stdin: str | None = field(default=None, repr=False)
+    stop_signal: signal.Signals = signal.SIGTERM
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    command: Command
+    process: subprocess.Popen[str]
+
+    @property
+    def name(self) -> str:
+        return self.command.name
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def send_stop(self) -> None:
+        if self.is_running:
+            os.kill(self.process.pid, self.command.stop_signal)
+
+    def wait(self, timeout_s: float) -> bool:
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+class Guard:
+    """The process that ends our children if we are killed; `lock_fd` stays locked until it has."""
+
+    def __init__(self, *, lock_fd: int | None = None) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=() if lock_fd is None else (lock_fd,),
+            start_new_session=True,
+            text=True,
+            bufsize=1,
+            cwd="/",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self, command: Command) -> Child:
+        """Start a child in its own session, its output appended to its log."""
+        account = command.account
+        with _open_log(command.log) as log:
+            process = subprocess.Popen(
+                command.argv,
+                stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=command.env,
+                user=account and account.switch_uid,
+                group=account and account.switch_gid,
+                extra_groups=account and account.switch_groups,
+                cwd="/" if account and account.is_another else None,
+                start_new_session=True,
+                text=True,
+            )
+        self._tell(f"watch {process.pid} {command.stop_signal.value}")
+        if process.stdin:
+            _write(process.stdin, command.stdin or "")
+        return Child(command, process)
+
+    def stop(self, child: Child, *, timeout_s: float) -> bool:
+        """Stop one child, by force once the time is over; return whether it went by itself."""
+        child.send_stop()
+        went = child.wait(timeout_s)
+        self.clear(child)
+        return went
+
+    def clear(self, child: Child) -> None:
+        """Kill whatever is left of the child's group, and forget it."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.process.pid, signal.SIGKILL)
+        child.process.wait()
+        self._tell(f"forget {child.process.pid}")
+
+    def close(self) -> None:
+        """End everything still watched, then the guard itself."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait()
+
+    def _tell(self, line: str) -> None:
+        if self._process.stdin:
+            self._process.stdin.write(f"{line}\n")
+
+
+def read_tail(log: Path, *, lines: int = 12) -> str:
+    """Return the end of a log, indented for a message."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+
+
+def _open_log(log: Path) -> IO[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_ROTATE_BYTES:
+        log.replace(log.with_suffix(f"{log.suffix}.1"))
+    return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def _write(pipe: IO[str], text: str) -> None:
+    # A child that has gone already says why in its log.
+    with suppress(BrokenPipeError):
+        pipe.write(text)
+        pipe.close()

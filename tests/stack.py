@@ -1,0 +1,75 @@
+"""A pytest plugin: PostgreSQL and Valkey for one test session, unless the environment names them.
+
+It starts them before Django reads its settings, in the controlling process only; workers of pytest-xdist inherit
+the environment. They end with the session, whatever ends it.
+"""
+
+import os
+import secrets
+import tempfile
+from base64 import urlsafe_b64encode
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from llmhub.embedded import postgres, valkey
+from llmhub.embedded.process import Child, Guard
+
+STOP_TIMEOUT_S = 10.0
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    options = early_config.known_args_namespace
+    if not (options.help or options.version or "PYTEST_XDIST_WORKER" in os.environ):
+        stack = ExitStack()
+        early_config.add_cleanup(stack.close)
+        os.environ.update(stack.enter_context(environment()))
+    return (yield)
+
+
+@contextmanager
+def environment() -> Iterator[dict[str, str]]:
+    """Yield what Django's settings need, beyond what the environment has."""
+    with tempfile.TemporaryDirectory(prefix="llmhub-tests-", dir="/tmp") as folder, Guard() as guard:
+        home = Path(folder)
+        variables = {
+            "LLMHUB_HOME": folder,
+            "LLMHUB_SECRET_KEYS": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
+        }
+        with ExitStack() as servers:
+            if "REDIS_URL" not in os.environ:
+                variables["REDIS_URL"] = servers.enter_context(running_valkey(guard, home))
+            if "DATABASE_URL" not in os.environ:
+                variables["DATABASE_URL"] = servers.enter_context(running_postgres(guard, home))
+            yield variables
+
+
+@contextmanager
+def running_postgres(guard: Guard, home: Path) -> Iterator[str]:
+    """Yield the URL of its superuser, who may make each worker a database of its own."""
+    with (
+        postgres.open_cluster(home, log=home / "postgres.log", is_durable=False) as cluster,
+        stopping(guard, guard.start(postgres.get_command(cluster))) as child,
+    ):
+        postgres.wait_until_ready(cluster, child)
+        yield cluster.url(postgres.SUPERUSER)
+
+
+@contextmanager
+def running_valkey(guard: Guard, home: Path) -> Iterator[str]:
+    server = valkey.new_valkey(home / "valkey.log")
+    with stopping(guard, guard.start(valkey.get_command(server))) as child:
+        valkey.wait_until_ready(server, child)
+        yield server.url
+
+
+@contextmanager
+def stopping(guard: Guard, child: Child) -> Iterator[Child]:
+    try:
+        yield child
+    finally:
+        guard.stop(child, timeout_s=STOP_TIMEOUT_S)
