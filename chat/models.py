@@ -1,0 +1,229 @@
+"""Chats, and the ledger they are derived from."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any, Self
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+
+# A chat's id is made by the web process, its times by the database; no two clocks in use are a day apart.
+CLOCK_SLACK = timedelta(days=1)
+
+
+class ChatStatus(models.TextChoices):
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    TRUNCATED = "truncated"
+    CLIENT_DISCONNECTED = "client_disconnected"
+    LOST = "lost"
+
+
+class EventKind(models.TextChoices):
+    INTENT = "intent"
+    OUTCOME = "outcome"
+    VOID = "void"
+    HEARTBEAT = "heartbeat"
+    READ = "read"
+    SEARCH = "search"
+    EXPORT = "export"
+    REVIEW = "review"
+    REDACTION = "redaction"
+    HOLD = "hold"
+    ERASURE = "erasure"
+    RETENTION = "retention"
+    CONFIG = "config"
+    KEY = "key"
+    RESTORE = "restore"
+
+
+OPENING_KINDS = (EventKind.INTENT, EventKind.VOID)
+
+
+class ContentPart(models.TextChoices):
+    REQUEST = "request"
+    RESPONSE = "response"
+
+
+class LedgerEvent(models.Model):
+    """One entry of the ledger. Written by the database function `ledger_append` alone, and never changed."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    at = models.DateTimeField()
+    kind = models.TextField(choices=EventKind)
+    chat_id = models.UUIDField(null=True)
+    writer_id = models.UUIDField()
+    writer_seq = models.BigIntegerField()
+    header = models.BinaryField()
+    leaf_hash = models.BinaryField()
+
+    class Meta:
+        managed = False
+        db_table = "chat_ledgerevent"
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """What happened, as the process that wrote it said."""
+        event: dict[str, Any] = json.loads(bytes(self.header))["ev"]
+        return event
+
+
+class ChatContent(models.Model):
+    """The body of a request or an answer, apart from its event so that it can be erased while proofs stay valid.
+
+    Units: `size_bytes` is the body's size as it came, before files were described and its length capped.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    chat_id = models.UUIDField()
+    part = models.TextField(choices=ContentPart)
+    salt = models.BinaryField()
+    body = models.TextField()
+    size_bytes = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "chat_chatcontent"
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.part} of {self.chat_id}"
+
+
+class LedgerWriterSeat(models.Model):
+    """One process that writes to the ledger: how far its numbers have come, and when it was last alive."""
+
+    writer_id = models.UUIDField(primary_key=True, editable=False)
+    role = models.TextField()
+    hostname = models.TextField()
+    pid = models.IntegerField()
+    started_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField()
+    last_seq = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "chat_ledgerwriterseat"
+        ordering = ("-last_seen_at",)
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.hostname}:{self.pid}"
+
+
+class ChatQuerySet(models.QuerySet["Chat"]):
+    def between(self, *, since: datetime | None = None, until: datetime | None = None) -> Self:
+        """Keep chats started at or after `since` and before `until`.
+
+        Ids begin with a time, so bounds on them let the primary key, read newest first, end the search early.
+        """
+        chats = self
+        if since is not None:
+            chats = chats.filter(started_at__gte=since, pk__gte=first_id_at(since, shift=-CLOCK_SLACK))
+        if until is not None:
+            chats = chats.filter(started_at__lt=until, pk__lt=first_id_at(until, shift=CLOCK_SLACK))
+        return chats
+
+    def abandoned(self, *, silent_for: timedelta, open_for: timedelta) -> Self:
+        """Keep started chats whose writer has not been seen for `silent_for`, and any open longer than `open_for`.
+
+        By the database's clock, which also set the times compared.
+        """
+        alive = LedgerWriterSeat.objects.filter(writer_id=OuterRef("writer_id"), last_seen_at__gte=Now() - silent_for)
+        return self.filter(status=ChatStatus.STARTED).filter(~Exists(alive) | Q(started_at__lt=Now() - open_for))
+
+    def without_events(self) -> Self:
+        """Keep rows that nothing in the ledger accounts for."""
+        opening = LedgerEvent.objects.filter(chat_id=OuterRef("pk"), kind__in=OPENING_KINDS)
+        return self.filter(~Exists(opening))
+
+
+class Chat(models.Model):
+    """One chat through the hub: the index to search by, derived from the ledger and made again by `rebuild_chats`.
+
+    Text that is not known is empty; numbers that are not known are null.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    status = models.CharField(choices=ChatStatus, default=ChatStatus.STARTED)
+    application = models.CharField(blank=True)
+    api_key = models.CharField("API key", blank=True, help_text="The key's prefix.")
+    actor = models.CharField(blank=True, help_text="The admin user who chatted without a key.")
+    end_user = models.CharField(blank=True)
+    conversation = models.CharField(blank=True)
+    address = models.CharField(blank=True)
+    dialect = models.CharField(blank=True)
+    is_stream = models.BooleanField("streamed", default=False)
+    asked_provider = models.CharField(blank=True)
+    asked_model = models.CharField(blank=True)
+    provider = models.CharField(blank=True)
+    model_name = models.CharField("model", blank=True)
+    attempts = models.JSONField(default=list)
+    prompt_tokens = models.BigIntegerField(null=True)
+    completion_tokens = models.BigIntegerField(null=True)
+    cached_tokens = models.BigIntegerField(null=True)
+    reasoning_tokens = models.BigIntegerField(null=True)
+    usage_source = models.CharField(blank=True)
+    cost_nano_usd = models.BigIntegerField(null=True)
+    finish_reason = models.CharField(blank=True)
+    native_finish_reason = models.CharField(blank=True)
+    error_type = models.CharField(blank=True)
+    error_code = models.CharField(blank=True)
+    http_status = models.IntegerField(null=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    latency_ms = models.BigIntegerField(null=True)
+    first_token_ms = models.BigIntegerField(null=True)
+    overhead_us = models.BigIntegerField(null=True)
+    writer_id = models.UUIDField()
+    intent_id = models.UUIDField()
+    outcome_id = models.UUIDField(null=True)
+
+    objects = ChatQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-id",)
+        permissions = (("use_chat", "Can chat through the hub"),)
+        constraints = (models.CheckConstraint(condition=Q(status__in=ChatStatus.values), name="chat_status_is_known"),)
+        # The lists show the newest first, which the primary key serves: its ids begin with a time. An index with a
+        # condition is left alone by the first of a chat's two writes, before the value is known.
+        indexes = (
+            # chats of one application, newest first
+            models.Index(fields=("application", "id"), name="chat_by_application"),
+            # chats served by one provider, newest first
+            models.Index(fields=("provider", "id"), name="chat_by_provider", condition=~Q(provider="")),
+            # chats served by one model, newest first
+            models.Index(fields=("model_name", "id"), name="chat_by_model", condition=~Q(model_name="")),
+            # chats of one end user, newest first
+            models.Index(fields=("end_user", "id"), name="chat_by_end_user", condition=~Q(end_user="")),
+            # one conversation in order
+            models.Index(fields=("conversation", "id"), name="chat_by_conversation", condition=~Q(conversation="")),
+            # chats made with one key, newest first
+            models.Index(fields=("api_key", "id"), name="chat_by_api_key", condition=~Q(api_key="")),
+            # what went wrong, newest first; succeeded chats are the rule, so the primary key finds a page of them
+            models.Index(
+                fields=("status", "id"),
+                name="chat_by_status",
+                condition=~Q(status__in=(ChatStatus.STARTED, ChatStatus.SUCCEEDED)),
+            ),
+            # the reaper: all that are open
+            models.Index(fields=("started_at",), name="chat_open", condition=Q(status=ChatStatus.STARTED)),
+        )
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+def first_id_at(at: datetime, *, shift: timedelta = timedelta()) -> UUID:
+    """Return the lowest UUIDv7 of a moment, shifted; the first or last of all where it lies outside their range."""
+    milliseconds = (at.timestamp() + shift.total_seconds()) * 1000
+    return UUID(int=min(max(int(milliseconds), 0), 2**48 - 1) << 80)
