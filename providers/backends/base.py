@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import Any, ClassVar, Literal
+from urllib.parse import urlencode, urlsplit
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 
-from providers.errors import ProviderError
-from providers.http import HttpClient
+from providers.backends.headers import retry_after_s, upstream_request_id
+from providers.errors import (
+    ConfigurationError,
+    MalformedReplyError,
+    OverloadedError,
+    ProviderError,
+    RateLimitedError,
+    RequestRejectedError,
+    TruncatedReplyError,
+    UpstreamError,
+)
+from providers.http import HttpCall, HttpClient, HttpReply
+from providers.sse import Frame, FrameParser, NdjsonParser, SseParser
 from providers.types import (
     NOTHING,
     ChatChunk,
@@ -22,6 +39,23 @@ from providers.types import (
     ProbeResult,
     ProviderType,
 )
+
+logger = logging.getLogger(__name__)
+
+MAX_MODEL_PAGES = 100
+MAX_MESSAGE_CHARS = 300
+MAX_KNOWN_REFUSALS = 256
+
+Framing = Literal["sse", "ndjson"]
+ACCEPT: Mapping[Framing | None, str] = {
+    None: "application/json",
+    "sse": "text/event-stream",
+    "ndjson": "application/x-ndjson",
+}
+STREAM_TYPES = frozenset({"text/event-stream", "application/x-ndjson", "application/json", ""})
+
+# What reading a reply of the wrong shape runs into.
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
 
 
 class ProviderSettings(BaseModel):
@@ -52,7 +86,7 @@ class StreamReader(ABC):
     `finished` turns true with the provider's own mark of the end: a stream that ends without is truncated.
     """
 
-    framing: ClassVar[Literal["sse", "ndjson"]] = "sse"
+    framing: ClassVar[Framing] = "sse"
     finished: bool = False
 
     @abstractmethod
@@ -80,32 +114,179 @@ class BaseProvider(ABC):
         self.endpoint = endpoint
         self._client = client
         self.settings = self.settings_model.model_validate(dict(endpoint.settings))
+        self.skipped_frames = 0
+        """How many malformed frames the streams of this provider had."""
+        self._refusals: dict[str, ProviderError] = {}
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Return the whole answer.
 
         Errors: any ProviderError.
         """
-        raise NotImplementedError
+        with self._own_errors():
+            call, reply = await self._open_chat(request, framing=None)
+            body = await self._read_json(reply)
+            with _malformed_reply():
+                response = self.read_reply(body)
+            return replace(response, dropped_params=call.dropped_params) if call.dropped_params else response
 
-    def stream_chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
+    async def stream_chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
         """Yield the answer as it comes; closing the generator closes the connection to the provider.
 
         Errors: any ProviderError, before the first chunk or between two; TruncatedReplyError when the
         stream ends before its end.
         """
-        raise NotImplementedError
+        reader = self.stream_reader()
+        with self._own_errors():
+            call, reply = await self._open_chat(request, framing=reader.framing)
+            frames = _FrameReader(reader, dropped_params=call.dropped_params)
+            async with reply:
+                try:
+                    while piece := await _next_piece(reply, frames):
+                        for chunk in frames.feed(piece):
+                            yield chunk
+                    for chunk in frames.end(content_type=reply.content_type):
+                        yield chunk
+                finally:
+                    self._count_skipped(frames.skipped)
 
     async def list_models(self) -> list[ModelInfo]:
         """Return every model the provider lists, over all its pages."""
-        raise NotImplementedError
+        found: list[ModelInfo] = []
+        asked: set[str | None] = set()
+        cursor: str | None = None
+        with self._own_errors():
+            while cursor not in asked and len(asked) < MAX_MODEL_PAGES:
+                asked.add(cursor)
+                body = await self._read_json(await self._open(self.models_call(cursor)))
+                with _malformed_reply():
+                    models, cursor = self.read_models(body)
+                found.extend(models)
+        return found
 
     async def health_check(self) -> ProbeResult:
         """Probe the provider at no cost in tokens. Never raises a ProviderError."""
-        raise NotImplementedError
+        started_s = time.monotonic()
+        error = ""
+        try:
+            with self._own_errors():
+                await self._read_json(await self._open(self.probe_call()))
+        except ProviderError as exc:
+            error = exc.message
+        latency_ms = round((time.monotonic() - started_s) * 1000)
+        return ProbeResult(ok=not error, latency_ms=latency_ms, error=error)
 
     async def close(self) -> None:
         """Let go of what belongs to this provider alone; the shared client stays open."""
+        self._refusals.clear()
+
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        """Name this provider in its errors, and take its key out of them."""
+        try:
+            yield
+        except ProviderError as error:
+            error.provider = error.provider or self.endpoint.name
+            error.message = self._presentable(error.message) or "The provider gave no reason."
+            error.args = (error.message,)
+            error.code = self._presentable(error.code)
+            error.param = self._presentable(error.param)
+            raise
+
+    def _presentable(self, text: str | None) -> str | None:
+        if text and self.endpoint.api_key:
+            text = text.replace(self.endpoint.api_key, "[key]")
+        return text if text is None or len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
+
+    async def _open_chat(self, request: ChatRequest, *, framing: Framing | None) -> tuple[WireCall, HttpReply]:
+        """Send a chat; once more, without what the provider refused, where `without_refused` knows how."""
+        call = self.chat_call(request, stream=framing is not None)
+        known_refusal = self._refusals.get(request.model_name)
+        if known_refusal is not None:
+            call = self.without_refused(call, known_refusal) or call
+        reply = await self._send(call, framing=framing)
+        if reply.status < 300:
+            return call, reply
+        error = await self._refusal(reply)
+        reduced = self.without_refused(call, error) if known_refusal is None else None
+        if reduced is None:
+            raise error
+        reply = await self._accepted(await self._send(reduced, framing=framing))
+        if len(self._refusals) < MAX_KNOWN_REFUSALS:
+            self._refusals[request.model_name] = error
+        return reduced, reply
+
+    async def _open(self, call: WireCall) -> HttpReply:
+        return await self._accepted(await self._send(call, framing=None))
+
+    async def _accepted(self, reply: HttpReply) -> HttpReply:
+        if reply.status >= 300:
+            raise await self._refusal(reply)
+        return reply
+
+    async def _send(self, call: WireCall, *, framing: Framing | None) -> HttpReply:
+        headers = {"accept": ACCEPT[framing], **self._checked_auth_headers(), **call.headers}
+        content = None
+        if call.json is not None:
+            headers["content-type"] = "application/json"
+            content = _encode(call.json)
+        url = f"{self.endpoint.base_url.rstrip('/')}/{call.path.lstrip('/')}"
+        if call.query:
+            url = f"{url}?{urlencode(call.query)}"
+        timeouts = self.endpoint.timeouts
+        return await self._client.send(
+            HttpCall(method=call.method, url=url, timeouts=timeouts, headers=headers, content=content)
+        )
+
+    def _checked_auth_headers(self) -> dict[str, str]:
+        key = self.endpoint.api_key
+        if self.needs_api_key and not key:
+            raise ConfigurationError("This provider needs an API key and has none.")
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigurationError("The API key holds characters that no key has.")
+        return self.auth_headers()
+
+    async def _read_json(self, reply: HttpReply) -> JSONObject:
+        async with reply:
+            body = _unwrapped(_decode(await reply.read()))
+        if not isinstance(body, dict):
+            raise MalformedReplyError("The provider's reply is not a JSON object.")
+        if body.get("error"):
+            raise self._classified(reply, body)
+        return body
+
+    async def _refusal(self, reply: HttpReply) -> ProviderError:
+        """Return the error that a reply other than 2xx stands for."""
+        async with reply:
+            if reply.status < 400:
+                return _redirect_error(reply)
+            try:
+                content = await reply.read()
+            except ProviderError:  # the status says enough
+                content = b""
+        try:
+            body = _decode(content)
+        except MalformedReplyError:
+            body = content.decode(errors="replace")
+        return self._classified(reply, body)
+
+    def _classified(self, reply: HttpReply, body: Any) -> ProviderError:
+        """Let the wire format read an error; add what the headers of every provider tell alike."""
+        headers = {"date": formatdate(usegmt=True), **reply.headers}
+        try:
+            error = self.read_error(reply.status, headers, body)
+        except MALFORMED:
+            error = self.read_error(reply.status, headers, "")
+        if error.retry_after_s is None and isinstance(error, RateLimitedError | OverloadedError | UpstreamError):
+            error.retry_after_s = retry_after_s(headers)
+        error.upstream_status = error.upstream_status or reply.status
+        error.upstream_request_id = error.upstream_request_id or upstream_request_id(headers)
+        return error
+
+    def _count_skipped(self, skipped: int) -> None:
+        if skipped:
+            self.skipped_frames += skipped
+            logger.warning("provider %s: %d malformed frames of a stream skipped", self.endpoint.name, skipped)
 
     @abstractmethod
     def auth_headers(self) -> dict[str, str]:
@@ -145,6 +326,117 @@ class BaseProvider(ABC):
         Shape: `body` is the decoded JSON, or the text where it was none.
         """
 
-    def without_refused(self, call: WireCall, error: ProviderError) -> WireCall | None:
+    def without_refused(self, call: WireCall, error: ProviderError) -> WireCall | None:  # noqa: ARG002
         """Return the call to try once more after `error`, or None: for parameters that only some servers take."""
         return None
+
+
+class _FrameReader:
+    """Turns the bytes of one stream into chunks; skips and counts the frames that are not JSON objects."""
+
+    def __init__(self, reader: StreamReader, *, dropped_params: tuple[str, ...]) -> None:
+        self._reader = reader
+        self._parser: FrameParser = SseParser() if reader.framing == "sse" else NdjsonParser()
+        self._dropped_params = dropped_params
+        self._has_frames = False
+        self.is_over = False
+        """Whether `[DONE]` was read: what follows is ignored."""
+        self.skipped = 0
+
+    @property
+    def is_finished(self) -> bool:
+        return self._reader.finished
+
+    def feed(self, data: bytes) -> Iterator[ChatChunk]:
+        return self._translate(self._parser.feed(data))
+
+    def end(self, *, content_type: str) -> Iterator[ChatChunk]:
+        """Translate what is left.
+
+        Errors: TruncatedReplyError when the answer is not finished; MalformedReplyError when it was none.
+        """
+        yield from self._translate(self._parser.flush())
+        if self._reader.finished:
+            return
+        if not self._has_frames and (self.skipped or content_type not in STREAM_TYPES):
+            raise MalformedReplyError("The provider's reply is not a stream in its format.")
+        raise TruncatedReplyError("The provider's stream ended before the answer did.")
+
+    def _translate(self, frames: list[Frame]) -> Iterator[ChatChunk]:
+        for event, data in frames:
+            if self.is_over:
+                return
+            if data.strip() == b"[DONE]":
+                self.is_over = True
+            else:
+                yield from self._read(event, data)
+
+    def _read(self, event: str | None, data: bytes) -> Iterator[ChatChunk]:
+        try:
+            body = _unwrapped(orjson.loads(data))
+            if not isinstance(body, dict):
+                raise TypeError("not an object")
+            self._has_frames = True
+            for chunk in self._reader.read(event, body):
+                yield self._with_dropped_params(chunk)
+        except MALFORMED:
+            self.skipped += 1
+
+    def _with_dropped_params(self, chunk: ChatChunk) -> ChatChunk:
+        if not self._dropped_params:
+            return chunk
+        dropped_params, self._dropped_params = self._dropped_params, ()
+        return replace(chunk, dropped_params=dropped_params)
+
+
+async def _next_piece(reply: HttpReply, frames: _FrameReader) -> bytes:
+    """Return the next bytes of a stream that may matter, empty when there are none."""
+    if frames.is_over:
+        await reply.drain()
+        return b""
+    try:
+        return await reply.next_piece()
+    except ProviderError:
+        if frames.is_finished:  # the answer is whole; what is lost is a usage or a mark of the end
+            return b""
+        raise
+
+
+@contextmanager
+def _malformed_reply() -> Iterator[None]:
+    try:
+        yield
+    except MALFORMED as exc:
+        raise MalformedReplyError("The provider's reply is not in its format.") from exc
+
+
+def _redirect_error(reply: HttpReply) -> ConfigurationError:
+    host = urlsplit(reply.headers.get("location", "")).hostname or "another path of the same host"
+    return ConfigurationError(
+        f"The base URL redirects to {host}; redirects are not followed.", upstream_status=reply.status
+    )
+
+
+def _unwrapped(body: Any) -> Any:
+    """Return the object in a list of one, in which some gateways wrap errors."""
+    return body[0] if isinstance(body, list) and len(body) == 1 else body
+
+
+def _decode(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise MalformedReplyError("The provider's reply is not JSON.") from None
+
+
+def _encode(body: JSONObject) -> bytes:
+    try:
+        return orjson.dumps(body, default=_plain)
+    except orjson.JSONEncodeError as exc:
+        raise RequestRejectedError("The request holds a value that JSON cannot express.") from exc
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError

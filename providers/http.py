@@ -1,0 +1,296 @@
+"""HTTP to providers: connections, timeouts, address checks, limits on replies, and what failures mean."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Self, cast
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from httpx_aiohttp import AiohttpTransport
+
+from providers.addresses import AddressPolicy
+from providers.errors import (
+    ConfigurationError,
+    MalformedReplyError,
+    ProviderError,
+    ProviderTimeoutError,
+    UnreachableError,
+    UpstreamError,
+)
+from providers.types import NOTHING, Timeouts
+
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+MAX_CONNECTIONS = 4096
+KEEP_ALIVE_S = 30.0
+DRAIN_S = 0.25
+
+Failure = tuple[type[ProviderError], str]
+
+# Shape: {host}, {peer}, {connect_s} and {read_s} are of the call, {reason} of the exception.
+FAILURES: Mapping[type[BaseException], Failure] = {
+    aiohttp.ClientConnectorDNSError: (UnreachableError, "DNS name not found: {host}"),
+    aiohttp.ClientConnectorCertificateError: (UnreachableError, "TLS certificate not valid: {reason}"),
+    aiohttp.ClientConnectorSSLError: (UnreachableError, "TLS handshake with {peer} failed: {reason}"),
+    aiohttp.ClientSSLError: (UnreachableError, "TLS handshake with {peer} failed: {reason}"),
+    aiohttp.ServerFingerprintMismatch: (UnreachableError, "TLS certificate not valid: {peer}"),
+    aiohttp.ClientConnectorError: (UnreachableError, "no connection to {peer}: {reason}"),
+    aiohttp.ClientProxyConnectionError: (UnreachableError, "no connection to the proxy before {peer}: {reason}"),
+    aiohttp.ConnectionTimeoutError: (UnreachableError, "no connection to {peer} within {connect_s:g} s"),
+    aiohttp.ServerTimeoutError: (ProviderTimeoutError, "no answer from {peer} within {read_s:g} s"),
+    aiohttp.SocketTimeoutError: (ProviderTimeoutError, "no answer from {peer} within {read_s:g} s"),
+    aiohttp.ServerDisconnectedError: (UpstreamError, "connection closed by {peer}"),
+    aiohttp.ServerConnectionError: (UpstreamError, "connection closed by {peer}"),
+    aiohttp.ClientConnectionResetError: (UpstreamError, "connection reset by {peer}"),
+    aiohttp.ClientOSError: (UpstreamError, "connection to {peer} lost: {reason}"),
+    aiohttp.ClientConnectionError: (UpstreamError, "connection to {peer} lost"),
+    aiohttp.ClientPayloadError: (UpstreamError, "connection closed by {peer} in mid-reply"),
+    aiohttp.ClientResponseError: (UpstreamError, "{peer} does not answer in HTTP"),
+    aiohttp.ClientHttpProxyError: (UnreachableError, "the proxy before {peer} refused"),
+    aiohttp.InvalidURL: (ConfigurationError, "the base URL is not valid"),
+    aiohttp.NonHttpUrlClientError: (ConfigurationError, "the base URL is not valid"),
+    httpx.ConnectTimeout: (UnreachableError, "no connection to {peer} within {connect_s:g} s"),
+    httpx.PoolTimeout: (UnreachableError, "no connection to {peer} within {connect_s:g} s"),
+    httpx.ConnectError: (UnreachableError, "no connection to {peer}"),
+    httpx.ProxyError: (UnreachableError, "the proxy before {peer} refused"),
+    httpx.TimeoutException: (ProviderTimeoutError, "no answer from {peer} within {read_s:g} s"),
+    httpx.NetworkError: (UpstreamError, "connection to {peer} lost"),
+    httpx.ProtocolError: (UpstreamError, "{peer} does not answer in HTTP"),
+    httpx.DecodingError: (MalformedReplyError, "the reply of {peer} cannot be decoded"),
+    httpx.UnsupportedProtocol: (ConfigurationError, "the base URL is not valid"),
+    httpx.InvalidURL: (ConfigurationError, "the base URL is not valid"),
+    TimeoutError: (ProviderTimeoutError, "no answer from {peer} within {read_s:g} s"),
+    ConnectionRefusedError: (UnreachableError, "connection refused by {peer}"),
+    OSError: (UpstreamError, "connection to {peer} lost: {reason}"),
+}
+FOREIGN = (aiohttp.ClientError, httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpCall:
+    """One request. `headers` may carry a key, therefore out of `repr`, as is the content."""
+
+    method: str
+    url: str
+    timeouts: Timeouts
+    headers: Mapping[str, str] = field(default=NOTHING, repr=False)
+    content: bytes | None = field(default=None, repr=False)
+
+
+class HttpReply:
+    """A reply whose head is there and whose body is still to come; to be closed, whether read or not."""
+
+    def __init__(self, response: httpx.Response, call: HttpCall) -> None:
+        self.status = response.status_code
+        self._response = response
+        self._call = call
+        self._body = aiter(cast("httpx.AsyncByteStream", response.stream))
+        self._encoding = response.headers.get("content-encoding", "identity").strip().lower()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Names in lower case; of a header sent twice, both values joined by a comma."""
+        return dict(self._response.headers)
+
+    @property
+    def content_type(self) -> str:
+        """The media type, without its parameters."""
+        value: str = self._response.headers.get("content-type", "")
+        return value.partition(";")[0].strip().lower()
+
+    async def read(self) -> bytes:
+        """Return the whole body.
+
+        Errors: MalformedReplyError for more than MAX_REPLY_BYTES.
+        """
+        pieces: list[bytes] = []
+        size_bytes = 0
+        while piece := await self.next_piece():
+            size_bytes += len(piece)
+            if size_bytes > MAX_REPLY_BYTES:
+                raise MalformedReplyError("The provider sent a reply of more than 64 MiB.")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def next_piece(self) -> bytes:
+        """Return what came next of the body, as it came; empty at its end.
+
+        Errors: MalformedReplyError for a compressed body, which was not asked for.
+        """
+        if self._encoding not in ("identity", ""):
+            raise MalformedReplyError("The provider compressed its reply, although asked not to.")
+        try:
+            return await anext(self._body, b"")
+        except FOREIGN as exc:
+            # `from None`, here and below: a foreign exception can hold the request's headers, and the key in them.
+            raise provider_error(exc, self._call) from None
+
+    async def drain(self) -> None:
+        """Read on to the end for a moment: a connection whose reply is read to its end can be used again."""
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while await self.next_piece():
+                    pass
+        except (ProviderError, TimeoutError):
+            return
+
+    async def aclose(self) -> None:
+        """Let go of the connection; closes it unless the body was read to its end."""
+        await self._response.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class HttpClient:
+    """The connections of one event loop to all providers.
+
+    Follows no redirect, keeps no cookie, and takes neither proxies nor keys from the environment.
+    """
+
+    def __init__(self, *, allowed_private_hosts: Iterable[str] = ("localhost",)) -> None:
+        self._policy = AddressPolicy(allowed_private_hosts)
+        self._client = httpx.AsyncClient(
+            transport=AiohttpTransport(client=self._session, verify=_tls_context()),
+            trust_env=False,
+            headers={"accept-encoding": "identity", "user-agent": "llmhub"},
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+        )
+
+    async def send(self, call: HttpCall) -> HttpReply:
+        """Send `call` and return the reply as soon as its head is there.
+
+        Errors: ConfigurationError for a forbidden address, UnreachableError when nothing was sent,
+        ProviderTimeoutError, UpstreamError.
+        """
+        try:
+            request = self._request(call)
+            self._check_literal(request.url.raw_host.decode("ascii"))
+            return HttpReply(await self._client.send(request, stream=True), call)
+        except FOREIGN as exc:
+            raise provider_error(exc, call) from None
+
+    def _request(self, call: HttpCall) -> httpx.Request:
+        connect_s, read_s = call.timeouts.connect_s, call.timeouts.read_s
+        # The transport takes `pool` as the limit of all that comes before the first byte sent, DNS included.
+        timeout = httpx.Timeout(connect=connect_s, read=read_s, write=None, pool=connect_s)
+        return self._client.build_request(
+            call.method, call.url, headers=dict(call.headers), content=call.content, timeout=timeout
+        )
+
+    def _check_literal(self, host: str) -> None:
+        """Check a host written as an address, which is never resolved."""
+        if fault := self._policy.host_fault(host):
+            raise ConfigurationError(fault)
+
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            resolver=_GuardedResolver(self._policy),
+            limit=MAX_CONNECTIONS,
+            keepalive_timeout=KEEP_ALIVE_S,
+            ssl=_tls_context(),
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def aclose(self) -> None:
+        """Close every connection, those in use too."""
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class _GuardedResolver(AbstractResolver):
+    """Resolves names to those of their addresses that may be reached: what is connected to was checked."""
+
+    def __init__(self, policy: AddressPolicy) -> None:
+        self._policy = policy
+        self._resolver = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Errors: ConfigurationError when none of the addresses may be reached."""
+        found = await self._resolver.resolve(host, port, family)
+        faults = [self._policy.address_fault(ip_address(result["host"]), host=host) for result in found]
+        permitted = [result for result, fault in zip(found, faults, strict=True) if not fault]
+        if found and not permitted:
+            raise ConfigurationError(f"{host}: {faults[0]}")
+        return permitted
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+
+def provider_error(exc: BaseException, call: HttpCall) -> ProviderError:
+    """Return what a foreign exception means, in words that hold no secret."""
+    cause = _true_cause(exc)
+    kind, words = find_failure(type(cause)) or (UpstreamError, "connection to {peer} lost")
+    message = words.format(
+        host=urlsplit(call.url).hostname,
+        peer=_peer(call.url),
+        reason=_reason(cause),
+        connect_s=call.timeouts.connect_s,
+        read_s=call.timeouts.read_s,
+    )
+    return kind(message)
+
+
+def _true_cause(exc: BaseException) -> BaseException:
+    """Look behind the transport, which reports refused and dropped connections alike as timeouts."""
+    cause = exc.__cause__ if isinstance(exc.__cause__, aiohttp.ClientError) else exc
+    if isinstance(cause, aiohttp.ClientConnectorError) and isinstance(cause.os_error, ConnectionRefusedError):
+        return cause.os_error
+    return cause
+
+
+def find_failure(exception: type[BaseException]) -> Failure | None:
+    return next((FAILURES[base] for base in exception.__mro__ if base in FAILURES), None)
+
+
+def _peer(url: str) -> str:
+    parsed = urlsplit(url)
+    default_port = 443 if parsed.scheme == "https" else 80
+    host = f"[{parsed.hostname}]" if ":" in (parsed.hostname or "") else parsed.hostname
+    return f"{host}:{parsed.port or default_port}"
+
+
+def _reason(exc: BaseException) -> str:
+    certificate = getattr(exc, "certificate_error", None)
+    if isinstance(certificate, ssl.SSLCertVerificationError):
+        return certificate.verify_message
+    cause = exc.os_error if isinstance(exc, aiohttp.ClientConnectorError) else exc
+    if isinstance(cause, ssl.SSLError):
+        return (cause.reason or "no common protocol").lower().replace("_", " ")
+    number = cause.errno if isinstance(cause, OSError) else None
+    return os.strerror(number).lower() if number else "reason unknown"
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Trust httpx's authorities, as slim images have none, and this machine's, where companies add their own."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

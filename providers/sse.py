@@ -1,0 +1,148 @@
+"""The framing of streamed answers: server-sent events and lines of JSON, split at the byte level.
+
+A line ends with LF, CRLF or CR and nothing else: U+2028 and U+0085 are legal inside JSON strings.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from providers.errors import MalformedReplyError
+
+Frame = tuple[str | None, bytes]
+"""The event's name, None when not sent, and its data."""
+
+MAX_FRAME_BYTES = 8 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines, however the bytes come."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+        self._after_cr = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that `data` completes, without their ends.
+
+        Errors: MalformedReplyError for a line of more than MAX_FRAME_BYTES.
+        """
+        if self._after_cr and data:
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        if b"\r" in data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if b"\n" not in data:
+            self._keep(data)
+            return []
+        self._pieces.append(data)
+        *lines, rest = b"".join(self._pieces).split(b"\n")
+        self._pieces.clear()
+        self._size_bytes = 0
+        self._keep(rest)
+        return lines
+
+    def _keep(self, data: bytes) -> None:
+        if not data:
+            return
+        self._size_bytes += len(data)
+        if self._size_bytes > MAX_FRAME_BYTES:
+            raise MalformedReplyError("The provider sent a line of more than 8 MiB.")
+        self._pieces.append(data)
+
+    def flush(self) -> bytes:
+        """Return what came after the last line's end."""
+        rest = b"".join(self._pieces)
+        self._pieces.clear()
+        self._size_bytes = 0
+        return rest
+
+
+class FrameParser(ABC):
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self) -> None:
+        self._lines = LineSplitter()
+
+    @abstractmethod
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return the frames that `data` completes.
+
+        Errors: MalformedReplyError for a frame of more than MAX_FRAME_BYTES.
+        """
+
+    @abstractmethod
+    def flush(self) -> list[Frame]:
+        """Return a last frame that lacks its end."""
+
+
+class SseParser(FrameParser):
+    """Server-sent events, read as liberally as servers write them.
+
+    Shape: JSON on lines of its own, without `data:`, counts as data: some servers report errors so.
+    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation, 2026-11.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._event: str | None = None
+        self._data: list[bytes] = []
+        self._data_bytes = 0
+        self._is_bare = False
+        self._is_first_line = True
+
+    def feed(self, data: bytes) -> list[Frame]:
+        frames: list[Frame] = []
+        for line in self._lines.feed(data):
+            self._take(line, frames)
+        return frames
+
+    def flush(self) -> list[Frame]:
+        frames: list[Frame] = []
+        if rest := self._lines.flush():
+            self._take(rest, frames)
+        self._take(b"", frames)
+        return frames
+
+    def _take(self, line: bytes, frames: list[Frame]) -> None:
+        if self._is_first_line:
+            self._is_first_line = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            self._end_frame(frames)
+        elif line.startswith(b"data:"):
+            self._add(line[6:] if line[5:6] == b" " else line[5:])
+        elif self._is_bare or line[0] in b"{[":
+            self._is_bare = True
+            self._add(line)
+        elif line.startswith(b"event:"):
+            self._event = line[6:].removeprefix(b" ").decode(errors="replace") or None
+
+    def _add(self, data: bytes) -> None:
+        self._data.append(data)
+        self._data_bytes += len(data)
+        if self._data_bytes > MAX_FRAME_BYTES:
+            raise MalformedReplyError("The provider sent a frame of more than 8 MiB.")
+
+    def _end_frame(self, frames: list[Frame]) -> None:
+        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+        if data:
+            frames.append((self._event, data))
+        self._event = None
+        self._data.clear()
+        self._data_bytes = 0
+        self._is_bare = False
+
+
+class NdjsonParser(FrameParser):
+    """One JSON value a line."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        return [(None, line) for line in self._lines.feed(data) if line.strip()]
+
+    def flush(self) -> list[Frame]:
+        rest = self._lines.flush()
+        return [(None, rest)] if rest.strip() else []
