@@ -1,0 +1,66 @@
+"""Checked access to JSON that a provider sent: the wrong type is a MalformedReplyError, null is the same as absent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from providers.errors import MalformedReplyError
+from providers.types import JSONObject
+
+
+def object_at(data: JSONObject, key: str) -> JSONObject:
+    """Return the object under `key`, empty where there is none."""
+    value = data.get(key)
+    if value is None:
+        return {}
+    return as_object(value, key)
+
+
+def objects_at(data: JSONObject, key: str) -> list[JSONObject]:
+    """Return the list of objects under `key`, empty where there is none."""
+    return [as_object(item, key) for item in list_at(data, key)]
+
+
+def list_at(data: JSONObject, key: str) -> list[Any]:
+    value = data.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise MalformedReplyError(f"The provider's `{key}` is not a list.")
+    return value
+
+
+def find_text(data: JSONObject, key: str) -> str | None:
+    value = data.get(key)
+    if value is not None and not isinstance(value, str):
+        raise MalformedReplyError(f"The provider's `{key}` is not text.")
+    return value
+
+
+def text_at(data: JSONObject, key: str) -> str:
+    """Return the text under `key`, which must be there and not be empty."""
+    value = find_text(data, key)
+    if not value:
+        raise MalformedReplyError(f"The provider's answer lacks `{key}`.")
+    return value
+
+
+def find_count(data: JSONObject, key: str) -> int | None:
+    """Return the whole number from 0 under `key`."""
+    value = data.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise MalformedReplyError(f"The provider's `{key}` is not a count.")
+    return value
+
+
+def count_at(data: JSONObject, key: str) -> int:
+    """Return the count under `key`, 0 where there is none."""
+    return find_count(data, key) or 0
+
+
+def as_object(value: Any, key: str) -> JSONObject:
+    if not isinstance(value, dict):
+        raise MalformedReplyError(f"The provider's `{key}` is not an object.")
+    return value
