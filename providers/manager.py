@@ -48,6 +48,8 @@ class Journey:
     attempts: list[Attempt] = field(default_factory=list)
     candidate: Candidate | None = None
     """The one that answers, or was tried last."""
+    past_upstream_s: float = 0.0
+    attempt_began_s: float | None = None
 
     @property
     def provider(self) -> str | None:
@@ -56,6 +58,17 @@ class Journey:
     @property
     def model_name(self) -> str | None:
         return self.candidate.model_name if self.candidate else None
+
+    @property
+    def upstream_s(self) -> float:
+        """The time spent at providers so far, the attempt under way included."""
+        now = time.monotonic() if self.attempt_began_s is not None else 0.0
+        return self.past_upstream_s + (now - (self.attempt_began_s or 0.0))
+
+    @property
+    def attempt_count(self) -> int:
+        """How many providers were asked so far, the one being asked included."""
+        return len(self.attempts) + (self.attempt_began_s is not None)
 
     def cost_usd(self, usage: Usage | None) -> Decimal | None:
         return cost_usd(usage, self.candidate.price) if self.candidate else None
@@ -197,7 +210,7 @@ class ProviderManager:
     async def _attempt(self, candidate: Candidate, journey: Journey) -> AsyncIterator[BaseProvider]:
         """Note one try in the journey, however it ends."""
         journey.candidate = candidate
-        started = time.monotonic()
+        journey.attempt_began_s = time.monotonic()
         failure: BaseException | None = None
         try:
             current = self.registry.snapshot().providers.get(candidate.provider.name)
@@ -209,7 +222,10 @@ class ProviderManager:
             failure = error
             raise
         finally:
-            journey.attempts.append(_attempt_of(candidate, failure, time.monotonic() - started))
+            seconds = time.monotonic() - journey.attempt_began_s
+            journey.past_upstream_s += seconds
+            journey.attempt_began_s = None
+            journey.attempts.append(_attempt_of(candidate, failure, seconds))
 
     # How they are
 

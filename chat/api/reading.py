@@ -1,0 +1,276 @@
+"""Reading chat requests: JSON in, `ChatRequest` out, every fault with the name of its field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+import orjson
+
+from providers.types import (
+    NOTHING,
+    ChatMessage,
+    ChatRequest,
+    ContentPart,
+    Extra,
+    ImagePart,
+    JSONObject,
+    OpaquePart,
+    Role,
+    TextPart,
+    ToolCall,
+)
+
+ROLES = frozenset(get_args(Role))
+
+ROUTING_FIELDS = frozenset(
+    {
+        "api_base",
+        "api_key",
+        "api_type",
+        "api_version",
+        "base_url",
+        "custom_llm_provider",
+        "endpoint",
+        "extra_headers",
+        "proxy",
+    }
+)
+EXTENSION_OBJECTS = frozenset({"extra_body", "extra_query", "litellm_params", "model_kwargs", "provider_options"})
+TYPED = frozenset(
+    {
+        "messages", "model", "temperature", "top_p", "top_k", "max_tokens", "stop", "seed", "presence_penalty",
+        "frequency_penalty", "n", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort",
+        "user", "stream", "stream_options",
+    }
+)  # fmt: skip
+
+
+class BadRequestError(Exception):
+    """The request's body is at fault; `param` names the field."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+def read_json(body: bytes) -> JSONObject:
+    """Errors: BadRequestError unless the body is one JSON object."""
+    if not body:
+        raise BadRequestError("The body is empty; a JSON object is needed.", code="invalid_json")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequestError(
+            f"The body is not valid JSON: {error.msg} at character {error.pos}.", code="invalid_json"
+        ) from None
+    if not isinstance(value, dict):
+        raise BadRequestError(f"The body must be a JSON object, not {json_type(value)}.", code="invalid_json")
+    return value
+
+
+def refuse_routing_fields(body: JSONObject) -> None:
+    """Refuse what would choose the provider's address or key: these come from the hub's configuration alone.
+
+    Errors: BadRequestError for such a field at the top level or in an extension object.
+    """
+    for name in ROUTING_FIELDS & body.keys():
+        raise BadRequestError(f"`{name}` cannot be set by a caller.", param=name, code="forbidden_parameter")
+    for name in EXTENSION_OBJECTS & body.keys():
+        inner = body[name]
+        for field in ROUTING_FIELDS & inner.keys() if isinstance(inner, dict) else ():
+            raise BadRequestError(
+                f"`{name}.{field}` cannot be set by a caller.", param=f"{name}.{field}", code="forbidden_parameter"
+            )
+
+
+def read_chat_request(
+    body: JSONObject, *, messages: tuple[ChatMessage, ...] | None = None, more: Iterable[str] = ()
+) -> ChatRequest:
+    """Translate OpenAI's chat body.
+
+    Shape: `messages`, when given, stands for the body's own; `more` names further keys that are the dialect's
+    and not parameters. What no field of ChatRequest holds goes to `extra`.
+    Errors: BadRequestError with the field's path.
+    """
+    return ChatRequest(
+        messages=messages or read_messages(body.get("messages")),
+        model_name=text(body, "model") or "",
+        temperature=number(body, "temperature"),
+        top_p=number(body, "top_p"),
+        top_k=integer(body, "top_k"),
+        max_tokens=integer(body, "max_tokens", least=1),
+        stop=_read_stop(body.get("stop")),
+        seed=integer(body, "seed"),
+        presence_penalty=number(body, "presence_penalty"),
+        frequency_penalty=number(body, "frequency_penalty"),
+        n=integer(body, "n", least=1),
+        tools=objects(body, "tools"),
+        tool_choice=_read_tool_choice(body.get("tool_choice")),
+        parallel_tool_calls=boolean(body, "parallel_tool_calls"),
+        response_format=mapping(body, "response_format"),
+        reasoning_effort=text(body, "reasoning_effort"),
+        user=text(body, "user"),
+        extra=_extra(body, more),
+    )
+
+
+def _extra(body: JSONObject, more: Iterable[str]) -> Extra:
+    extra = {key: value for key, value in body.items() if key not in TYPED and key not in more}
+    options = {k: v for k, v in (mapping(body, "stream_options") or NOTHING).items() if k != "include_usage"}
+    if options:
+        extra["stream_options"] = options
+    return extra or NOTHING
+
+
+def read_messages(value: Any) -> tuple[ChatMessage, ...]:
+    """Errors: BadRequestError unless it is a list with at least one message."""
+    if value is None:
+        raise BadRequestError("`messages` is missing.", param="messages", code="missing_parameter")
+    if not isinstance(value, list) or not value:
+        raise BadRequestError("`messages` must be a list with at least one message.", param="messages")
+    return tuple(_read_message(item, f"messages[{i}]") for i, item in enumerate(value))
+
+
+def _read_message(item: Any, path: str) -> ChatMessage:
+    if not isinstance(item, dict):
+        raise BadRequestError(f"`{path}` must be an object, not {json_type(item)}.", param=path)
+    rest = dict(item)
+    role = rest.pop("role", None)
+    if role not in ROLES:
+        raise BadRequestError(f"`{path}.role` must be one of {', '.join(sorted(ROLES))}.", param=f"{path}.role")
+    content = _read_content(rest.pop("content", None), f"{path}.content")
+    tool_calls = _read_tool_calls(rest.pop("tool_calls", None), f"{path}.tool_calls")
+    if content is None and not tool_calls and role != "assistant":
+        raise BadRequestError(f"`{path}.content` is missing.", param=f"{path}.content")
+    call_id = rest.pop("tool_call_id", None)
+    if call_id is not None and not isinstance(call_id, str):
+        raise BadRequestError(f"`{path}.tool_call_id` must be a string.", param=f"{path}.tool_call_id")
+    return ChatMessage(role=role, content=content, tool_calls=tool_calls, tool_call_id=call_id, extra=rest or NOTHING)
+
+
+def _read_content(value: Any, path: str) -> str | tuple[ContentPart, ...] | None:
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise BadRequestError(f"`{path}` must be a string or a list of parts, not {json_type(value)}.", param=path)
+    return tuple(_read_part(part, f"{path}[{i}]") for i, part in enumerate(value))
+
+
+def _read_part(part: Any, path: str) -> ContentPart:
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        raise BadRequestError(f"`{path}` must be an object with a `type`.", param=path)
+    match part:
+        case {"type": "text", "text": str(words), **rest}:
+            return TextPart(words, rest or NOTHING)
+        case {"type": "text"}:
+            raise BadRequestError(f"`{path}.text` must be a string.", param=f"{path}.text")
+        case {"type": "image_url", "image_url": {"url": str(url), **image}, **rest} if not rest and _only_detail(image):
+            return ImagePart(url, image.get("detail"))
+        case {"type": "image_url", "image_url": {"url": str()}}:
+            return OpaquePart(part)
+        case {"type": "image_url"}:
+            raise BadRequestError(f"`{path}.image_url.url` must be a string.", param=f"{path}.image_url.url")
+    return OpaquePart(part)
+
+
+def _only_detail(image: Mapping[str, Any]) -> bool:
+    return image.keys() <= {"detail"} and isinstance(image.get("detail", ""), str)
+
+
+def _read_tool_calls(value: Any, path: str) -> tuple[ToolCall, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise BadRequestError(f"`{path}` must be a list.", param=path)
+    return tuple(_read_tool_call(call, f"{path}[{i}]") for i, call in enumerate(value))
+
+
+def _read_tool_call(call: Any, path: str) -> ToolCall:
+    match call:
+        case {
+            "id": str(id_),
+            "type": "function",
+            "function": {"name": str(name), "arguments": str(arguments), **more},
+            **rest,
+        } if not more:
+            return ToolCall(id_, name, arguments, rest or NOTHING)
+        case {"id": str(id_), "type": str()}:
+            return ToolCall(id_, "", "", call)
+    raise BadRequestError(f"`{path}` must be an object with `id`, `type` and `function`.", param=path)
+
+
+def _read_stop(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise BadRequestError("`stop` must be a string or a list of strings.", param="stop")
+
+
+def _read_tool_choice(value: Any) -> str | Extra | None:
+    if value is None or isinstance(value, str | dict):
+        return value
+    raise BadRequestError("`tool_choice` must be a string or an object.", param="tool_choice")
+
+
+def text(body: JSONObject, name: str) -> str | None:
+    value = body.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise BadRequestError(f"`{name}` must be a string, not {json_type(value)}.", param=name)
+
+
+def number(body: JSONObject, name: str) -> float | None:
+    value = body.get(name)
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    raise BadRequestError(f"`{name}` must be a number, not {json_type(value)}.", param=name)
+
+
+def integer(body: JSONObject, name: str, *, least: int | None = None) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadRequestError(f"`{name}` must be a whole number, not {json_type(value)}.", param=name)
+    if least is not None and value < least:
+        raise BadRequestError(f"`{name}` must be at least {least}.", param=name)
+    return value
+
+
+def boolean(body: JSONObject, name: str) -> bool | None:
+    value = body.get(name)
+    if value is None or isinstance(value, bool):
+        return value
+    raise BadRequestError(f"`{name}` must be true or false, not {json_type(value)}.", param=name)
+
+
+def mapping(body: JSONObject, name: str) -> JSONObject | None:
+    value = body.get(name)
+    if value is None or isinstance(value, dict):
+        return value
+    raise BadRequestError(f"`{name}` must be an object, not {json_type(value)}.", param=name)
+
+
+def objects(body: JSONObject, name: str) -> tuple[Extra, ...]:
+    value = body.get(name)
+    if value is None:
+        return ()
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return tuple(value)
+    raise BadRequestError(f"`{name}` must be a list of objects.", param=name)
+
+
+def json_type(value: Any) -> str:
+    names: dict[type, str] = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "true or false",
+        type(None): "null",
+    }
+    return names.get(type(value), "a number")

@@ -1,0 +1,234 @@
+"""One chat from end to end: the intent is recorded, the provider asked, the outcome recorded, then all of it answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from chat.assembly import Assembly, estimated_usage
+from chat.ledger.content import Content, make_answer
+from chat.ledger.entries import LedgerEntry
+from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
+from chat.ledger.writer import LedgerWriter
+from chat.models import ChatStatus
+from providers.api.problems import Problem
+from providers.errors import ProviderTimeoutError, TruncatedReplyError
+from providers.manager import Journey, ProviderManager
+from providers.pricing import nano_usd
+from providers.routing import Plan
+from providers.types import ChatChunk, ChatRequest, ChatResponse, JSONObject
+
+Render = Callable[[ChatResponse], JSONObject]
+ToProblem = Callable[[Exception], Problem]
+
+
+@dataclass(slots=True, kw_only=True)
+class ChatCall:
+    """One request for a chat: who asks, for what, and how far it has come.
+
+    Units: `deadline_s` seconds for the whole chat; `started_s` in seconds of the monotonic clock.
+    """
+
+    chat_id: UUID
+    started_s: float
+    caller: Caller
+    asked: Asked
+    content: Content
+    request: ChatRequest | None = None
+    failover: bool = True
+    deadline_s: float = 600.0
+    journey: Journey = field(default_factory=Journey)
+    first_token_ms: int | None = None
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.started_s
+
+    @property
+    def overhead_s(self) -> float:
+        """The time that was the hub's own and no provider's."""
+        return max(0.0, self.elapsed_s - self.journey.upstream_s)
+
+
+class ChatPipeline:
+    """Serves chats of one process. Belongs to its event loop."""
+
+    def __init__(self, manager: ProviderManager, ledger: LedgerWriter) -> None:
+        self.manager = manager
+        self.ledger = ledger
+        self._records: set[asyncio.Task[None]] = set()
+
+    async def reject(self, call: ChatCall, problem: Problem) -> None:
+        """Record a chat that no provider will be asked for.
+
+        Errors: LedgerUnavailableError.
+        """
+        void = Void(
+            chat_id=call.chat_id,
+            caller=call.caller,
+            asked=call.asked,
+            content=call.content,
+            error_type=problem.type,
+            error_code=problem.code,
+            http_status=problem.status,
+        )
+        await self._record(void.entry())
+
+    async def answer(self, call: ChatCall, plan: Plan, render: Render, to_problem: ToProblem) -> JSONObject:
+        """Return the rendered answer, recorded.
+
+        Errors: ProviderError; LedgerUnavailableError, before any provider is asked or after.
+        """
+        request = await self._open(call)
+        try:
+            async with asyncio.timeout(call.deadline_s - call.elapsed_s):
+                response = await self.manager.chat(request, plan=plan, failover=call.failover, journey=call.journey)
+        except asyncio.CancelledError:
+            await self._close(call, ChatStatus.CLIENT_DISCONNECTED)
+            raise
+        except Exception as raised:
+            error = _named(raised, call)
+            problem = to_problem(error)
+            await self._close(call, ChatStatus.FAILED, body=problem.body, problem=problem)
+            raise error from None
+        response = _with_usage(request, response)
+        body = render(response)
+        await self._close(call, ChatStatus.SUCCEEDED, response=response, body=body)
+        return body
+
+    async def stream(
+        self, call: ChatCall, plan: Plan, render: Render, to_problem: ToProblem
+    ) -> AsyncGenerator[ChatChunk | ChatResponse]:
+        """Yield the chunks of an answer, and at last, once it is recorded, the answer itself.
+
+        What finishes a choice is held back until the outcome is committed: nobody has the whole of an
+        answer that is not in the record.
+        Errors: as `answer`, before the first chunk or after it.
+        """
+        request = await self._open(call)
+        assembly = Assembly()
+        held: list[ChatChunk] = []
+        try:
+            chunks = self.manager.stream_chat(request, plan=plan, failover=call.failover, journey=call.journey)
+            async with aclosing(_until(chunks, call.started_s + call.deadline_s)) as bounded:
+                async for chunk in bounded:
+                    assembly.add(chunk)
+                    if call.first_token_ms is None and chunk.has_content:
+                        call.first_token_ms = round(call.elapsed_s * 1000)
+                    if assembly.is_finished:
+                        held.append(chunk)
+                    else:
+                        yield chunk
+        except (asyncio.CancelledError, GeneratorExit):
+            partial = _with_usage(request, assembly.response())
+            await self._close(call, ChatStatus.CLIENT_DISCONNECTED, response=partial, body=render(partial))
+            raise
+        except Exception as raised:
+            error = _named(raised, call)
+            problem = to_problem(error)
+            partial = _with_usage(request, assembly.response())
+            body = {**render(partial), **problem.body} if partial.choices else problem.body
+            await self._close(call, _broken(error, partial), response=partial, body=body, problem=problem)
+            raise error from None
+        response = _with_usage(request, assembly.response())
+        await self._close(call, ChatStatus.SUCCEEDED, response=response, body=render(response))
+        for chunk in held:
+            yield chunk
+        yield response
+
+    async def _open(self, call: ChatCall) -> ChatRequest:
+        """Record the intent; from here on the chat must be closed."""
+        assert call.request is not None
+        intent = Intent(chat_id=call.chat_id, caller=call.caller, asked=call.asked, content=call.content)
+        try:
+            await self._record(intent.entry())
+        except asyncio.CancelledError:
+            await self._close(call, ChatStatus.CLIENT_DISCONNECTED)
+            raise
+        return call.request
+
+    async def _close(
+        self,
+        call: ChatCall,
+        status: ChatStatus,
+        *,
+        response: ChatResponse | None = None,
+        body: JSONObject | None = None,
+        problem: Problem | None = None,
+    ) -> None:
+        """Record the outcome."""
+        choice = response.choices[0] if response and response.choices else None
+        usage = response.usage if response and choice else None
+        is_whole = status is ChatStatus.SUCCEEDED
+        outcome = Outcome(
+            chat_id=call.chat_id,
+            status=status,
+            provider=call.journey.provider,
+            model_name=call.journey.model_name,
+            attempts=tuple(call.journey.attempts),
+            usage=usage,
+            cost_nano_usd=nano_usd(call.journey.cost_usd(usage)),
+            finish_reason=choice.finish_reason if choice and is_whole else None,
+            native_finish_reason=choice.native_finish_reason if choice and is_whole else None,
+            error_type=problem.type if problem else None,
+            error_code=problem.code if problem else None,
+            http_status=problem.status if problem else 200 if is_whole else None,
+            latency_ms=round(call.elapsed_s * 1000),
+            first_token_ms=call.first_token_ms,
+            overhead_us=round(call.overhead_s * 1_000_000),
+            content=make_answer(body, call.journey.attempts),
+        )
+        await self._record(outcome.entry())
+
+    async def _record(self, entry: LedgerEntry) -> None:
+        """Append to the ledger, to the end even when the caller goes away meanwhile."""
+        task = asyncio.create_task(self._append(entry))
+        self._records.add(task)
+        task.add_done_callback(self._records.discard)
+        await asyncio.shield(task)
+
+    async def _append(self, entry: LedgerEntry) -> None:
+        await self.ledger.append(entry)
+
+    async def drain(self) -> None:
+        """Wait until everything begun is recorded."""
+        while self._records:
+            await asyncio.wait(self._records)
+
+
+def _named(error: Exception, call: ChatCall) -> Exception:
+    if isinstance(error, TimeoutError):
+        return ProviderTimeoutError(
+            f"There was no whole answer within {call.deadline_s:g} s.", provider=call.journey.provider or ""
+        )
+    return error
+
+
+def _broken(error: Exception, partial: ChatResponse) -> ChatStatus:
+    return ChatStatus.TRUNCATED if partial.choices or isinstance(error, TruncatedReplyError) else ChatStatus.FAILED
+
+
+def _with_usage(request: ChatRequest, response: ChatResponse) -> ChatResponse:
+    if response.usage is not None:
+        return response
+    return replace(response, usage=estimated_usage(request, response))
+
+
+async def _until(chunks: AsyncGenerator[ChatChunk], deadline: float) -> AsyncGenerator[ChatChunk]:
+    """Pass chunks on until a moment of the monotonic clock.
+
+    Errors: TimeoutError.
+    """
+    loop = asyncio.get_running_loop()
+    async with aclosing(chunks):
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline - time.monotonic() + loop.time()):
+                    chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+            yield chunk

@@ -1,0 +1,41 @@
+"""Signed-in users on the chat path, for the admin's own pages; callers with a key never come here."""
+
+from __future__ import annotations
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
+
+from llmhub.access.authentication import user_principal
+from llmhub.access.principals import KeyRefusedError, Principal
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's check, telling the reason instead of rendering a page."""
+
+    def _reject(self, request: ASGIRequest, reason: str) -> str:  # type: ignore[override]
+        return reason
+
+
+async def session_principal(request: ASGIRequest) -> Principal:
+    """Return the signed-in user of a request; runs queries, in a thread.
+
+    Errors: KeyRefusedError when nobody is signed in, or the request lacks the CSRF token.
+    """
+    return await sync_to_async(_session_principal, thread_sensitive=False)(request)
+
+
+def _session_principal(request: ASGIRequest) -> Principal:
+    request.session = SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    user = get_user(request)
+    if not user.is_authenticated:
+        raise KeyRefusedError("Nobody is signed in, and no API key was sent.")
+    check = _CsrfCheck(lambda _request: HttpResponse())
+    check.process_request(request)
+    if reason := check.process_view(request, None, (), {}):
+        raise KeyRefusedError(f"A signed-in user's chat needs the CSRF token: {reason}")
+    return user_principal(user)

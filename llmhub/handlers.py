@@ -1,0 +1,182 @@
+"""The lean way from the server to an async view, for the paths that chats come by.
+
+Django's own ASGI handler starts a thread for every request and sends its signals through it; a chat needs
+neither. The views are plain async Django views, resolved through a URLconf of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import aclosing
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.urls import Resolver404, get_resolver
+
+from chat.api.serving import BodyFault, EventStream
+from llmhub.access.errors import error_body
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+BODY_S = 60.0
+"""How long a caller may take to send a body."""
+
+PING_S = 15.0
+
+
+class ClientGoneError(Exception):
+    """The caller closed the connection before its request was whole."""
+
+
+class GatewayHandler:
+    """Serves the URLs of one URLconf."""
+
+    def __init__(self, urlconf: str, *, max_body_bytes: int) -> None:
+        self._urlconf = urlconf
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body, fault = await self._read_body(scope, receive)
+        except ClientGoneError:
+            return
+        try:
+            request = ASGIRequest(scope, io.BytesIO(body))
+        except UnicodeDecodeError:
+            await _send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
+            return
+        request._body = body
+        request.body_fault = fault  # type: ignore[attr-defined]  # read by `chat.api.serving`
+        await _UntilGone(receive).run(self._respond(request, send))
+
+    async def _respond(self, request: ASGIRequest, send: Send) -> None:
+        response = await self._call_view(request)
+        if isinstance(response, EventStream):
+            await _send_stream(response, send)
+        else:
+            await _send_whole(response, send)
+
+    async def _call_view(self, request: ASGIRequest) -> HttpResponseBase:
+        try:
+            match = get_resolver(self._urlconf).resolve(request.path_info)
+            request.resolver_match = match
+            response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
+        except Resolver404:
+            return _refusal(404, f"There is nothing at {request.path}.")
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path)
+            return _refusal(500, "The hub failed; see its log.")
+        return response
+
+    async def _read_body(self, scope: Scope, receive: Receive) -> tuple[bytes, BodyFault | None]:
+        """Return the body, or what is wrong with it as soon as that is known."""
+        declared = next((int(v) for k, v in scope["headers"] if k == b"content-length" and v.isdigit()), 0)
+        if declared > self._max_body_bytes:
+            return b"", BodyFault(413, f"The body of {declared} bytes is larger than {self._max_body_bytes}.", declared)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_S):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGoneError
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > self._max_body_bytes:
+                        return b"", BodyFault(413, f"The body is larger than {self._max_body_bytes} bytes.", size)
+                    if not message.get("more_body", False):
+                        return b"".join(parts), None
+        except TimeoutError:
+            return b"", BodyFault(408, f"The body did not arrive within {BODY_S:.0f} s.", size)
+
+
+class _UntilGone:
+    """Runs the work of one request, and cancels it when the caller closes the connection."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._is_gone = False
+
+    async def run(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        watcher = asyncio.ensure_future(self._watch(task))
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not self._is_gone:
+                task.cancel()
+                raise
+        finally:
+            watcher.cancel()
+
+    async def _watch(self, task: asyncio.Future[None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not task.done():
+            self._is_gone = True
+            task.cancel()
+
+
+def _refusal(status: int, message: str) -> HttpResponse:
+    type_ = "not_found_error" if status == 404 else "invalid_request_error" if status < 500 else "server_error"
+    return JsonResponse(error_body(message, type_=type_), status=status)
+
+
+def _start(response: HttpResponseBase) -> Message:
+    headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
+
+
+async def _send_whole(response: HttpResponseBase, send: Send) -> None:
+    assert isinstance(response, HttpResponse)
+    response.setdefault("content-length", str(len(response.content)))
+    await send(_start(response))
+    await send({"type": "http.response.body", "body": response.content})
+
+
+async def _send_stream(response: EventStream, send: Send) -> None:
+    await send(_start(response))
+    async with aclosing(response.frames) as frames, _Pings(response, send) as pings:
+        async for frame in frames:
+            pings.put_off()
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+class _Pings:
+    """Sends a comment whenever nothing else was sent for a while, so that no proxy takes the stream for dead."""
+
+    def __init__(self, response: EventStream, send: Send) -> None:
+        self._ping = response.ping
+        self._send = send
+        self._last_at = 0.0
+
+    def put_off(self) -> None:
+        self._last_at = asyncio.get_running_loop().time()
+
+    async def __aenter__(self) -> _Pings:
+        self.put_off()
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._last_at + PING_S - loop.time())
+            if loop.time() - self._last_at >= PING_S:
+                self.put_off()
+                await self._send({"type": "http.response.body", "body": self._ping, "more_body": True})

@@ -1,0 +1,121 @@
+"""Every failure a caller may meet, with the status and words it is answered with: the one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.http import Http404
+from rest_framework.exceptions import APIException, NotFound, PermissionDenied
+from rest_framework.response import Response
+
+from llmhub.access.errors import api_error_body, error_body
+from llmhub.access.principals import KeyRefusedError
+from providers import errors
+from providers.routing import NotPermittedError
+
+RETRY_AFTER_CAP_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one kind of failure is answered. `should_retry` None leaves it to the client's own rules."""
+
+    status: int
+    type: str
+    code: str | None = None
+    should_retry: bool | None = None
+
+
+ANSWERS: Mapping[type[Exception], Answer] = {
+    KeyRefusedError: Answer(401, "invalid_request_error", "invalid_api_key", should_retry=False),
+    NotPermittedError: Answer(403, "permission_error", "not_permitted", should_retry=False),
+    errors.ConfigurationError: Answer(503, "server_error", "provider_misconfigured", should_retry=False),
+    errors.UnreachableError: Answer(502, "api_error", "provider_unreachable"),
+    errors.ProviderTimeoutError: Answer(504, "api_error", "provider_timeout"),
+    errors.CredentialRejectedError: Answer(502, "api_error", "provider_auth_error", should_retry=False),
+    errors.QuotaExhaustedError: Answer(502, "api_error", "provider_quota_exhausted", should_retry=False),
+    errors.RateLimitedError: Answer(429, "rate_limit_error", "rate_limit_exceeded"),
+    errors.OverloadedError: Answer(503, "server_error", "overloaded"),
+    errors.UpstreamError: Answer(502, "api_error", "provider_error"),
+    errors.MalformedReplyError: Answer(502, "api_error", "malformed_reply"),
+    errors.TruncatedReplyError: Answer(502, "api_error", "truncated_reply"),
+    errors.ModelNotServedError: Answer(404, "invalid_request_error", "model_not_found", should_retry=False),
+    errors.RequestRejectedError: Answer(400, "invalid_request_error", should_retry=False),
+    errors.ContextTooLongError: Answer(400, "invalid_request_error", "context_length_exceeded", should_retry=False),
+    errors.ContentBlockedError: Answer(400, "invalid_request_error", "content_filter", should_retry=False),
+    errors.NoProviderError: Answer(503, "server_error", "no_provider"),
+}
+INTERNAL = Answer(500, "server_error", "internal_error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One failure, ready to be put into a dialect's envelope. Units: `retry_after_s` whole seconds, at most 60."""
+
+    status: int
+    type: str
+    message: str
+    code: str | None = None
+    param: str | None = None
+    retry_after_s: int | None = None
+    should_retry: bool | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        if self.retry_after_s is not None:
+            found["retry-after"] = str(self.retry_after_s)
+        if self.should_retry is not None:
+            found["x-should-retry"] = str(self.should_retry).lower()
+        return found
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return error_body(self.message, type_=self.type, code=self.code, param=self.param)
+
+
+def problem_of(error: Exception, answers: Mapping[type[Exception], Answer] = ANSWERS) -> Problem:
+    """Return how an exception is answered; what the table does not know is an internal error, unnamed."""
+    answer = next((answers[kind] for kind in type(error).__mro__ if kind in answers), None)
+    if answer is None:
+        return Problem(
+            status=INTERNAL.status, type=INTERNAL.type, code=INTERNAL.code, message="The hub failed; see its log."
+        )
+    return Problem(
+        status=answer.status,
+        type=answer.type,
+        message=str(error),
+        code=getattr(error, "code", None) or answer.code,
+        param=getattr(error, "param", None),
+        retry_after_s=_retry_after_s(getattr(error, "retry_after_s", None)),
+        should_retry=answer.should_retry,
+    )
+
+
+def _retry_after_s(seconds: float | None) -> int | None:
+    return None if seconds is None else min(max(ceil(seconds), 0), RETRY_AFTER_CAP_S)
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """DRF's handler: every error of the hub's own API in its one shape."""
+    del context
+    if isinstance(error, errors.ProviderError):
+        problem = problem_of(error)
+        return Response(problem.body, status=problem.status, headers=problem.headers)
+    converted = _as_api_exception(error)
+    if converted is None:
+        return None
+    headers = {"www-authenticate": converted.auth_header} if getattr(converted, "auth_header", None) else {}
+    return Response(api_error_body(converted), status=converted.status_code, headers=headers)
+
+
+def _as_api_exception(error: Exception) -> APIException | None:
+    if isinstance(error, Http404):
+        return NotFound()
+    if isinstance(error, DjangoPermissionDenied):
+        return PermissionDenied()
+    return error if isinstance(error, APIException) else None
