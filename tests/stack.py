@@ -10,12 +10,13 @@ import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from llmhub.embedded import postgres, valkey
-from llmhub.embedded.process import Child, Guard
+from llmhub.embedded.process import Child, Guard, wait_until
 
 STOP_TIMEOUT_S = 10.0
 
@@ -55,7 +56,7 @@ def running_postgres(guard: Guard, home: Path) -> Iterator[str]:
         postgres.open_cluster(home, log=home / "postgres.log", is_durable=False) as cluster,
         stopping(guard, guard.start(postgres.get_command(cluster))) as child,
     ):
-        postgres.wait_until_ready(cluster, child)
+        wait_until(partial(postgres.is_ready, cluster), child, timeout_s=postgres.START_TIMEOUT_S)
         yield cluster.url(postgres.SUPERUSER)
 
 
@@ -63,7 +64,7 @@ def running_postgres(guard: Guard, home: Path) -> Iterator[str]:
 def running_valkey(guard: Guard, home: Path) -> Iterator[str]:
     server = valkey.new_valkey(home / "valkey.log")
     with stopping(guard, guard.start(valkey.get_command(server))) as child:
-        valkey.wait_until_ready(server, child)
+        wait_until(partial(valkey.is_ready, server), child, timeout_s=valkey.START_TIMEOUT_S)
         yield server.url
 
 

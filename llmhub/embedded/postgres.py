@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,11 +18,13 @@ import psycopg
 from llmhub.embedded import wheels
 from llmhub.embedded.accounts import Account, can_enter, can_run, get_own_account, get_postgres_account
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.embedded.process import Child, Command, read_tail
+from llmhub.embedded.process import Command
 
 MAJOR_VERSION = "18"
 SUPERUSER = "postgres"
 DATABASE = "llmhub"
+APPLICATION_ROLE = "llmhub"
+OWNER_ROLE = "llmhub_owner"
 ROLES_SQL = Path(__file__).with_name("roles.sql")
 IDENT_MAP = "hub"
 SHARED_BASE = Path("/var/lib/llmhub")
@@ -31,9 +32,8 @@ PORT = 5432
 SHORT_FOLDER = "/tmp"  # noqa: S108 (the folder made in it is private; macOS's own choice would be too long)
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 SOCKET_PATH_MAX_BYTES = 103
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 120.0  # crash recovery included
 STOP_TIMEOUT_S = 30.0
-POLL_S = 0.02
 FAST_SHUTDOWN = signal.SIGINT
 
 # Nothing of the caller's environment: neither its secrets nor its PG* settings are the server's business.
@@ -116,26 +116,20 @@ def get_command(cluster: Cluster) -> Command:
     )
 
 
-def wait_until_ready(cluster: Cluster, child: Child) -> None:
-    """Wait for the first connection, through crash recovery if need be; then make database and roles if missing."""
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            _make_database(cluster)
-        except psycopg.OperationalError as error:
-            if not child.is_running or time.monotonic() > deadline:
-                message = f"PostgreSQL did not start. The end of {cluster.log}:\n{read_tail(cluster.log)}"
-                raise EmbeddedError(message) from error
-            time.sleep(POLL_S)
-        else:
-            return
+def is_ready(cluster: Cluster) -> bool:
+    """Try a first connection, and make database and roles if they are missing."""
+    try:
+        _make_database(cluster)
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _make_database(cluster: Cluster) -> None:
     with cluster.connect("postgres") as connection:
         if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
             connection.execute(f"CREATE DATABASE {DATABASE}")
-        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [DATABASE]).fetchone():
+        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [APPLICATION_ROLE]).fetchone():
             connection.execute(ROLES_SQL.read_bytes())
 
 
@@ -154,6 +148,7 @@ def _init(cluster: Cluster) -> None:
         env=ENVIRONMENT,
         cwd="/",
         stdin=subprocess.DEVNULL,
+        start_new_session=True,
         capture_output=True,
         text=True,
         check=False,

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import IO, Self
 
 from llmhub.embedded import guard
 from llmhub.embedded.accounts import Account
+from llmhub.embedded.errors import EmbeddedError
 
 LOG_ROTATE_BYTES = 10_000_000
 LOG_TAIL_BYTES = 4_000
+POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,8 @@ class Command:
     name: str
     argv: Sequence[str]
     log: Path
-    env: Mapping[str, str] | None = None
+    env: Mapping[str, str]
+    cwd: Path = Path("/")
     account: Account | None = None
     stdin: str | None = field(default=None, repr=False)
     stop_signal: signal.Signals = signal.SIGTERM
@@ -87,10 +91,10 @@ class Guard:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=command.env,
-                user=account and account.switch_uid,
-                group=account and account.switch_gid,
-                extra_groups=account and account.switch_groups,
-                cwd="/" if account and account.is_another else None,
+                user=account.switch_uid if account else None,
+                group=account.switch_gid if account else None,
+                extra_groups=account.switch_groups if account else None,
+                cwd=command.cwd,
                 start_new_session=True,
                 text=True,
             )
@@ -115,13 +119,35 @@ class Guard:
 
     def close(self) -> None:
         """End everything still watched, then the guard itself."""
-        if self._process.stdin:
-            self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._pipe.close()
         self._process.wait()
 
     def _tell(self, line: str) -> None:
-        if self._process.stdin:
-            self._process.stdin.write(f"{line}\n")
+        # Without its guard the hub still runs and stops its children itself.
+        with suppress(BrokenPipeError):
+            self._pipe.write(f"{line}\n")
+
+    @property
+    def _pipe(self) -> IO[str]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+
+def wait_until(
+    is_ready: Callable[[], bool], child: Child, *, timeout_s: float, pause: Callable[[float], None] = time.sleep
+) -> None:
+    """Wait for a child to be of use; `pause` may raise to give up.
+
+    Errors: EmbeddedError with the end of the child's log if it went or took too long.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not is_ready():
+        if not child.is_running or time.monotonic() > deadline:
+            what = f"did not start within {timeout_s:.0f} s" if child.is_running else "stopped while starting"
+            log = child.command.log
+            raise EmbeddedError(f"{child.name} {what}. The end of {log}:\n{read_tail(log)}")
+        pause(POLL_S)
 
 
 def read_tail(log: Path, *, lines: int = 12) -> str:

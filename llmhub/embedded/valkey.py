@@ -2,19 +2,16 @@
 
 import secrets
 import socket
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmhub.embedded import wheels
-from llmhub.embedded.errors import EmbeddedError
-from llmhub.embedded.process import Child, Command, read_tail
+from llmhub.embedded.process import Command
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 1.0
-POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +41,20 @@ def get_command(valkey: Valkey) -> Command:
         "enable-debug-command no",
     )
     argv = [str(wheels.get_valkey_server()), "-"]
-    return Command(name="valkey", argv=argv, log=valkey.log, stdin="\n".join(lines) + "\n")
+    return Command(name="valkey", argv=argv, log=valkey.log, env={}, stdin="\n".join(lines) + "\n")
 
 
-def wait_until_ready(valkey: Valkey, child: Child) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not _answers(valkey):
-        if not child.is_running or time.monotonic() > deadline:
-            raise EmbeddedError(f"Valkey did not start. The end of {valkey.log}:\n{read_tail(valkey.log)}")
-        time.sleep(POLL_S)
+def is_ready(valkey: Valkey) -> bool:
+    """Tell our server from another process that took the port: only ours knows the password."""
+    try:
+        with socket.create_connection((LOOPBACK, valkey.port), CONNECT_TIMEOUT_S) as connection:
+            connection.sendall(f"AUTH {valkey.password}\r\nPING\r\n".encode())
+            answer = b""
+            while answer.count(b"\r\n") < 2 and (received := connection.recv(256)):
+                answer += received
+    except OSError:
+        return False
+    return answer == b"+OK\r\n+PONG\r\n"
 
 
 def find_free_port(preferred: int = 0) -> int:
@@ -68,16 +70,3 @@ def _bind(port: int) -> int:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((LOOPBACK, port))
         return int(server.getsockname()[1])
-
-
-def _answers(valkey: Valkey) -> bool:
-    """Tell our server from another process that took the port: only ours knows the password."""
-    try:
-        with socket.create_connection((LOOPBACK, valkey.port), CONNECT_TIMEOUT_S) as connection:
-            connection.sendall(f"AUTH {valkey.password}\r\nPING\r\n".encode())
-            answer = b""
-            while answer.count(b"\r\n") < 2 and (received := connection.recv(256)):
-                answer += received
-    except OSError:
-        return False
-    return answer == b"+OK\r\n+PONG\r\n"

@@ -1,0 +1,77 @@
+"""The local model: llama.cpp's OpenAI-compatible server in a process of its own, under the name `smollm2`."""
+
+import argparse
+import http.client
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from llmhub.embedded import wheels
+from llmhub.embedded.process import Command
+
+LOOPBACK = "127.0.0.1"
+MODEL_NAME = "smollm2"
+CONTEXT_TOKENS = 8192
+PARALLEL_CHATS = 4
+PROMPT_CACHE_MIB = 128
+LOG_ERRORS = 1  # warnings quote what was asked
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 1.0
+
+
+def get_url(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}/v1"
+
+
+def get_command(*, port: int, log: Path, env: Mapping[str, str], root: Path) -> Command:
+    argv = [sys.executable, "-m", "llmhub.embedded.model", "--file", str(wheels.get_model_file()), "--port", str(port)]
+    return Command(name="model", argv=argv, log=log, env=env, cwd=root)
+
+
+def is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=CONNECT_TIMEOUT_S)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def serve(file: Path, *, port: int) -> None:
+    """Serve until a signal ends the process; one context is shared by the chats in progress."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(file)
+    params.model_alias = {MODEL_NAME}
+    params.hostnames = [LOOPBACK]
+    params.port = port
+    params.n_ctx = CONTEXT_TOKENS
+    params.n_parallel = PARALLEL_CHATS
+    params.kv_unified = True
+    params.cpuparams.n_threads = os.cpu_count() or 1
+    params.cache_ram_mib = PROMPT_CACHE_MIB
+    # Prompts stay between the caller and the model: no page, no state to look at, no web page of another origin.
+    params.verbosity = LOG_ERRORS
+    params.ui = params.endpoint_slots = params.endpoint_props = False
+    params.cors_origins = ""
+    server = xllamacpp.Server(params)
+    print(f"{MODEL_NAME} is served at {server.listening_address}", flush=True)
+    signal.pause()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serve a GGUF model over HTTP on the loopback interface.")
+    parser.add_argument("--file", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    arguments = parser.parse_args()
+    serve(arguments.file, port=arguments.port)
+
+
+if __name__ == "__main__":
+    main()

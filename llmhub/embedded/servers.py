@@ -1,0 +1,83 @@
+"""The servers beside the hub, each running for as long as its context: the embedded one unless there is another."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from llmhub.embedded import model, postgres, valkey
+from llmhub.embedded.console import say, step
+from llmhub.embedded.home import write_private
+from llmhub.embedded.options import ROOT, Options
+from llmhub.embedded.supervisor import Supervisor
+
+
+@contextmanager
+def running_servers(
+    options: Options, supervisor: Supervisor, environment: Mapping[str, str]
+) -> Iterator[dict[str, str]]:
+    """Yield the variables by which the hub finds its servers."""
+    with ExitStack() as stack:
+        variables = stack.enter_context(_postgres(options, supervisor, environment))
+        variables |= stack.enter_context(_valkey(options, supervisor, environment))
+        variables |= stack.enter_context(_model(options, supervisor))
+        yield variables
+
+
+@contextmanager
+def _postgres(options: Options, supervisor: Supervisor, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    names = ("DATABASE_URL", "DATABASE_OWNER_URL")
+    if options.has_own_postgres:
+        say("  PostgreSQL: the one that DATABASE_URL names")
+        yield {name: environment[name] for name in names if environment.get(name)}
+        return
+    with ExitStack() as stack:
+        with step(f"PostgreSQL {postgres.MAJOR_VERSION}"):
+            cluster = stack.enter_context(postgres.open_cluster(options.home, log=options.logs / "postgres.log"))
+            stack.callback(supervisor.stop, "postgres")
+            child = supervisor.start(postgres.get_command(cluster), stop_timeout_s=postgres.STOP_TIMEOUT_S)
+            supervisor.wait_until(partial(postgres.is_ready, cluster), child, timeout_s=postgres.START_TIMEOUT_S)
+        yield {
+            "DATABASE_URL": cluster.url(postgres.APPLICATION_ROLE),
+            "DATABASE_OWNER_URL": cluster.url(postgres.OWNER_ROLE),
+        }
+
+
+@contextmanager
+def _valkey(options: Options, supervisor: Supervisor, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    if options.has_own_redis:
+        say("  Redis: the one that REDIS_URL names")
+        yield {"REDIS_URL": environment["REDIS_URL"]}
+        return
+    with ExitStack() as stack:
+        with step("Valkey"):
+            server = valkey.new_valkey(options.logs / "valkey.log")
+            stack.callback(supervisor.stop, "valkey")
+            child = supervisor.start(valkey.get_command(server), stop_timeout_s=valkey.STOP_TIMEOUT_S)
+            supervisor.wait_until(partial(valkey.is_ready, server), child, timeout_s=valkey.START_TIMEOUT_S)
+        yield {"REDIS_URL": server.url}
+
+
+@contextmanager
+def _model(options: Options, supervisor: Supervisor) -> Iterator[dict[str, str]]:
+    if not options.wants_model:
+        yield {}
+        return
+    with ExitStack() as stack:
+        with step(f"Local model {model.MODEL_NAME}"):
+            port = _get_lasting_port(options.home / "model.port")
+            env = {"PATH": os.defpath}
+            command = model.get_command(port=port, log=options.logs / "model.log", env=env, root=ROOT)
+            stack.callback(supervisor.stop, "model")
+            child = supervisor.start(command, stop_timeout_s=model.STOP_TIMEOUT_S)
+            supervisor.wait_until(partial(model.is_ready, port), child, timeout_s=model.START_TIMEOUT_S)
+        yield {"LLMHUB_LOCAL_MODEL_URL": model.get_url(port)}
+
+
+def _get_lasting_port(file: Path) -> int:
+    """Return the port of the last start if it is free still: the provider's address then stays as it is."""
+    last = int(file.read_text()) if file.exists() else 0
+    port = valkey.find_free_port(last)
+    write_private(file, f"{port}\n")
+    return port

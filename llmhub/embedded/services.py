@@ -1,0 +1,64 @@
+"""How the hub's own processes are started: web, worker, beat, and what prepares the database for them."""
+
+import http.client
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from llmhub.embedded.options import ROOT, get_reached_host
+from llmhub.embedded.process import Command
+
+DRAIN_TIMEOUT_S = 30
+READY_TIMEOUT_S = 90.0
+PROBE_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 12.0
+
+WEB_OPTIONS = (
+    *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--lifespan", "on"),
+    *("--no-access-log", "--no-server-header", "--no-proxy-headers"),
+    *("--timeout-keep-alive", "75", "--timeout-graceful-shutdown", str(DRAIN_TIMEOUT_S)),
+)
+WORKER_OPTIONS = ("--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle")
+BEAT_OPTIONS = ("--scheduler", "llmhub.dashboard.beat:HeartbeatScheduler", "--pidfile=")
+
+
+@dataclass(frozen=True, slots=True)
+class HubCommands:
+    """Commands that share one environment and one folder of logs."""
+
+    logs: Path
+    env: Mapping[str, str]
+
+    def prepare(self, secrets: Mapping[str, str]) -> Command:
+        """Migrate; on the first start also make what `secrets` are for."""
+        command = self._python("prepare", str(ROOT / "manage.py"), "prepare")
+        return replace(command, env={**self.env, **secrets})
+
+    def web(self, host: str, port: int, *, processes: int) -> Command:
+        workers = ("--workers", str(processes)) if processes > 1 else ()
+        address = ("--host", host, "--port", str(port))
+        return self._python("web", "-m", "uvicorn", "llmhub.asgi:application", *address, *WEB_OPTIONS, *workers)
+
+    def worker(self) -> Command:
+        return self._python("worker", "-m", "celery", "-A", "llmhub", "worker", *WORKER_OPTIONS)
+
+    def beat(self) -> Command:
+        return self._python("beat", "-m", "celery", "-A", "llmhub", "beat", *BEAT_OPTIONS)
+
+    def _python(self, name: str, *arguments: str) -> Command:
+        return Command(
+            name=name, argv=[sys.executable, *arguments], log=self.logs / f"{name}.log", env=self.env, cwd=ROOT
+        )
+
+
+def is_web_ready(host: str, port: int) -> bool:
+    """Ask /readyz, which answers 200 once database, schema and Redis are there."""
+    connection = http.client.HTTPConnection(get_reached_host(host), port, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

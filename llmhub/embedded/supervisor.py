@@ -1,0 +1,157 @@
+"""Keep a set of children running until told to stop, and say what happens to them."""
+
+import re
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from llmhub.embedded.errors import EmbeddedError
+from llmhub.embedded.process import Child, Command, Guard, read_tail, wait_until
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+POLL_S = 0.2
+STOP_POLL_S = 0.05
+STEADY_S = 60.0
+MAX_QUICK_DEATHS = 5
+MAX_BACKOFF_S = 30.0
+ECHO_LINES = 20
+ECHO_BYTES = 64_000
+IMPORTANT = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b")
+
+
+class StopRequestedError(Exception):
+    """A signal asked to stop; raised only where nothing is left half done."""
+
+
+@dataclass(slots=True)
+class Service:
+    """One child and its history; `restart_at` is set while it waits to be started again."""
+
+    child: Child
+    stop_timeout_s: float
+    is_echoed: bool
+    started_at: float
+    log_offset: int
+    deaths: int = 0
+    restart_at: float | None = None
+
+
+@dataclass(slots=True)
+class Supervisor:
+    guard: Guard
+    say: Callable[[str], None]
+    _services: dict[str, Service] = field(default_factory=dict)
+    _signals: int = 0
+
+    def listen(self) -> None:
+        """Take signals as wishes from here on: the first to stop in order, the second to stop at once."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._note_signal)
+
+    def start(self, command: Command, *, stop_timeout_s: float, is_echoed: bool = False) -> Child:
+        self._stop_if_asked()
+        offset = _size(command.log)
+        child = self.guard.start(command)
+        self._services[command.name] = Service(child, stop_timeout_s, is_echoed, time.monotonic(), offset)
+        return child
+
+    def wait_until(self, is_ready: Callable[[], bool], child: Child, *, timeout_s: float) -> None:
+        wait_until(is_ready, child, timeout_s=timeout_s, pause=self._pause)
+
+    def run(self, command: Command) -> None:
+        """Run one command to its end; EmbeddedError with the end of its log if it fails."""
+        child = self.start(command, stop_timeout_s=STOP_POLL_S)
+        while child.is_running:
+            self._pause(STOP_POLL_S)
+        del self._services[command.name]
+        self.guard.clear(child)
+        if child.process.returncode != 0:
+            raise EmbeddedError(f"`{command.name}` failed. The end of {command.log}:\n{read_tail(command.log)}")
+
+    def watch(self) -> None:
+        """Restart what dies and pass on what matters, until a signal asks to stop."""
+        while True:
+            for service in self._services.values():
+                self._echo(service)
+                self._tend(service)
+            self._pause(POLL_S)
+
+    def stop(self, *names: str) -> None:
+        """Stop the named children that were started, together; a further signal cuts the waiting short."""
+        services = [self._services.pop(name) for name in names if name in self._services]
+        for service in services:
+            service.child.send_stop()
+        deadline = {service.child.name: time.monotonic() + service.stop_timeout_s for service in services}
+        for service in services:
+            while service.child.is_running and not self._is_hurried and time.monotonic() < deadline[service.child.name]:
+                time.sleep(STOP_POLL_S)
+            if service.child.is_running:
+                self.say(f"{service.child.name} did not stop in time and is killed")
+            self._echo(service)
+            self.guard.clear(service.child)
+
+    @property
+    def _is_hurried(self) -> bool:
+        return self._signals > 1
+
+    def _note_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._signals += 1
+
+    def _pause(self, duration_s: float) -> None:
+        time.sleep(duration_s)
+        self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self._signals:
+            raise StopRequestedError
+
+    def _tend(self, service: Service) -> None:
+        now = time.monotonic()
+        if service.restart_at is not None:
+            if now >= service.restart_at:
+                service.child = self.guard.start(service.child.command)
+                service.started_at, service.restart_at = now, None
+        elif not service.child.is_running:
+            service.restart_at = now + self._report_death(service, now)
+
+    def _report_death(self, service: Service, now: float) -> float:
+        """Return after how many seconds to start it again; EmbeddedError if it keeps dying."""
+        child = service.child
+        self.guard.clear(child)
+        service.deaths = service.deaths + 1 if now - service.started_at < STEADY_S else 1
+        log = child.command.log
+        ending = f"{child.name} ended with status {child.process.returncode}. The end of {log}:\n{read_tail(log)}"
+        if service.deaths >= MAX_QUICK_DEATHS:
+            raise EmbeddedError(f"{ending}\n{child.name} has ended {service.deaths} times in a row: giving up.")
+        backoff_s = min(2.0 ** (service.deaths - 1), MAX_BACKOFF_S)
+        self.say(f"{ending}\n{child.name} is started again in {backoff_s:.0f} s")
+        return backoff_s
+
+    def _echo(self, service: Service) -> None:
+        """Pass on the lines of a log that speak of trouble, from where the last look ended."""
+        if not service.is_echoed:
+            return
+        size = _size(service.child.command.log)
+        start = max(service.log_offset, size - ECHO_BYTES)
+        text, service.log_offset = _read_lines(service.child.command.log, start) if size > start else ("", size)
+        lines = [line for line in text.splitlines() if IMPORTANT.search(line)]
+        for line in lines[:ECHO_LINES]:
+            self.say(f"{service.child.name} | {line}")
+        if len(lines) > ECHO_LINES:
+            self.say(f"{service.child.name} | … {len(lines) - ECHO_LINES} more in {service.child.command.log}")
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def _read_lines(log: Path, start: int) -> tuple[str, int]:
+    """Return the whole lines from `start` on, and where they end."""
+    with log.open("rb") as file:
+        file.seek(start)
+        block = file.read()
+    whole = block[: block.rfind(b"\n") + 1]
+    return whole.decode(errors="replace"), start + len(whole)

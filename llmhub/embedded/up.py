@@ -1,0 +1,171 @@
+"""`manage.py up`: the whole hub in one command, with whatever servers the environment does not name."""
+
+import argparse
+import errno
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+
+from llmhub.embedded import services, wheels
+from llmhub.embedded.console import say, step
+from llmhub.embedded.errors import EmbeddedError
+from llmhub.embedded.home import ADMIN_USER, Secrets, make_secrets, open_home, runtime_file, write_credentials
+from llmhub.embedded.options import Options, read_options
+from llmhub.embedded.process import Guard
+from llmhub.embedded.servers import running_servers
+from llmhub.embedded.services import HubCommands
+from llmhub.embedded.supervisor import StopRequestedError, Supervisor
+
+FIRST_SECRETS = ("LLMHUB_ADMIN_PASSWORD", "LLMHUB_DEMO_KEY")
+HUB_SECRETS = ("LLMHUB_SECRET_KEYS", "DJANGO_SECRET_KEY")
+
+DESCRIPTION = """\
+Run the whole hub until Ctrl-C: web, worker and beat, with PostgreSQL, Valkey and a small local model of its own
+for what the environment does not name.
+
+  HOST, PORT             where to listen: 127.0.0.1, 8000
+  WEB_CONCURRENCY        web processes: 1
+  LLMHUB_HOME            data, secrets and logs: .llmhub beside manage.py
+  DATABASE_URL           a PostgreSQL of your own; DATABASE_OWNER_URL too if its tables have another owner
+  REDIS_URL              a Redis of your own
+  LLMHUB_LOCAL_MODEL     0: no local model
+  LLMHUB_ADMIN_PASSWORD  the first admin's password, and
+  LLMHUB_DEMO_KEY        the demo application's API key: made up unless set
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="manage.py up", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args(argv[2:])
+    try:
+        run(read_options(os.environ), os.environ)
+    except StopRequestedError:
+        return 0
+    except EmbeddedError as error:
+        print(f"\n{error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def run(options: Options, environment: Mapping[str, str]) -> None:
+    """Start everything, then watch over it until StopRequestedError."""
+    began_at = time.monotonic()
+    os.umask(0o077)
+    with ExitStack() as stack:
+        lock_fd = stack.enter_context(open_home(options.home))
+        options = replace(options, port=get_free_port(options.host, options.port))
+        check_wheels(options)
+        say(f"Starting llmhub; its data, secrets and logs are in {options.home}")
+        secrets = make_secrets(options.home, environment)
+        write_credentials(options.home, options.url, secrets)
+        supervisor = Supervisor(stack.enter_context(Guard(lock_fd=lock_fd)), say)
+        supervisor.listen()
+        stack.callback(say, "Stopped.")
+        variables = stack.enter_context(running_servers(options, supervisor, environment))
+        variables |= {name: secrets.variables[name] for name in HUB_SECRETS}
+        stack.enter_context(runtime_file(options.home, variables))
+        env = get_environment(options, environment, variables)
+        stack.enter_context(running_hub(options, supervisor, env=env, secrets=secrets))
+        say(get_banner(options, secrets, took_s=time.monotonic() - began_at))
+        supervisor.watch()
+
+
+def get_free_port(host: str, port: int) -> int:
+    """Return the port, or any free one for 0; EmbeddedError before anything is started if it cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(address)
+            return int(server.getsockname()[1])
+    except socket.gaierror:
+        raise EmbeddedError(f"HOST is {host!r}, which is no address of this machine.") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = f"Port {port} on {host} is taken by another program. Stop that one, or set PORT to another port."
+        else:
+            message = f"Port {port} on {host} cannot be used ({error.strerror}). Set PORT or HOST to others."
+        raise EmbeddedError(message) from None
+
+
+def check_wheels(options: Options) -> None:
+    """Miss nothing halfway: every file that will be needed is there before anything is started."""
+    if not options.has_own_postgres:
+        wheels.get_postgres_package()
+    if not options.has_own_redis:
+        wheels.get_valkey_server()
+    if options.wants_model:
+        wheels.get_model_file()
+
+
+def get_environment(options: Options, environment: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """Return what web, worker and beat are started with; the secrets of the first admin are not among it."""
+    metrics = options.home / "metrics"
+    shutil.rmtree(metrics, ignore_errors=True)
+    metrics.mkdir()
+    taken_out = {*FIRST_SECRETS, "LLMHUB_LOCAL_MODEL_URL"}
+    return {
+        **{name: value for name, value in environment.items() if name not in taken_out},
+        **variables,
+        "LLMHUB_HOME": str(options.home),
+        "HOST": options.host,
+        "PORT": str(options.port),
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@contextmanager
+def running_hub(
+    options: Options, supervisor: Supervisor, *, env: Mapping[str, str], secrets: Secrets
+) -> Iterator[None]:
+    """Bring the database up to date, then run web, worker and beat; web answers before the others are started."""
+    commands = HubCommands(options.logs, env)
+    with step("Database: tables, admin user, demo application"):
+        supervisor.run(commands.prepare({name: secrets.variables[name] for name in FIRST_SECRETS}))
+    try:
+        with step("Web"):
+            command = commands.web(options.host, options.port, processes=options.web_processes)
+            web = supervisor.start(command, stop_timeout_s=services.DRAIN_TIMEOUT_S + 5, is_echoed=True)
+            is_ready = partial(services.is_web_ready, options.host, options.port)
+            supervisor.wait_until(is_ready, web, timeout_s=services.READY_TIMEOUT_S)
+        for command in (commands.worker(), commands.beat()):
+            supervisor.start(command, stop_timeout_s=services.STOP_TIMEOUT_S, is_echoed=True)
+        yield
+    finally:
+        say("\nStopping: chats in progress may finish; once more to stop at once")
+        supervisor.stop("web")
+        supervisor.stop("worker", "beat")
+
+
+def get_banner(options: Options, secrets: Secrets, *, took_s: float) -> str:
+    """Return what a newcomer needs; the password only at the first start."""
+    file = options.home / "credentials.json"
+    key = secrets.variables["LLMHUB_DEMO_KEY"]
+    password = secrets.variables["LLMHUB_ADMIN_PASSWORD"] if secrets.is_new else f"see {file}"
+    chat = '{"model": "local/smollm2", "messages": [{"role": "user", "content": "Say hello."}]}'
+    return f"""
+llmhub is ready at {options.url} after {took_s:.1f} s
+
+  Admin     {options.url}/admin/
+  User      {ADMIN_USER}
+  Password  {password}
+  API key   {key}
+  API docs  {options.url}/api/docs
+
+A first chat:
+
+  curl {options.url}/v1/chat/completions \\
+    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
+    -d '{chat}'
+
+All of this stands in {file}. Ctrl-C stops the hub.
+"""
