@@ -76,7 +76,7 @@ SPEND_ERROR_CODES = ("enforced_spend_limit_reached", "contract_spend_limit_reach
 SPEND_MESSAGE = re.compile(r"credit balance is too low|specified API usage limits")
 CONTEXT_MESSAGE = re.compile(r"prompt is too long|exceed context limit")
 BLOCKED_MESSAGE = re.compile(r"blocked by content filtering policy")
-UNSAMPLED_MESSAGE = re.compile(r"`?(temperature|top_p|top_k)`? is (deprecated|not supported)")
+UNSAMPLED_MESSAGE = re.compile(r"`?(temperature|top_p|top_k)`? is deprecated")
 
 MODELS_PAGE_SIZE = "1000"
 

@@ -51,7 +51,7 @@ CAPABILITIES = {
     "thinking": "reasoning",
 }
 
-CONTEXT_MESSAGE = re.compile(r"prompt is longer than the context length|exceeds? the context length")
+CONTEXT_MESSAGE = re.compile(r"prompt is longer than the context length")
 
 Think = bool | Literal["low", "medium", "high", "max"]
 

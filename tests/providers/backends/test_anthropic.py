@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -251,8 +252,7 @@ def test_a_refusal_picks_the_error(case):
 
     assert type(error).__name__ == case["error"]
     assert error.upstream_status == case["status"]
-    if "code" in case:
-        assert error.code == case["code"]
+    assert error.code == case["code"]
 
 
 def test_the_message_is_the_providers_own_or_tells_the_status():
@@ -317,27 +317,21 @@ def test_the_probe_lists_one_model():
 
 @given(body=mutated(sample("anthropic", "reply")) | mutated(sample("anthropic", "reply_tool_use")))
 def test_a_broken_reply_raises_provider_errors_alone(body):
-    try:
+    with suppress(errors.ProviderError):
         make_anthropic().read_reply(body)
-    except errors.ProviderError as error:
-        assert error.message
 
 
 @given(frames=mutated(sample("anthropic", "stream")) | mutated(sample("anthropic", "stream_tool_use")))
 def test_a_broken_stream_raises_provider_errors_alone(frames):
     frames = [frame for frame in frames if isinstance(frame, dict) and isinstance(frame.get("data"), dict)]
-    try:
+    with suppress(errors.ProviderError):
         read_stream([{"event": None} | frame for frame in frames])
-    except errors.ProviderError as error:
-        assert error.message
 
 
 @given(body=mutated(sample("anthropic", "models")))
 def test_a_broken_model_list_raises_provider_errors_alone(body):
-    try:
+    with suppress(errors.ProviderError):
         make_anthropic().read_models(body)
-    except errors.ProviderError as error:
-        assert error.message
 
 
 @given(case=mutated(sample("anthropic", "errors")))
