@@ -104,6 +104,13 @@ BEGIN
     RAISE EXCEPTION 'ledger_append takes arrays of one length, at least 1.' USING ERRCODE = 'invalid_parameter_value';
   END IF;
 
+  -- The daily task makes partitions ahead of time; where it has not run for months, the record does not fail for it.
+  IF to_regclass(to_char(clock_timestamp() AT TIME ZONE 'UTC', '"chat_ledgerevent_"YYYY_MM')) IS NULL
+    OR to_regclass(to_char(clock_timestamp() AT TIME ZONE 'UTC', '"chat_chatcontent_"YYYY_MM')) IS NULL
+  THEN
+    PERFORM ledger_ensure_partitions(0);
+  END IF;
+
   -- The seat is locked until the commit, so a writer's numbers are given out one transaction at a time, and taken back with it.
   INSERT INTO chat_ledgerwriterseat AS seat (writer_id, last_seq)
   VALUES (p_writer, v_count)

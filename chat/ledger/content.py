@@ -1,0 +1,128 @@
+"""What was asked and answered, in the form in which it is kept."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from chat.ledger.canonical import storable_text
+from providers.types import Attempt
+
+MAX_STORED_BYTES = 32 * 1024 * 1024
+SALT_BYTES = 32
+
+_FILE_MARKERS = (b"base64,", b'"input_audio"', b'"file_data"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A body as it is stored, and what the ledger says of it.
+
+    Shape: `commitment` is the HMAC-SHA256 of the stored body under its salt, in hex.
+    Units: `size_bytes` is the size of the body as it came.
+    """
+
+    body: str = field(repr=False)
+    salt: bytes = field(repr=False)
+    commitment: str
+    size_bytes: int
+
+
+def make_content(raw: bytes, *, max_bytes: int = MAX_STORED_BYTES) -> Content:
+    """Return what is kept of a body: its files described instead of stored, and no more than `max_bytes` of it."""
+    body = storable_text(redact_files(raw).decode("utf-8", "backslashreplace"))
+    stored = body.encode()
+    if len(stored) > max_bytes:
+        body = stored[:max_bytes].decode("utf-8", "ignore")
+        stored = body.encode()
+    salt = os.urandom(SALT_BYTES)
+    commitment = hmac.digest(salt, stored, "sha256").hex()
+    return Content(body=body, salt=salt, commitment=commitment, size_bytes=len(raw))
+
+
+def make_answer(answer_json: bytes, attempts: Iterable[Attempt] = ()) -> Content:
+    """Return what is kept of an answer: the JSON served (`null` for none), and what providers said when they failed."""
+    errors = [
+        {
+            "provider": attempt.provider,
+            "model": storable_text(attempt.model_name),
+            "message": storable_text(attempt.error),
+        }
+        for attempt in attempts
+        if not attempt.ok
+    ]
+    return make_content(b'{"answer":%b,"errors":%b}' % (answer_json, orjson.dumps(errors)))
+
+
+def redact_files(raw: bytes) -> bytes:
+    """Put each Base64 file's media type, size and hash in its place; a body without one is returned as it is."""
+    if not any(marker in raw for marker in _FILE_MARKERS):
+        return raw
+    try:
+        document = json.loads(raw)
+        if not _redact(document):
+            return raw
+        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    except (ValueError, RecursionError):
+        return raw
+
+
+def _redact(document: Any) -> bool:
+    """Describe the files in a JSON document, in place; say whether there were any."""
+    found = False
+    left = [document]
+    while left:
+        container = left.pop()
+        for key, value in list(_items(container)):
+            if isinstance(value, str):
+                if described := _describe(container, key, value):
+                    container[key] = described
+                    found = True
+            elif isinstance(value, dict) and key == "input_audio":
+                found |= _redact_audio(value)
+            elif isinstance(value, dict | list):
+                left.append(value)
+    return found
+
+
+def _items(container: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(container, dict):
+        yield from container.items()
+    elif isinstance(container, list):
+        yield from enumerate(container)
+
+
+def _describe(container: Any, key: Any, value: str) -> dict[str, Any] | None:
+    head, comma, payload = value[:256].partition(",")
+    if comma and head.startswith("data:") and head.endswith(";base64"):
+        media_type = head.removeprefix("data:").partition(";")[0]
+        return _description(value[len(head) + 1 :], media_type)
+    if key == "file_data" and isinstance(container, dict):
+        return _description(value, "")
+    return None
+
+
+def _redact_audio(audio: dict[str, Any]) -> bool:
+    data = audio.get("data")
+    if not isinstance(data, str):
+        return False
+    audio["data"] = _description(data, f"audio/{audio.get('format', '')}")
+    return True
+
+
+def _description(payload: str, media_type: str) -> dict[str, Any]:
+    """Shape: `bytes` and `sha256` are of the file; of the text itself where it is not Base64."""
+    try:
+        file = base64.b64decode(payload.encode(), validate=True)
+    except (binascii.Error, ValueError):
+        file = payload.encode("utf-8", "surrogatepass")
+    return {"media_type": media_type, "bytes": len(file), "sha256": hashlib.sha256(file).hexdigest()}

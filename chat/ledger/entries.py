@@ -1,0 +1,61 @@
+"""What goes into the ledger, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from chat.ledger.content import Content
+
+ENTRY_OVERHEAD_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One event to append.
+
+    Shape: `event` is canonical JSON that names this `kind` and `chat_id`; see `chat.ledger.events`.
+    """
+
+    kind: str
+    chat_id: UUID | None
+    event: str = field(repr=False)
+    content: Content | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory the entry takes."""
+        return ENTRY_OVERHEAD_BYTES + len(self.event) + (len(self.content.body) if self.content else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The database's answer to an entry that is committed."""
+
+    id: UUID
+    at: datetime
+    writer_seq: int
+    leaf_hash: bytes
+
+
+APPEND = (
+    "SELECT id, at, writer_seq, leaf_hash FROM ledger_append("
+    "%s::uuid, %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::bigint[])"
+)
+
+
+def append_parameters(writer_id: UUID, entries: Sequence[LedgerEntry]) -> tuple[Any, ...]:
+    """Return what `APPEND` takes."""
+    contents = [entry.content for entry in entries]
+    return (
+        writer_id,
+        [entry.kind for entry in entries],
+        [entry.chat_id for entry in entries],
+        [entry.event for entry in entries],
+        [content.body if content else None for content in contents],
+        [content.salt if content else None for content in contents],
+        [content.size_bytes if content else None for content in contents],
+    )

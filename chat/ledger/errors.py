@@ -1,0 +1,6 @@
+class LedgerUnavailableError(Exception):
+    """The record cannot be written now, so what it is about must not happen."""
+
+
+class EntryRefusedError(LedgerUnavailableError):
+    """The database does not take this entry, now or later; others are not affected."""

@@ -1,0 +1,49 @@
+"""Deriving every chat again from the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import psycopg
+from django.db import OperationalError, connection
+
+from chat.models import Chat
+
+LOCK_ATTEMPTS = 30
+_FIRST = UUID(int=0)
+
+
+def rebuild_chats(*, batch_chats: int) -> Iterator[int]:
+    """Derive the chats again, in the order in which they began; yield after each batch how many it held.
+
+    Chats may go on meanwhile: each waits at most for one batch.
+    """
+    last_id, chats = _rebuild_batch(_FIRST, batch_chats)
+    while last_id is not None:
+        yield chats
+        last_id, chats = _rebuild_batch(last_id, batch_chats)
+
+
+def drop_chats_without_events(*, batch_chats: int) -> int:
+    """Delete the rows that nothing in the ledger accounts for; return how many."""
+    dropped = 0
+    last_id = _FIRST
+    while ids := list(Chat.objects.filter(pk__gt=last_id).order_by("pk").values_list("pk", flat=True)[:batch_chats]):
+        dropped += Chat.objects.filter(pk__in=ids).without_events().delete()[0]
+        last_id = ids[-1]
+    return dropped
+
+
+def _rebuild_batch(after: UUID, batch_chats: int) -> tuple[UUID | None, int]:
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT last_id, chats FROM ledger_rebuild_chats(%s, %s)", (after, batch_chats))
+                last_id, chats = cursor.fetchone()
+                return last_id, chats
+        except OperationalError as error:
+            # Someone holds the table longer than chats should wait behind us.
+            if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable) or attempt == LOCK_ATTEMPTS:
+                raise
+    raise AssertionError

@@ -1,0 +1,264 @@
+"""The process's one way into the ledger: what is appended at the same time is committed together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from chat.ledger.entries import APPEND, LedgerEntry, Receipt, append_parameters
+from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError
+
+logger = logging.getLogger(__name__)
+
+SESSION = (
+    "SELECT set_config('application_name', 'llmhub ledger', false), set_config('statement_timeout', %s, false), "
+    "set_config('default_transaction_isolation', 'read committed', false)"
+)
+SEEN = "SELECT ledger_writer_seen(%s::uuid, %s::text, %s::text, %s::integer)"
+
+# Classes of SQLSTATE that one entry of a batch can be the cause of: data, integrity, size.
+_ENTRY_AT_FAULT = ("22", "23", "54")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterLimits:
+    batch_entries: int = 500
+    batch_bytes: int = 16 * 1024 * 1024
+    queue_bytes: int = 256 * 1024 * 1024
+    connect_timeout_s: int = 3
+    statement_timeout_s: float = 4.0
+    # The server's own timeout comes first; this one is for a server, or a network, that says nothing.
+    silence_timeout_s: float = 5.0
+    heartbeat_s: float = 10.0
+    first_retry_s: float = 0.1
+    last_retry_s: float = 2.0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    entry: LedgerEntry
+    receipt: asyncio.Future[Receipt]
+
+
+class LedgerWriter:
+    """Appends for one process on one event loop.
+
+    While the database is known to be down, appending fails at once; one connection attempt at a time finds out
+    when it is back.
+    """
+
+    def __init__(self, conninfo: str, *, role: str = "web", limits: WriterLimits | None = None) -> None:
+        self.writer_id: UUID = uuid4()
+        self._conninfo = conninfo
+        self._seat = (self.writer_id, role, socket.gethostname(), os.getpid())
+        self._limits = limits or WriterLimits()
+        self._queue: deque[_Waiting] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+        self._is_up = False
+        self._stopping = True
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the last thing known of the database is that it takes entries."""
+        return self._is_up
+
+    async def start(self) -> None:
+        """Connect and begin to write; a database that is not there yet is tried again until it is."""
+        self._stopping = False
+        await self._connect()
+        self._task = asyncio.create_task(self._run(), name="ledger-writer")
+
+    async def stop(self) -> None:
+        """Write what is queued, then close. What is appended from now on fails."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+        self._disconnect()
+
+    async def append(self, entry: LedgerEntry) -> Receipt:
+        """Return once the entry is committed. It is written even if the caller no longer waits.
+
+        Errors: LedgerUnavailableError; its EntryRefusedError when it is the entry that cannot be stored.
+        """
+        size_bytes = entry.size_bytes
+        if self._stopping or not self._is_up:
+            raise LedgerUnavailableError("The ledger's database is not available.")
+        if self._queue and self._queued_bytes + size_bytes > self._limits.queue_bytes:
+            raise LedgerUnavailableError("Too much is waiting to be written to the ledger.")
+        waiting = _Waiting(entry, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._queued_bytes += size_bytes
+        self._wake.set()
+        return await waiting.receipt
+
+    async def _run(self) -> None:
+        while not (self._stopping and not self._queue):
+            if not self._is_up:
+                await self._come_back()
+            elif self._queue:
+                await self._write(self._take_batch())
+            elif not await self._sleep(self._limits.heartbeat_s):
+                await self._say_seen()
+
+    def _take_batch(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        taken_bytes = 0
+        while self._queue and len(batch) < self._limits.batch_entries:
+            size_bytes = self._queue[0].entry.size_bytes
+            if batch and taken_bytes + size_bytes > self._limits.batch_bytes:
+                break
+            taken_bytes += size_bytes
+            batch.append(self._queue.popleft())
+        self._queued_bytes -= taken_bytes
+        return batch
+
+    async def _write(self, batch: Sequence[_Waiting]) -> None:
+        """Commit a batch; when one of its entries cannot be stored, the others all the same."""
+        if not self._is_alive():
+            await self._connect()
+        try:
+            rows = await self._execute(APPEND, append_parameters(self.writer_id, [w.entry for w in batch]))
+        except asyncio.CancelledError as error:
+            self._fail(batch, error)
+            raise
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            await self._write_apart(batch, error)
+        else:
+            for waiting, row in zip(batch, rows, strict=True):
+                if not waiting.receipt.done():
+                    waiting.receipt.set_result(Receipt(*row))
+
+    async def _write_apart(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        """Find the entry that spoiled a batch, by halves, and write the rest."""
+        if not _is_entry_at_fault(error):
+            self._fail(batch, error)
+        elif len(batch) == 1:
+            logger.error("The ledger refused an entry of kind %s: %s.", batch[0].entry.kind, _name(error))
+            _reject(batch, EntryRefusedError("The ledger cannot store this entry."))
+        else:
+            middle = len(batch) // 2
+            await self._write(batch[:middle])
+            await self._write(batch[middle:])
+
+    async def _execute(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Run one statement, which is one transaction.
+
+        Errors: TimeoutError as soon as the server has been silent too long, whatever it does later.
+        """
+        if self._connection is None:
+            raise psycopg.OperationalError
+        running = asyncio.create_task(_fetch(self._connection, query, parameters))
+        done, _ = await asyncio.wait({running}, timeout=self._limits.silence_timeout_s)
+        if not done:
+            self._disconnect()
+            running.cancel()
+            running.add_done_callback(_forget)
+            raise TimeoutError
+        return running.result()
+
+    async def _say_seen(self) -> None:
+        try:
+            await self._execute(SEEN, self._seat)
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            self._fail((), error)
+
+    async def _connect(self) -> None:
+        """Connect anew and prove that the database can be written to."""
+        self._disconnect()
+        try:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._conninfo, autocommit=True, connect_timeout=self._limits.connect_timeout_s
+            )
+            await self._execute(SESSION, (f"{self._limits.statement_timeout_s}s",))
+            await self._execute(SEEN, self._seat)
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            self._fail((), error)
+        else:
+            self._is_up = True
+
+    async def _come_back(self) -> None:
+        """Try to reach the database again, ever more rarely, until it is there or the writer is stopped."""
+        retry_s = self._limits.first_retry_s
+        while not self._is_up and not self._stopping:
+            await self._sleep(retry_s)
+            retry_s = min(retry_s * 2, self._limits.last_retry_s)
+            await self._connect()
+
+    async def _sleep(self, longest_s: float) -> bool:
+        """Return at the next call for attention, or after a time; say whether there was a call."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(longest_s):
+                return await self._wake.wait()
+        except TimeoutError:
+            return False
+
+    def _is_alive(self) -> bool:
+        """Whether the connection is as it was left: a server that went away meanwhile has said so on the socket."""
+        if self._connection is None or self._connection.closed:
+            return False
+        poll = select.poll()
+        poll.register(self._connection.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    def _fail(self, batch: Sequence[_Waiting], error: BaseException) -> None:
+        """Take the database to be down: nothing that waits will be written."""
+        if self._is_up:
+            logger.error("The ledger cannot be written: %s.", _name(error))
+        self._is_up = False
+        self._disconnect()
+        _reject((*batch, *self._queue), LedgerUnavailableError("The ledger's database is not available."))
+        self._queue.clear()
+        self._queued_bytes = 0
+
+    def _disconnect(self) -> None:
+        """Drop the connection without a word to a server that may not answer."""
+        if self._connection is not None:
+            self._connection.pgconn.finish()
+            self._connection = None
+
+
+async def _fetch(
+    connection: psycopg.AsyncConnection[tuple[Any, ...]], query: str, parameters: tuple[Any, ...]
+) -> list[tuple[Any, ...]]:
+    cursor = await connection.execute(query, parameters, prepare=True, binary=True)
+    return await cursor.fetchall()
+
+
+def _forget(running: asyncio.Task[Any]) -> None:
+    """Take note of how an abandoned statement ended, so that asyncio does not complain."""
+    if not running.cancelled():
+        running.exception()
+
+
+def _is_entry_at_fault(error: Exception) -> bool:
+    if isinstance(error, psycopg.Error) and error.sqlstate:
+        return error.sqlstate.startswith(_ENTRY_AT_FAULT)
+    return isinstance(error, psycopg.DataError | UnicodeError)
+
+
+def _name(error: BaseException) -> str:
+    """Name an error without its text, which may hold what was to be stored."""
+    sqlstate = getattr(error, "sqlstate", None)
+    return f"{type(error).__name__} {sqlstate}" if sqlstate else type(error).__name__
+
+
+def _reject(batch: Iterable[_Waiting], error: LedgerUnavailableError) -> None:
+    for waiting in batch:
+        if not waiting.receipt.done():
+            waiting.receipt.set_exception(error)

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from chat.ledger.rebuild import drop_chats_without_events, rebuild_chats
+
+
+class Command(BaseCommand):
+    help = "Derive the table of chats again from the ledger. Chats may go on meanwhile."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--batch", type=int, default=500, help="how many chats to derive at a time (500)")
+
+    def handle(self, *, batch: int, **options: Any) -> None:
+        derived = 0
+        for chats in rebuild_chats(batch_chats=batch):
+            derived += chats
+            self.stdout.write(f"{derived} chats derived")
+        dropped = drop_chats_without_events(batch_chats=batch)
+        self.stdout.write(f"Done: {derived} chats derived from the ledger, {dropped} rows without events dropped.")
