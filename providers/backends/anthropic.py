@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
 from providers.backends.refusals import error_of_status, message_of, object_or_empty, text_or_none
 from providers.backends.shapes import count_at, find_count, find_text, object_at, objects_at, text_at
-from providers.backends.turns import Turn, check_translatable, conversation, dropped_params, inline_image
+from providers.backends.turns import Turn, check_translatable, conversation, dropped_params, inline_image, max_tokens_of
 from providers.errors import (
     ConfigurationError,
     ContentBlockedError,
@@ -102,7 +102,7 @@ def request_body(request: ChatRequest, *, default_max_tokens: int, stream: bool)
     chat = conversation(request, ProviderType.ANTHROPIC)
     body: JSONObject = {
         "model": request.model_name,
-        "max_tokens": request.max_tokens if request.max_tokens is not None else default_max_tokens,
+        "max_tokens": max_tokens_of(request) or default_max_tokens,
         "messages": [_turn_body(turn) for turn in chat.turns],
         "system": [{"type": "text", "text": text} for text in chat.system] or None,
         "temperature": None if request.temperature is None else min(max(request.temperature, 0.0), 1.0),

@@ -18,7 +18,7 @@ from providers.backends.base import BaseProvider, StreamReader, WireCall
 from providers.backends.headers import MAX_RETRY_AFTER_S
 from providers.backends.refusals import error_of_status, message_of, object_or_empty, text_or_none
 from providers.backends.shapes import count_at, find_count, find_text, list_at, object_at, objects_at, text_at
-from providers.backends.turns import Turn, check_translatable, conversation, dropped_params, inline_image
+from providers.backends.turns import Turn, check_translatable, conversation, dropped_params, inline_image, max_tokens_of
 from providers.errors import (
     ConfigurationError,
     ContentBlockedError,
@@ -112,7 +112,7 @@ def _generation_config(request: ChatRequest) -> JSONObject:
         "temperature": request.temperature,
         "topP": request.top_p,
         "topK": request.top_k,
-        "maxOutputTokens": request.max_tokens,
+        "maxOutputTokens": max_tokens_of(request),
         "stopSequences": list(request.stop) or None,
         "seed": request.seed,
         "presencePenalty": request.presence_penalty,

@@ -15,7 +15,7 @@ from pydantic import Field, PositiveInt
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
 from providers.backends.refusals import error_of_status, message_of, object_or_empty
 from providers.backends.shapes import count_at, find_count, find_text, list_at, object_at, objects_at, text_at
-from providers.backends.turns import check_translatable, dropped_params, inline_image
+from providers.backends.turns import check_translatable, dropped_params, inline_image, max_tokens_of, parts_of
 from providers.errors import (
     ConfigurationError,
     ContextTooLongError,
@@ -90,7 +90,7 @@ def request_body(request: ChatRequest, settings: OllamaSettings, *, stream: bool
 def _options(request: ChatRequest, settings: OllamaSettings) -> JSONObject:
     options = {
         "num_ctx": settings.num_ctx,
-        "num_predict": request.max_tokens,
+        "num_predict": max_tokens_of(request),
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_k": request.top_k,
@@ -104,8 +104,7 @@ def _options(request: ChatRequest, settings: OllamaSettings) -> JSONObject:
 
 def _message(message: ChatMessage) -> JSONObject:
     wire: JSONObject = {"role": "system" if message.role == "developer" else message.role, "content": message.text}
-    parts = () if isinstance(message.content, str) else message.content or ()
-    if images := [_image(part) for part in parts if isinstance(part, ImagePart)]:
+    if images := [_image(part) for part in parts_of(message) if isinstance(part, ImagePart)]:
         wire["images"] = images
     return wire
 

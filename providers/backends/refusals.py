@@ -30,8 +30,6 @@ ERROR_OF_STATUS: Mapping[int, type[ProviderError]] = {
     529: OverloadedError,
 }
 
-MAX_MESSAGE_CHARS = 500
-
 
 def error_of_status(status: int) -> type[ProviderError]:
     if status >= 500:
@@ -45,7 +43,7 @@ def message_of(error: Mapping[str, Any], status: int) -> str:
     """Return the provider's own message, or one that tells the status."""
     message = error.get("message")
     if isinstance(message, str) and message.strip():
-        return message.strip()[:MAX_MESSAGE_CHARS]
+        return message.strip()
     return f"The provider answered with status {status}."
 
 

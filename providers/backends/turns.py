@@ -9,10 +9,12 @@ from itertools import takewhile
 from typing import Literal
 
 from providers.errors import RequestRejectedError
-from providers.types import ChatMessage, ChatRequest, ImagePart, OpaquePart, ProviderType, TextPart
+from providers.types import ChatMessage, ChatRequest, ContentPart, ImagePart, OpaquePart, ProviderType, TextPart
 
 REFUSED_EXTRA = ("audio", "function_call", "functions", "logit_bias", "logprobs", "web_search_options")
 """Parameters without which the caller would get another kind of answer than the one asked for."""
+
+NEWER_LENGTH_PARAM = "max_completion_tokens"
 
 _DATA_URL = re.compile(r"data:(?P<media_type>[\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[^;,]*)*;base64,(?P<data>.+)", re.DOTALL)
 
@@ -71,13 +73,34 @@ def check_translatable(request: ChatRequest, provider_type: ProviderType) -> Non
         _check_message(message, provider_type)
 
 
+def max_tokens_of(request: ChatRequest) -> int | None:
+    """Return how long the answer may be, under either of the names that OpenAI has for it.
+
+    Errors: RequestRejectedError unless it is a whole number from 1.
+    """
+    value = request.extra.get(NEWER_LENGTH_PARAM)
+    if value is None:
+        return request.max_tokens
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise RequestRejectedError(
+            f"`{NEWER_LENGTH_PARAM}` must be a whole number of at least 1.", param=NEWER_LENGTH_PARAM
+        )
+    return value
+
+
 def dropped_params(request: ChatRequest, params: Iterable[str]) -> tuple[str, ...]:
     """Return which of `params` the caller gave, with what no format but OpenAI's knows, sorted."""
     dropped = {param for param in params if getattr(request, param) is not None}
-    dropped.update(key for key, value in request.extra.items() if value is not None)
+    dropped.update(key for key, value in request.extra.items() if value is not None and key != NEWER_LENGTH_PARAM)
     for message in request.messages:
         dropped.update(_dropped_of(message))
     return tuple(sorted(dropped))
+
+
+def parts_of(message: ChatMessage) -> tuple[ContentPart, ...]:
+    if isinstance(message.content, str):
+        return (TextPart(message.content),)
+    return message.content or ()
 
 
 def inline_image(image: ImagePart) -> InlineImage | None:
@@ -110,9 +133,10 @@ def _joined(messages: Iterable[ChatMessage]) -> tuple[Turn, ...]:
 
 
 def _parts(message: ChatMessage) -> tuple[TextPart | ImagePart, ...]:
-    content = (TextPart(message.content),) if isinstance(message.content, str) else message.content or ()
     return tuple(
-        part for part in content if isinstance(part, ImagePart) or (isinstance(part, TextPart) and part.text.strip())
+        part
+        for part in parts_of(message)
+        if isinstance(part, ImagePart) or (isinstance(part, TextPart) and part.text.strip())
     )
 
 
@@ -133,9 +157,9 @@ def _untranslatable(request: ChatRequest) -> Iterable[str]:
 def _check_message(message: ChatMessage, provider_type: ProviderType) -> None:
     if message.tool_calls or message.role in ("tool", "function"):
         raise _refused("tool calls and their results", provider_type)
-    for part in message.content or () if not isinstance(message.content, str) else ():
+    for part in parts_of(message):
         if isinstance(part, OpaquePart):
-            raise _refused("content that is neither text nor an image", provider_type)
+            raise _refused("content other than text and plain images", provider_type)
         if isinstance(part, ImagePart) and message.role != "user":
             raise _refused(f"images in a message of the role `{message.role}`", provider_type)
 
@@ -148,7 +172,7 @@ def _refused(what: str, provider_type: ProviderType) -> RequestRejectedError:
 
 def _dropped_of(message: ChatMessage) -> Iterable[str]:
     yield from (f"messages.{key}" for key, value in message.extra.items() if value)
-    for part in message.content or () if not isinstance(message.content, str) else ():
+    for part in parts_of(message):
         if isinstance(part, TextPart | ImagePart):
             yield from (f"messages.{key}" for key in part.extra)
         if isinstance(part, ImagePart) and part.detail not in (None, "auto"):

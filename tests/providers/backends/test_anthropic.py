@@ -105,6 +105,7 @@ def test_max_tokens_has_a_default_that_settings_change():
     assert call_for().json["max_tokens"] == 4096
     assert call_for(settings={"default_max_tokens": 100}).json["max_tokens"] == 100
     assert call_for(max_tokens=7).json["max_tokens"] == 7
+    assert call_for(extra={"max_completion_tokens": 9}).json["max_tokens"] == 9
 
 
 @pytest.mark.parametrize("settings", [{"default_max_tokens": 0}, {"api_version": "newest"}, {"unknown": 1}])

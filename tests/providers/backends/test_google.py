@@ -101,6 +101,12 @@ def test_a_bare_request_has_no_configuration():
     assert call_for().json == {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
 
 
+def test_the_newer_name_of_the_length_is_understood():
+    call = call_for(extra={"max_completion_tokens": 9})
+
+    assert call.json["generationConfig"] == {"maxOutputTokens": 9}
+
+
 def test_an_image_whose_address_tells_no_type_is_sent_without():
     call = call_for(ChatMessage(role="user", content=(ImagePart("https://images.example/cat?v=1"),)))
 

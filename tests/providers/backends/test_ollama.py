@@ -72,6 +72,12 @@ def test_a_bare_request_says_that_it_wants_no_stream_and_no_forgetting():
     }
 
 
+def test_the_newer_name_of_the_length_is_understood():
+    call = call_for(extra={"max_completion_tokens": 9})
+
+    assert call.json["options"] == {"num_predict": 9}
+
+
 def test_a_key_is_sent_only_where_there_is_one():
     assert make_ollama().auth_headers() == {}
     assert make_ollama(api_key="k-1").auth_headers() == {"authorization": "Bearer k-1"}

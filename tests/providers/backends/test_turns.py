@@ -1,6 +1,6 @@
 import pytest
 
-from providers.backends.turns import check_translatable, dropped_params, inline_image
+from providers.backends.turns import check_translatable, dropped_params, inline_image, max_tokens_of
 from providers.errors import RequestRejectedError
 from providers.types import ChatMessage, ChatRequest, ImagePart, OpaquePart, ProviderType, TextPart, ToolCall
 
@@ -74,6 +74,32 @@ def test_what_messages_carry_besides_their_content_is_named_when_dropped():
     dropped = dropped_params(request, ("seed", "reasoning_effort"))
 
     assert dropped == ("messages.cache_control", "messages.detail", "messages.name", "seed", "verbosity")
+
+
+@pytest.mark.parametrize(
+    ("params", "max_tokens"),
+    [
+        pytest.param({}, None, id="none"),
+        pytest.param({"max_tokens": 7}, 7, id="older-name"),
+        pytest.param({"extra": {"max_completion_tokens": 9}}, 9, id="newer-name"),
+        pytest.param({"max_tokens": 7, "extra": {"max_completion_tokens": 9}}, 9, id="both"),
+    ],
+)
+def test_the_length_of_the_answer_has_two_names_and_neither_is_dropped(params, max_tokens):
+    request = ChatRequest(messages=(USER,), **params)
+
+    assert max_tokens_of(request) == max_tokens
+    assert dropped_params(request, ()) == ()
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "9", [9]])
+def test_a_length_that_is_none_is_refused(value):
+    request = ChatRequest(messages=(USER,), extra={"max_completion_tokens": value})
+
+    with pytest.raises(RequestRejectedError, match="whole number") as caught:
+        max_tokens_of(request)
+
+    assert caught.value.param == "max_completion_tokens"
 
 
 @pytest.mark.parametrize(
