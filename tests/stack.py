@@ -1,11 +1,13 @@
-"""A pytest plugin: PostgreSQL and Valkey for one test session, unless the environment names them.
+"""PostgreSQL and Valkey for one test session, unless the environment names them: a pytest plugin.
 
 It starts them before Django reads its settings, in the controlling process only; workers of pytest-xdist inherit
-the environment. They end with the session, whatever ends it.
+the environment. They end with the session, whatever ends it. `python -m tests.stack COMMAND` runs one command so.
 """
 
 import os
 import secrets
+import subprocess
+import sys
 import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Generator, Iterator
@@ -74,3 +76,12 @@ def stopping(guard: Guard, child: Child) -> Iterator[Child]:
         yield child
     finally:
         guard.stop(child, timeout_s=STOP_TIMEOUT_S)
+
+
+def main() -> int:
+    with environment() as variables:
+        return subprocess.run(sys.argv[1:], env=os.environ | variables, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test lint clean
+.SUFFIXES:
+
+# The first Python that is new enough; `make run PYTHON=…` names another.
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.12 python3.13 python3.11 python3.14 python; do \
+	"$$name" -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo "$$name" && break; done)
+PYTEST_ARGS ?= -n auto --dist loadgroup
+
+# A stamp's name holds the sum of its lock's content: a changed lock installs again, a fresh checkout does not.
+stamp = .venv/$(basename $(1))-$(firstword $(shell cksum < $(1))).stamp
+RUNTIME := $(call stamp,requirements.lock)
+DEV := $(call stamp,requirements-dev.lock)
+IN_VENV := .venv/bin
+IN_STACK := $(IN_VENV)/python -m tests.stack
+
+help: ## Show these targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+run: $(RUNTIME) ## Run the whole hub until Ctrl-C
+	@exec $(IN_VENV)/python manage.py up
+
+test: $(DEV) ## Run every test
+	@exec $(IN_VENV)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV) ## Check style, types, imports and migrations
+	$(IN_VENV)/ruff check
+	$(IN_VENV)/ruff format --check
+	$(IN_STACK) $(IN_VENV)/mypy manage.py llmhub providers chat
+	$(IN_VENV)/lint-imports
+	$(IN_STACK) $(IN_VENV)/python manage.py makemigrations --check --dry-run
+
+clean: ## Remove .venv and caches; the data in .llmhub stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME):
+	@$(call install,requirements.lock,$@)
+
+$(DEV):
+	@$(call install,requirements-dev.lock,$@)
+
+define install
+test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found. Name one: make PYTHON=/path/to/python3" >&2; exit 1; }; \
+"$(PYTHON)" .ci/install.py $(1) $(2)
+endef
