@@ -1,0 +1,68 @@
+"""Any server that speaks OpenAI's chat completions: llama.cpp, vLLM, LM Studio and the like.
+
+Source: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md and
+https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html, read 2026-11.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from providers.backends.base import ProviderSettings
+from providers.backends.openai import HeaderValue, OpenAIProvider, OpenAISettings
+from providers.types import JSONObject, ModelInfo, ProviderType
+
+HOPS_AND_SECRETS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "api-key",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "proxy-authorization",
+        "transfer-encoding",
+        "x-api-key",
+    }
+)
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def _check_header_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError("not the name of a header")
+    if name.lower() in HOPS_AND_SECRETS:
+        raise ValueError(f"the hub itself sets the header {name.lower()}; a key belongs in the API key's own field")
+    return name
+
+
+class CustomSettings(OpenAISettings):
+    """What such a server may need besides.
+
+    Shape: with `strict_models` only the models it lists are asked of it; `extra_headers` go with every call.
+    """
+
+    strict_models: bool = False
+    extra_headers: dict[Annotated[str, AfterValidator(_check_header_name)], HeaderValue] = Field(default_factory=dict)
+
+
+class CustomProvider(OpenAIProvider):
+    provider_type: ClassVar[ProviderType] = ProviderType.CUSTOM
+    default_base_url: ClassVar[str] = ""
+    needs_api_key: ClassVar[bool] = False
+    settings_model: ClassVar[type[ProviderSettings]] = CustomSettings
+    settings: CustomSettings
+    length_param: ClassVar[str] = "max_tokens"
+
+    def auth_headers(self) -> dict[str, str]:
+        return {**self.settings.extra_headers, **super().auth_headers()}
+
+    def read_model(self, item: JSONObject) -> ModelInfo:
+        window = item.get("max_model_len") or item.get("context_length")
+        return ModelInfo(name=item["id"], context_window=window if isinstance(window, int) else None)

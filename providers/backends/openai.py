@@ -1,0 +1,430 @@
+"""OpenAI's chat completions, which other types state their differences from.
+
+Source: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
+
+import orjson
+from pydantic import StringConstraints
+
+from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
+from providers.backends.refusals import error_of_status, message_of
+from providers.errors import (
+    ContentBlockedError,
+    ContextTooLongError,
+    CredentialRejectedError,
+    MalformedReplyError,
+    ModelNotServedError,
+    OverloadedError,
+    ProviderError,
+    QuotaExhaustedError,
+    RateLimitedError,
+    UpstreamError,
+)
+from providers.types import (
+    NOTHING,
+    ChatChunk,
+    ChatMessage,
+    ChatRequest,
+    ChatResponse,
+    Choice,
+    ChoiceDelta,
+    ContentPart,
+    Extra,
+    FinishReason,
+    ImagePart,
+    JSONObject,
+    ModelInfo,
+    OpaquePart,
+    ProviderType,
+    TextPart,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+SAME_NAMED_PARAMS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "n",
+    "response_format",
+    "reasoning_effort",
+    "user",
+)
+
+FINISH_REASONS: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "model_length": "length",
+    "max_tokens": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+ERROR_OF_CODE: Mapping[str, type[ProviderError]] = {
+    "insufficient_quota": QuotaExhaustedError,
+    "credit_balance_exhausted": QuotaExhaustedError,
+    "organization_spend_limit_exceeded": QuotaExhaustedError,
+    "project_spend_limit_exceeded": QuotaExhaustedError,
+    "organization_usage_limit_exceeded": QuotaExhaustedError,
+    "billing_hard_limit_reached": QuotaExhaustedError,
+    "rate_limit_exceeded": RateLimitedError,
+    "slow_down": RateLimitedError,
+    "invalid_api_key": CredentialRejectedError,
+    "model_not_found": ModelNotServedError,
+    "invalid_model": ModelNotServedError,
+    "context_length_exceeded": ContextTooLongError,
+    "exceed_context_size_error": ContextTooLongError,
+    "content_filter": ContentBlockedError,
+    "content_policy_violation": ContentBlockedError,
+    "invalid_prompt": ContentBlockedError,
+    "overloaded": OverloadedError,
+    "overloaded_error": OverloadedError,
+    "unavailable_error": OverloadedError,
+}
+CONTEXT_MESSAGE = re.compile(r"maximum context length|context size|prompt is too long", re.IGNORECASE)
+
+_REASONING_KEYS = ("reasoning_content", "reasoning")
+_MESSAGE_KEYS = frozenset({"role", "content", "refusal", "tool_calls", *_REASONING_KEYS})
+_CHOICE_KEYS = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
+_REPLY_KEYS = frozenset({"id", "object", "model", "choices", "usage"})
+
+HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]+$")]
+
+
+class OpenAISettings(ProviderSettings):
+    """Which organization and project the calls are billed to; None leaves it to the key."""
+
+    organization: HeaderValue | None = None
+    project: HeaderValue | None = None
+
+
+def openai_payload(request: ChatRequest, *, length_param: str) -> JSONObject:
+    """Translate a request, with all that it holds besides what is known.
+
+    Shape: `length_param` is the name that `max_tokens` goes by, unless the caller used another one.
+    """
+    body: JSONObject = {"model": request.model_name, "messages": openai_messages(request.messages)}
+    body |= {name: value for name in SAME_NAMED_PARAMS if (value := getattr(request, name)) is not None}
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.max_tokens is not None and "max_completion_tokens" not in request.extra:
+        body[length_param] = request.max_tokens
+    if request.tools:
+        body["tools"] = list(request.tools)
+        body |= {name: value for name in _TOOL_PARAMS if (value := getattr(request, name)) is not None}
+    body |= {name: value for name, value in request.extra.items() if name != "stream_options"}
+    return body
+
+
+_TOOL_PARAMS = ("tool_choice", "parallel_tool_calls")
+
+
+def meaningless_params(request: ChatRequest) -> tuple[str, ...]:
+    """Return the parameters about tools that a request without tools has: they are an error at the provider."""
+    return () if request.tools else tuple(name for name in _TOOL_PARAMS if getattr(request, name) is not None)
+
+
+def openai_messages(messages: Iterable[ChatMessage]) -> list[JSONObject]:
+    return [_message(message) for message in messages]
+
+
+def _message(message: ChatMessage) -> JSONObject:
+    wire: JSONObject = {"role": message.role, "content": openai_content(message.content)}
+    if message.tool_calls:
+        wire["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        wire["tool_call_id"] = message.tool_call_id
+    return wire | dict(message.extra)
+
+
+def openai_content(content: str | tuple[ContentPart, ...] | None) -> str | list[JSONObject] | None:
+    return [_part(part) for part in content] if isinstance(content, tuple) else content
+
+
+def _part(part: ContentPart) -> JSONObject:
+    match part:
+        case TextPart():
+            return {"type": "text", "text": part.text, **part.extra}
+        case ImagePart():
+            detail = {} if part.detail is None else {"detail": part.detail}
+            return {"type": "image_url", "image_url": {"url": part.url, **detail}, **part.extra}
+        case OpaquePart():
+            return dict(part.wire)
+
+
+def _tool_call(call: ToolCall) -> JSONObject:
+    if not call.name:  # a call of another kind than a function's lies in `extra` as it came
+        return {"id": call.id, **call.extra}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function, **call.extra}
+
+
+def read_chat(body: JSONObject) -> ChatResponse:
+    """Translate a whole answer.
+
+    Errors: MalformedReplyError; UpstreamError for an answer broken off.
+    """
+    choices = body.get("choices")
+    if not choices:
+        raise MalformedReplyError("The provider's reply holds no choices.")
+    return ChatResponse(
+        choices=tuple(_read_choice(choice, position) for position, choice in enumerate(choices)),
+        model_name=_find_text(body.get("model")) or "",
+        usage=read_usage(body.get("usage")),
+        upstream_id=_find_text(body.get("id")),
+        extra=_rest(body, _REPLY_KEYS),
+    )
+
+
+def _read_choice(choice: JSONObject, position: int) -> Choice:
+    message = choice["message"]
+    content, reasoning = _read_content(message)
+    calls = tuple(_read_tool_call(call, number) for number, call in enumerate(message.get("tool_calls") or ()))
+    native = _find_text(choice.get("finish_reason")) or None
+    return Choice(
+        index=position if choice.get("index") is None else choice["index"],
+        content=content,
+        reasoning=reasoning,
+        refusal=_find_text(message.get("refusal")),
+        tool_calls=calls,
+        finish_reason=_finish_reason(native) if native else "tool_calls" if calls else "stop",
+        native_finish_reason=native,
+        logprobs=choice.get("logprobs"),
+        extra=_choice_extra(choice, message),
+    )
+
+
+def _read_content(message: JSONObject) -> tuple[str | None, str | None]:
+    """Return the text and the reasoning of a message or a delta; some servers mix both in a list of parts."""
+    told = (message.get(key) for key in _REASONING_KEYS)
+    reasoning = next((value for value in told if isinstance(value, str)), None)
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return content, reasoning
+    return _joined_text(content), reasoning or _joined_text(
+        part for chunk in content if chunk.get("type") == "thinking" for part in chunk["thinking"]
+    )
+
+
+def _joined_text(parts: Iterable[JSONObject]) -> str | None:
+    return "".join(part["text"] for part in parts if part.get("type") == "text") or None
+
+
+def _read_tool_call(call: JSONObject, number: int) -> ToolCall:
+    id_ = _find_text(call.get("id")) or f"call_{number}"
+    function = call.get("function")
+    if function is None:
+        return ToolCall(id_, "", "", {"id": id_, **call})
+    arguments = _arguments_text(function.get("arguments"))
+    return ToolCall(id_, function["name"], arguments or "{}", _rest(call, _TOOL_CALL_KEYS))
+
+
+_TOOL_CALL_KEYS = frozenset({"id", "type", "index", "function"})
+
+
+def _arguments_text(arguments: Any) -> str:
+    """Return the arguments as JSON text; some servers send the object itself."""
+    if arguments is None or isinstance(arguments, str):
+        return arguments or ""
+    return orjson.dumps(arguments).decode()
+
+
+def _finish_reason(native: str) -> FinishReason:
+    if native == "error":
+        raise UpstreamError("The provider broke off the answer.")
+    return FINISH_REASONS.get(native, "stop")
+
+
+def _choice_extra(choice: JSONObject, message: JSONObject) -> Extra:
+    return {**_rest(choice, _CHOICE_KEYS), **_rest(message, _MESSAGE_KEYS)} or NOTHING
+
+
+def _rest(wire: JSONObject, known: Collection[str]) -> Extra:
+    return {key: value for key, value in wire.items() if key not in known} or NOTHING
+
+
+def read_usage(usage: JSONObject | None) -> Usage | None:
+    if not usage or usage.get("prompt_tokens") is None:
+        return None
+    of_prompt = usage.get("prompt_tokens_details") or {}
+    of_completion = usage.get("completion_tokens_details") or {}
+    return Usage(
+        prompt_tokens=usage["prompt_tokens"],
+        completion_tokens=usage.get("completion_tokens") or 0,
+        cached_tokens=of_prompt.get("cached_tokens"),
+        cache_write_tokens=of_prompt.get("cache_write_tokens"),
+        reasoning_tokens=of_completion.get("reasoning_tokens"),
+    )
+
+
+class OpenAIStreamReader(StreamReader):
+    """Finished once every choice that began has a finish reason."""
+
+    def __init__(self) -> None:
+        self._unfinished: set[int] = set()
+        self._tool_calls_begun: dict[int, int] = {}
+
+    def read(self, event: str | None, data: JSONObject) -> Iterable[ChatChunk]:
+        if data.get("error"):
+            raise read_refusal(200, data)
+        choices = tuple(self._delta(choice) for choice in data.get("choices") or ())
+        if choices:
+            self.finished = not self._unfinished
+        yield ChatChunk(
+            choices=choices,
+            usage=read_usage(data.get("usage")),
+            model_name=data.get("model"),
+            upstream_id=data.get("id"),
+            extra=_rest(data, _REPLY_KEYS),
+        )
+
+    def _delta(self, choice: JSONObject) -> ChoiceDelta:
+        index = choice.get("index") or 0
+        delta = choice.get("delta") or choice.get("message") or {}  # the latter from servers that do not stream
+        content, reasoning = _read_content(delta)
+        native = choice.get("finish_reason") or None
+        reason = _finish_reason(native) if native else None
+        (self._unfinished.discard if reason else self._unfinished.add)(index)
+        return ChoiceDelta(
+            index=index,
+            content=content,
+            reasoning=reasoning,
+            refusal=delta.get("refusal"),
+            tool_calls=tuple(self._tool_call(index, call) for call in delta.get("tool_calls") or ()),
+            finish_reason=reason,
+            native_finish_reason=native,
+            logprobs=choice.get("logprobs"),
+            extra=_choice_extra(choice, delta),
+        )
+
+    def _tool_call(self, choice_index: int, call: JSONObject) -> ToolCallDelta:
+        function = call.get("function")
+        known = _TOOL_CALL_KEYS if function is not None else _TOOL_CALL_KEYS - {"type"}
+        function = function or {}
+        return ToolCallDelta(
+            index=self._tool_call_index(choice_index, call),
+            id=call.get("id"),
+            name=function.get("name"),
+            arguments=_arguments_text(function.get("arguments")),
+            extra=_rest(call, known),
+        )
+
+    def _tool_call_index(self, choice_index: int, call: JSONObject) -> int:
+        """Return the call's index; where servers leave it out, an id begins a new call."""
+        begun = self._tool_calls_begun.get(choice_index, 0)
+        index: int | None = call.get("index")
+        if index is None:
+            index = begun if call.get("id") else max(begun - 1, 0)
+        self._tool_calls_begun[choice_index] = max(begun, index + 1)
+        return index
+
+
+def read_refusal(status: int, body: Any) -> ProviderError:
+    """Classify an error by its code, its type and the status, in this order.
+
+    Shape: OpenAI's envelope, or one of those that compatible servers have: flat, `detail`, or a text alone.
+    """
+    error = _error_object(body)
+    codes = [str(value) for value in (error.get("code"), error.get("type")) if value is not None]
+    told_status = _told_status(codes, status)
+    kind = next((ERROR_OF_CODE[code] for code in codes if code in ERROR_OF_CODE), None)
+    message = message_of(error, told_status)
+    if kind is None and told_status in (400, 422) and CONTEXT_MESSAGE.search(message):
+        kind = ContextTooLongError
+    kind = kind or error_of_status(told_status)
+    code, param = _find_text(error.get("code")), _find_text(error.get("param"))
+    return kind(message, upstream_status=status, code=code, param=param)
+
+
+def _told_status(codes: Iterable[str], status: int) -> int:
+    """Return the status that an error sent with 200 names as its code, or else 500."""
+    if status >= 400:
+        return status
+    return next((int(code) for code in codes if re.fullmatch(r"[45]\d\d", code)), 500)
+
+
+def _error_object(body: Any) -> JSONObject:
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    if isinstance(error, str):
+        return {"message": error}
+    if not isinstance(error, dict):
+        return {}
+    detail = error.get("detail")
+    if isinstance(error.get("message"), dict):
+        detail = error["message"].get("detail", detail)
+    return error if detail is None else {**error, "message": _detail_text(detail)}
+
+
+def _detail_text(detail: Any) -> str | None:
+    """Return what validators of the `detail` kind say, without the input that they repeat."""
+    if isinstance(detail, list):
+        return "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg', '')}" for item in detail)
+    return _find_text(detail)
+
+
+def _find_text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+class OpenAIProvider(BaseProvider):
+    provider_type: ClassVar[ProviderType] = ProviderType.OPENAI
+    default_base_url: ClassVar[str] = "https://api.openai.com/v1"
+    settings_model: ClassVar[type[ProviderSettings]] = OpenAISettings
+    settings: OpenAISettings
+    length_param: ClassVar[str] = "max_completion_tokens"
+
+    def auth_headers(self) -> dict[str, str]:
+        headers = {
+            "authorization": f"Bearer {self.endpoint.api_key}" if self.endpoint.api_key else None,
+            "openai-organization": self.settings.organization,
+            "openai-project": self.settings.project,
+        }
+        return {name: value for name, value in headers.items() if value}
+
+    def chat_call(self, request: ChatRequest, *, stream: bool) -> WireCall:
+        body = openai_payload(request, length_param=self.length_param)
+        if stream:
+            options = {**request.extra.get("stream_options", {}), "include_usage": True}
+            body |= {"stream": True, "stream_options": options}
+        return WireCall(path="/chat/completions", json=body, dropped_params=meaningless_params(request))
+
+    def read_reply(self, body: JSONObject) -> ChatResponse:
+        return read_chat(body)
+
+    def stream_reader(self) -> StreamReader:
+        return OpenAIStreamReader()
+
+    def models_call(self, cursor: str | None) -> WireCall:
+        return WireCall(path="/models", method="GET")
+
+    def read_models(self, body: JSONObject) -> tuple[list[ModelInfo], str | None]:
+        return [self.read_model(item) for item in body["data"]], None
+
+    def read_model(self, item: JSONObject) -> ModelInfo:
+        return ModelInfo(name=item["id"])
+
+    def probe_call(self) -> WireCall:
+        return self.models_call(None)
+
+    def read_error(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
+        return read_refusal(status, body)
+
+    def without_refused(self, call: WireCall, error: ProviderError) -> WireCall | None:
+        """Leave out `stream_options` where a server does not know it; the usage is then lost."""
+        if call.json is None or "stream_options" not in call.json or error.upstream_status not in (400, 422):
+            return None
+        if "stream_options" not in f"{error.param} {error.message}":
+            return None
+        return replace(call, json={key: value for key, value in call.json.items() if key != "stream_options"})
