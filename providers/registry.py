@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -31,6 +32,7 @@ class ModelEntry:
     name: str
     available: bool
     price: Price
+    first_seen_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +93,15 @@ def load_snapshot(version: int) -> Snapshot:
 
 
 def _models_by_provider() -> dict[int, Mapping[str, ModelEntry]]:
-    rows = ProviderModel.objects.order_by("provider_id")
+    rows = ProviderModel.objects.order_by("provider_id", "name")
     return {
-        provider_id: {m.name: ModelEntry(name=m.name, available=m.available, price=m.price) for m in group}
+        provider_id: {m.name: _model_entry(m) for m in group}
         for provider_id, group in groupby(rows, key=lambda m: m.provider_id)
     }
+
+
+def _model_entry(row: ProviderModel) -> ModelEntry:
+    return ModelEntry(name=row.name, available=row.available, price=row.price, first_seen_at=row.first_seen_at)
 
 
 def _entry(row: ProviderConfig, models: Mapping[str, ModelEntry]) -> ProviderEntry:

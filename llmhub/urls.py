@@ -1,0 +1,19 @@
+"""What Django's own handler serves: the admin and the hub's API beside the chats."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from llmhub.dashboard.views import StatusView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("api/providers", include("providers.api.urls")),
+    path("api/audit/", include("chat.api.urls")),
+    path("api/status", StatusView.as_view()),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema")),
+]
