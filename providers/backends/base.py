@@ -326,7 +326,7 @@ class BaseProvider(ABC):
         Shape: `body` is the decoded JSON, or the text where it was none.
         """
 
-    def without_refused(self, call: WireCall, error: ProviderError) -> WireCall | None:  # noqa: ARG002
+    def without_refused(self, call: WireCall, error: ProviderError) -> WireCall | None:
         """Return the call to try once more after `error`, or None: for parameters that only some servers take."""
         return None
 
