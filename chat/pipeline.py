@@ -1,4 +1,4 @@
-"""One chat from end to end: the intent is recorded, the provider asked, the outcome recorded, then all of it answered."""
+"""One chat from end to end: record the intent, ask the provider, record the outcome, then answer whole."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from chat.ledger.entries import LedgerEntry
 from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
 from chat.ledger.writer import LedgerWriter
 from chat.models import ChatStatus
+from chat.wire import dump
 from providers.api.problems import Problem
 from providers.errors import ProviderTimeoutError, TruncatedReplyError
 from providers.manager import Journey, ProviderManager
@@ -78,8 +79,8 @@ class ChatPipeline:
         )
         await self._record(void.entry())
 
-    async def answer(self, call: ChatCall, plan: Plan, render: Render, to_problem: ToProblem) -> JSONObject:
-        """Return the rendered answer, recorded.
+    async def answer(self, call: ChatCall, plan: Plan, render: Render, to_problem: ToProblem) -> bytes:
+        """Return the answer as rendered JSON, recorded.
 
         Errors: ProviderError; LedgerUnavailableError, before any provider is asked or after.
         """
@@ -93,12 +94,12 @@ class ChatPipeline:
         except Exception as raised:
             error = _named(raised, call)
             problem = to_problem(error)
-            await self._close(call, ChatStatus.FAILED, body=problem.body, problem=problem)
+            await self._close(call, ChatStatus.FAILED, answer_json=dump(problem.body), problem=problem)
             raise error from None
         response = _with_usage(request, response)
-        body = render(response)
-        await self._close(call, ChatStatus.SUCCEEDED, response=response, body=body)
-        return body
+        answer_json = dump(render(response))
+        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=answer_json)
+        return answer_json
 
     async def stream(
         self, call: ChatCall, plan: Plan, render: Render, to_problem: ToProblem
@@ -125,17 +126,19 @@ class ChatPipeline:
                         yield chunk
         except (asyncio.CancelledError, GeneratorExit):
             partial = _with_usage(request, assembly.response())
-            await self._close(call, ChatStatus.CLIENT_DISCONNECTED, response=partial, body=render(partial))
+            await self._close(call, ChatStatus.CLIENT_DISCONNECTED, response=partial, answer_json=dump(render(partial)))
             raise
         except Exception as raised:
             error = _named(raised, call)
             problem = to_problem(error)
             partial = _with_usage(request, assembly.response())
-            body = {**render(partial), **problem.body} if partial.choices else problem.body
-            await self._close(call, _broken(error, partial), response=partial, body=body, problem=problem)
+            answer = {**render(partial), **problem.body} if partial.choices else problem.body
+            await self._close(
+                call, _broken(error, partial), response=partial, answer_json=dump(answer), problem=problem
+            )
             raise error from None
         response = _with_usage(request, assembly.response())
-        await self._close(call, ChatStatus.SUCCEEDED, response=response, body=render(response))
+        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=dump(render(response)))
         for chunk in held:
             yield chunk
         yield response
@@ -157,7 +160,7 @@ class ChatPipeline:
         status: ChatStatus,
         *,
         response: ChatResponse | None = None,
-        body: JSONObject | None = None,
+        answer_json: bytes = b"null",
         problem: Problem | None = None,
     ) -> None:
         """Record the outcome."""
@@ -180,7 +183,7 @@ class ChatPipeline:
             latency_ms=round(call.elapsed_s * 1000),
             first_token_ms=call.first_token_ms,
             overhead_us=round(call.overhead_s * 1_000_000),
-            content=make_answer(body, call.journey.attempts),
+            content=make_answer(answer_json, call.journey.attempts),
         )
         await self._record(outcome.entry())
 

@@ -215,4 +215,5 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": ENV.llmhub_log_level},
+    "loggers": {"httpx": {"level": "WARNING"}},  # a line for each call would say less than the chat's own record
 }

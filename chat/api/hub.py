@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from chat.api.dialects import Asked, Dialect, Facts
 from chat.api.openai import tool_call_object
 from chat.api.reading import BadRequestError, boolean, read_chat_request, text
-from chat.api.wire import sse
+from chat.wire import sse
 from providers.api.problems import Problem
 from providers.types import Attempt, ChatChunk, ChatMessage, ChatResponse, JSONObject, Usage
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from chat.api.dialects import Asked, Dialect, Facts
 from chat.api.reading import boolean, mapping, read_chat_request
-from chat.api.wire import sse
+from chat.wire import sse
 from providers.api.problems import Problem
 from providers.types import (
     NOTHING,

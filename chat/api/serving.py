@@ -18,13 +18,13 @@ from django.utils import timezone
 
 from chat.api.dialects import Asked, Dialect, Facts
 from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
-from chat.api.wire import PING, dump
 from chat.ids import uuid7
 from chat.ledger import events
 from chat.ledger.content import make_content
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Caller
 from chat.pipeline import ChatCall, ChatPipeline
+from chat.wire import PING, dump
 from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit, presented_key
 from llmhub.access.sessions import session_principal
 from providers.api.problems import ANSWERS, Answer, Problem, problem_of
@@ -117,8 +117,8 @@ class ChatServer:
         if asked.is_stream:
             chunks = self.pipeline.stream(call, plan, rendering.whole, served_problem)
             return await _begin(rendering.frames(chunks), call)
-        body = await self.pipeline.answer(call, plan, rendering.whole, served_problem)
-        return json_response(body, headers=_headers(call, rendering.response))
+        answer_json = await self.pipeline.answer(call, plan, rendering.whole, served_problem)
+        return whole_response(answer_json, headers=_headers(call, rendering.response))
 
     async def _reject(self, call: ChatCall, error: Exception, request: ASGIRequest) -> None:
         """Record a refused chat, unless nobody knows whose it was."""
@@ -315,4 +315,8 @@ def header_value(text: str) -> str:
 
 
 def json_response(body: JSONObject, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    return HttpResponse(dump(body), status=status, content_type="application/json", headers=headers)
+    return whole_response(dump(body), status=status, headers=headers)
+
+
+def whole_response(answer_json: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
+    return HttpResponse(answer_json, status=status, content_type="application/json", headers=headers)
