@@ -102,8 +102,8 @@ def _items(container: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _describe(container: Any, key: Any, value: str) -> dict[str, Any] | None:
-    head, comma, payload = value[:256].partition(",")
-    if comma and head.startswith("data:") and head.endswith(";base64"):
+    head = value[:256].partition(",")[0]
+    if head.startswith("data:") and head.endswith(";base64"):
         media_type = head.removeprefix("data:").partition(";")[0]
         return _description(value[len(head) + 1 :], media_type)
     if key == "file_data" and isinstance(container, dict):

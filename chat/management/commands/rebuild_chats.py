@@ -14,7 +14,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--batch", type=int, default=500, help="how many chats to derive at a time (500)")
 
-    def handle(self, *, batch: int, **options: Any) -> None:
+    def handle(self, *, batch: int, **_: Any) -> None:
         derived = 0
         for chats in rebuild_chats(batch_chats=batch):
             derived += chats

@@ -1,0 +1,136 @@
+import hashlib
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.db import ProgrammingError, connection, transaction
+
+from chat.ledger.append import append_event
+from chat.models import Chat, ChatContent, LedgerEvent, LedgerWriterSeat
+from tests.chat.conftest import application_role, ledger_partitions
+from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
+
+pytestmark = pytest.mark.django_db
+
+CHANGES = {
+    "insert": "INSERT INTO {} SELECT * FROM {}",
+    "update": "UPDATE {} SET {key} = {key}",
+    "delete": "DELETE FROM {}",
+    "truncate": "TRUNCATE {}",
+    "copy": "COPY {} FROM STDIN",
+    "lock": "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE",
+    "drop": "DROP TABLE {}",
+    "trigger": "ALTER TABLE {} DISABLE TRIGGER ALL",
+}
+
+
+def change(table, statement):
+    key = "writer_id" if table == "chat_ledgerwriterseat" else "id"
+    with connection.cursor() as cursor:
+        cursor.execute(statement.replace("{}", table).replace("{key}", key))
+
+
+@pytest.mark.parametrize("statement", CHANGES.values(), ids=CHANGES)
+def test_the_application_can_change_no_table_of_the_ledger_and_no_partition(statement):
+    for table in ["chat_ledgerevent", "chat_chatcontent", "chat_ledgerwriterseat", *ledger_partitions()]:
+        with pytest.raises(ProgrammingError) as refused, transaction.atomic(), application_role():
+            change(table, statement)
+
+        assert isinstance(refused.value.__cause__, psycopg.errors.InsufficientPrivilege), table
+
+
+@pytest.mark.parametrize("statement", [CHANGES["update"], CHANGES["delete"], CHANGES["truncate"]])
+@pytest.mark.parametrize("replication_role", ["origin", "replica"])
+def test_triggers_keep_the_owner_from_changing_it_by_mistake(statement, replication_role):
+    append_event(make_intent(new_chat_id()))
+
+    for table in ["chat_ledgerevent", "chat_chatcontent", *filled_partitions()]:
+        with pytest.raises(ProgrammingError, match="append-only") as refused, transaction.atomic():
+            change(table, f"SET LOCAL session_replication_role = {replication_role}; {statement}")
+
+        assert table.removesuffix("s") in str(refused.value)
+
+
+def filled_partitions():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT tableoid::regclass::text FROM chat_ledgerevent")
+        return [name for (name,) in cursor.fetchall()]
+
+
+def test_the_application_reads_and_appends_and_does_no_more():
+    with application_role():
+        receipt = append_event(make_outcome(chat_id := new_chat_id()))
+
+        assert LedgerEvent.objects.get(pk=receipt.id).chat_id == chat_id
+        assert ChatContent.objects.filter(chat_id=chat_id).exists()
+        assert LedgerWriterSeat.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "llmhub_uuidv7(now())",
+        "llmhub_uuidv7_floor(now())",
+        "ledger_guard_table('chat_chat')",
+        "ledger_make_partition('chat_ledgerevent', now()::timestamp)",
+        "ledger_missing_partitions(1)",
+        "ledger_project_chats(NULL, NULL, NULL, NULL, NULL, NULL)",
+    ],
+)
+def test_the_application_calls_only_what_it_needs(call):
+    with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic(), application_role():
+        change("", f"SELECT {call}")
+
+
+def test_nobody_else_may_call_any_of_the_functions():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT proname FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) "
+            "WHERE proname ~ '^(ledger_|llmhub_uuidv7)' AND grantee = 0"
+        )
+        assert cursor.fetchall() == []
+
+
+def test_a_hostile_search_path_and_temporary_tables_have_no_effect():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMPORARY TABLE chat_ledgerevent (LIKE public.chat_ledgerevent);"
+            "CREATE FUNCTION pg_temp.sha256(bytea) RETURNS bytea LANGUAGE sql RETURN '\\x00'::bytea;"
+            "GRANT ALL ON chat_ledgerevent TO llmhub_app; SET LOCAL search_path = pg_temp, pg_catalog, public"
+        )
+    with application_role():
+        receipt = append_event(make_intent(new_chat_id()))
+
+    change("", "SET LOCAL search_path = public, pg_temp")
+    event = LedgerEvent.objects.get(pk=receipt.id)
+    assert receipt.leaf_hash == hashlib.sha256(b"\x00" + bytes(event.header)).digest()
+
+
+def test_rights_given_by_default_do_not_reach_new_partitions():
+    change("", "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO llmhub_app")
+    change("", "SELECT ledger_ensure_partitions(9)")
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid, aclexplode(relacl) "
+            "WHERE inhparent IN ('chat_ledgerevent'::regclass, 'chat_chatcontent'::regclass) "
+            "AND grantee <> relowner"
+        )
+        assert cursor.fetchall() == []
+
+
+def test_chats_can_be_changed_for_they_are_derived():
+    append_event(make_intent(chat_id := new_chat_id()))
+    change("", "GRANT SELECT, UPDATE ON chat_chat TO llmhub_app")
+
+    with application_role():
+        assert Chat.objects.filter(pk=chat_id).update(end_user="bob") == 1
+
+
+def test_a_row_whose_hash_is_not_that_of_its_header_cannot_be_stored_even_by_the_owner():
+    with pytest.raises(Exception, match="check constraint"), connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO chat_ledgerevent SELECT llmhub_uuidv7(now()), now(), 'read', NULL, %s, 1, 'x', 'y', "
+            "pg_current_xact_id()",
+            (uuid4(),),
+        )
