@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 GRACE_S = 8.0
 POLL_S = 0.05
@@ -31,10 +32,26 @@ def end_groups(groups: dict[int, int]) -> None:
     for group, stop_signal in groups.items():
         _send(group, stop_signal)
     deadline = time.monotonic() + GRACE_S
-    while time.monotonic() < deadline and any(_send(group, 0) for group in groups):
+    while time.monotonic() < deadline and any(is_alive(group) for group in groups):
         time.sleep(POLL_S)
     for group in groups:
         _send(group, signal.SIGKILL)
+
+
+def is_alive(group: int) -> bool:
+    """Tell whether a group still runs; the dead whom a slow init has not yet buried do not count."""
+    if not _send(group, 0):
+        return False
+    stats = [_read(path) for path in Path("/proc").glob("[0-9]*/stat")]
+    states = [stat.rpartition(")")[2].split() for stat in stats if stat]
+    return not states or any(state[0] not in "ZX" for state in states if int(state[2]) == group)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _send(group: int, number: int) -> bool:
