@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import AsyncToSync, sync_to_async
 from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.utils import timezone
+from pydantic import ValidationError as SettingsError
 
 from llmhub.access.secrets import UndecryptableSecretError
 from providers import routing
 from providers.backends import BACKENDS
 from providers.backends.base import BaseProvider
-from providers.errors import ConfigurationError, NoProviderError, ProviderError, RateLimitedError
+from providers.errors import (
+    ConfigurationError,
+    NoProviderError,
+    ProviderError,
+    ProviderTimeoutError,
+    RateLimitedError,
+)
 from providers.http import HttpClient
 from providers.limits import RateLimiter
 from providers.models import ProviderConfig
@@ -39,6 +48,14 @@ from providers.types import (
     Timeouts,
     Usage,
 )
+
+logger = logging.getLogger(__name__)
+
+PROBE_TIMEOUT_S = 15.0
+REFRESH_TIMEOUT_S = 60.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -95,15 +112,18 @@ class ProviderManager:
         provider becomes the default.
         Errors: django.core.exceptions.ValidationError by field.
         """
-        row = ProviderConfig.objects.filter(name=name).first() or ProviderConfig(name=name)
-        is_new = row.pk is None
-        for field_name, value in values.items():
-            setattr(row, field_name, value)
-        row.full_clean()
-        row.save()
-        if not ProviderConfig.objects.filter(is_default=True).exists():
-            row = ProviderConfig.objects.make_default(name)
-        return row, is_new
+        try:
+            return _register(name, values)
+        except IntegrityError:  # another process added one of this name, or the first of all, at the same moment
+            return _register(name, values)
+
+    def change_provider(self, name: str, **values: Any) -> ProviderConfig:
+        """Change a provider; what is not given keeps its value.
+
+        Errors: ProviderConfig.DoesNotExist; django.core.exceptions.ValidationError by field.
+        """
+        with transaction.atomic():
+            return _change(ProviderConfig.objects.select_for_update().get(name=name), values)
 
     def remove_provider(self, name: str) -> None:
         """Forget a provider. The default moves to the next by priority; past chats keep the name.
@@ -230,10 +250,8 @@ class ProviderManager:
     # How they are
 
     async def health_check_all(self) -> dict[str, ProbeResult]:
-        """Probe every enabled provider at once, and keep what was found."""
-        names = [entry.name async for entry in ProviderConfig.objects.filter(enabled=True)]
-        probes = await asyncio.gather(*(self.health_check(name) for name in names))
-        return dict(zip(names, probes, strict=True))
+        """Probe every enabled provider at once, and keep what was found; what fails in the hub is logged and left out."""
+        return await _of_each_enabled(self.health_check)
 
     async def health_check(self, name: str) -> ProbeResult:
         """Probe one provider at no cost in tokens, and keep what was found.
@@ -242,11 +260,19 @@ class ProviderManager:
         """
         row = await ProviderConfig.objects.aget(name=name)
         try:
-            probe = await self._backends().get(_entry_of(row)).health_check()
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                probe = await self._backends().get(_entry_of(row)).health_check()
         except ProviderError as error:
             probe = ProbeResult(ok=False, latency_ms=0, error=error.message)
+        except TimeoutError:
+            error = f"No answer within {PROBE_TIMEOUT_S:.0f} seconds."
+            probe = ProbeResult(ok=False, latency_ms=round(PROBE_TIMEOUT_S * 1000), error=error)
         await sync_to_async(row.record_probe)(probe, now=timezone.now())
         return probe
+
+    async def refresh_all_models(self) -> dict[str, list[str]]:
+        """Ask every enabled provider at once for its models; one that fails is logged and keeps what it last had."""
+        return await _of_each_enabled(self.refresh_models)
 
     async def refresh_models(self, name: str) -> list[str]:
         """Ask one provider for its models, and keep them.
@@ -254,7 +280,13 @@ class ProviderManager:
         Errors: ProviderError when it cannot tell (what it last had stays); ProviderConfig.DoesNotExist.
         """
         row = await ProviderConfig.objects.aget(name=name)
-        infos = await self._backends().get(_entry_of(row)).list_models()
+        try:
+            async with asyncio.timeout(REFRESH_TIMEOUT_S):
+                infos = await self._backends().get(_entry_of(row)).list_models()
+        except TimeoutError:
+            raise ProviderTimeoutError(
+                f"Provider `{name}` did not list its models within {REFRESH_TIMEOUT_S:.0f} seconds.", provider=name
+            ) from None
         return await sync_to_async(row.record_models)(infos, now=timezone.now())
 
     # Connections
@@ -288,13 +320,22 @@ class _LoopBackends:
     def get(self, entry: ProviderEntry) -> BaseProvider:
         known, backend = self._by_name.get(entry.name, (None, None))
         if backend is None or known is None or _address(known) != _address(entry):
-            backend = BACKENDS[entry.provider_type](endpoint(entry), self.client)
+            backend = _new_backend(entry, self.client)
             self._by_name[entry.name] = (entry, backend)
         return backend
 
     async def close(self) -> None:
-        await self.client.close()
+        await self.client.aclose()
         await self.limiter.close()
+
+
+def _new_backend(entry: ProviderEntry, client: HttpClient) -> BaseProvider:
+    try:
+        return BACKENDS[entry.provider_type](endpoint(entry), client)
+    except SettingsError:  # written past the checks of the admin and the API
+        raise ConfigurationError(
+            f"The settings of provider `{entry.name}` are not valid: save it again to see why.", provider=entry.name
+        ) from None
 
 
 def _address(entry: ProviderEntry) -> tuple[Any, ...]:
@@ -332,6 +373,45 @@ def _entry_of(row: ProviderConfig) -> ProviderEntry:
         timeout_s=row.timeout,
         settings=row.settings,
     )
+
+
+@transaction.atomic
+def _register(name: str, values: Mapping[str, Any]) -> tuple[ProviderConfig, bool]:
+    row = ProviderConfig.objects.select_for_update().filter(name=name).first()
+    if row is not None:
+        return _change(row, values), False
+    row = ProviderConfig(name=name, **values)
+    row.full_clean(validate_unique=False, validate_constraints=False)
+    row.save(force_insert=True)
+    if not ProviderConfig.objects.filter(is_default=True).exists():
+        row = ProviderConfig.objects.make_default(name)
+    return row, True
+
+
+def _change(row: ProviderConfig, values: Mapping[str, Any]) -> ProviderConfig:
+    """Change a locked row, and only what is given: probes write to the other columns meanwhile."""
+    for field_name, value in values.items():
+        setattr(row, field_name, value)
+    row.full_clean(validate_unique=False, validate_constraints=False)
+    row.save(update_fields=[*values, "updated_at"])
+    return row
+
+
+async def _of_each_enabled(work: Callable[[str], Awaitable[T]]) -> dict[str, T]:
+    """Do the same for every enabled provider at once; one that fails is logged and left out."""
+    names = [row.name async for row in ProviderConfig.objects.filter(enabled=True).in_order()]
+    results = await asyncio.gather(*(work(name) for name in names), return_exceptions=True)
+    found: dict[str, T] = {}
+    for name, result in zip(names, results, strict=True):
+        if isinstance(result, ProviderError):
+            logger.warning("Provider %s: %s", name, result.message)
+        elif isinstance(result, Exception):
+            logger.error("Provider %s: %s", name, type(result).__name__, exc_info=result)
+        elif isinstance(result, BaseException):
+            raise result
+        else:
+            found[name] = result
+    return found
 
 
 async def _from_first_content(chunks: AsyncGenerator[ChatChunk]) -> AsyncGenerator[ChatChunk]:
@@ -394,3 +474,19 @@ def _listed(journey: Journey) -> str:
 def get_provider_manager() -> ProviderManager:
     """The manager of this process."""
     return ProviderManager()
+
+
+def run(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call one of the manager's coroutine methods from synchronous code.
+
+    It runs on an event loop of its own, whose connections are closed afterwards: a view's thread would
+    otherwise be lent the loop that serves chats.
+    """
+
+    async def call_and_close() -> T:
+        try:
+            return await function(*args, **kwargs)
+        finally:
+            await get_provider_manager().close_all()
+
+    return AsyncToSync(call_and_close, force_new_loop=True)()
