@@ -251,7 +251,7 @@ class BaseProvider(ABC):
             body = _unwrapped(_decode(await reply.read()))
         if not isinstance(body, dict):
             raise MalformedReplyError("The provider's reply is not a JSON object.")
-        if body.get("error"):
+        if body.get("error") or body.get("object") == "error":
             raise self._classified(reply, body)
         return body
 
@@ -372,15 +372,14 @@ class _FrameReader:
                 yield from self._read(event, data)
 
     def _read(self, event: str | None, data: bytes) -> Iterator[ChatChunk]:
-        try:
-            body = _unwrapped(orjson.loads(data))
-            if not isinstance(body, dict):
-                raise TypeError("not an object")
-            self._has_frames = True
+        body = _find_object(data)
+        if body is None:
+            self.skipped += 1
+            return
+        self._has_frames = True
+        with _malformed_reply():
             for chunk in self._reader.read(event, body):
                 yield self._with_dropped_params(chunk)
-        except MALFORMED:
-            self.skipped += 1
 
     def _with_dropped_params(self, chunk: ChatChunk) -> ChatChunk:
         if not self._dropped_params:
@@ -406,8 +405,8 @@ async def _next_piece(reply: HttpReply, frames: _FrameReader) -> bytes:
 def _malformed_reply() -> Iterator[None]:
     try:
         yield
-    except MALFORMED as exc:
-        raise MalformedReplyError("The provider's reply is not in its format.") from exc
+    except MALFORMED:  # whose texts may quote the reply
+        raise MalformedReplyError("The provider's reply is not in its format.") from None
 
 
 def _redirect_error(reply: HttpReply) -> ConfigurationError:
@@ -420,6 +419,14 @@ def _redirect_error(reply: HttpReply) -> ConfigurationError:
 def _unwrapped(body: Any) -> Any:
     """Return the object in a list of one, in which some gateways wrap errors."""
     return body[0] if isinstance(body, list) and len(body) == 1 else body
+
+
+def _find_object(data: bytes) -> JSONObject | None:
+    try:
+        body = _unwrapped(orjson.loads(data))
+    except orjson.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _decode(content: bytes) -> Any:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 
 from providers.backends.base import ProviderSettings
 from providers.backends.openai import HeaderValue, OpenAIProvider, OpenAISettings
+from providers.backends.shapes import find_count, text_at
 from providers.types import JSONObject, ModelInfo, ProviderType
 
 HOPS_AND_SECRETS = frozenset(
@@ -64,5 +65,5 @@ class CustomProvider(OpenAIProvider):
         return {**self.settings.extra_headers, **super().auth_headers()}
 
     def read_model(self, item: JSONObject) -> ModelInfo:
-        window = item.get("max_model_len") or item.get("context_length")
-        return ModelInfo(name=item["id"], context_window=window if isinstance(window, int) else None)
+        window = find_count(item, "max_model_len") or find_count(item, "context_length")
+        return ModelInfo(name=text_at(item, "id"), context_window=window)

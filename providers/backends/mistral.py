@@ -11,10 +11,11 @@ import string
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from providers.backends.base import ProviderSettings, WireCall
 from providers.backends.openai import OpenAIProvider, meaningless_params, openai_content, openai_payload
+from providers.backends.shapes import find_count, object_at, text_at
 from providers.errors import RequestRejectedError
 from providers.types import (
     NOTHING,
@@ -179,9 +180,9 @@ class MistralProvider(OpenAIProvider):
         return WireCall(path="/chat/completions", json=body, dropped_params=dropped_params)
 
     def read_model(self, item: JSONObject) -> ModelInfo:
-        told: dict[str, Any] = item.get("capabilities") or {}
+        told = object_at(item, "capabilities")
         return ModelInfo(
-            name=item["id"],
+            name=text_at(item, "id"),
             capabilities=tuple(ours for theirs, ours in CAPABILITIES.items() if told.get(theirs)),
-            context_window=item.get("max_context_length"),
+            context_window=find_count(item, "max_context_length"),
         )

@@ -14,7 +14,8 @@ import orjson
 from pydantic import StringConstraints
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
-from providers.backends.refusals import error_of_status, message_of
+from providers.backends.refusals import error_of_status, message_of, object_or_empty, text_or_none
+from providers.backends.shapes import count_at, find_count, find_text, object_at, objects_at, text_at
 from providers.errors import (
     ContentBlockedError,
     ContextTooLongError,
@@ -176,32 +177,42 @@ def read_chat(body: JSONObject) -> ChatResponse:
 
     Errors: MalformedReplyError; UpstreamError for an answer broken off.
     """
-    choices = body.get("choices")
+    check_no_error(body)
+    choices = objects_at(body, "choices")
     if not choices:
         raise MalformedReplyError("The provider's reply holds no choices.")
     return ChatResponse(
         choices=tuple(_read_choice(choice, position) for position, choice in enumerate(choices)),
-        model_name=_find_text(body.get("model")) or "",
-        usage=read_usage(body.get("usage")),
-        upstream_id=_find_text(body.get("id")),
+        model_name=find_text(body, "model") or "",
+        usage=find_usage(body),
+        upstream_id=find_text(body, "id"),
         extra=_rest(body, _REPLY_KEYS),
     )
 
 
+def check_no_error(body: JSONObject) -> None:
+    """Errors: the error that a body or a frame sent with 200 reports, in an envelope or flat."""
+    if body.get("error") or body.get("object") == "error":
+        raise read_refusal(200, body)
+
+
 def _read_choice(choice: JSONObject, position: int) -> Choice:
-    message = choice["message"]
+    if "message" not in choice:
+        raise MalformedReplyError("The provider's choice lacks `message`.")
+    message = object_at(choice, "message")
     content, reasoning = _read_content(message)
-    calls = tuple(_read_tool_call(call, number) for number, call in enumerate(message.get("tool_calls") or ()))
-    native = _find_text(choice.get("finish_reason")) or None
+    calls = tuple(_read_tool_call(call, number) for number, call in enumerate(objects_at(message, "tool_calls")))
+    native = find_text(choice, "finish_reason") or None
+    index = find_count(choice, "index")
     return Choice(
-        index=position if choice.get("index") is None else choice["index"],
+        index=position if index is None else index,
         content=content,
         reasoning=reasoning,
-        refusal=_find_text(message.get("refusal")),
+        refusal=find_text(message, "refusal"),
         tool_calls=calls,
         finish_reason=_finish_reason(native) if native else "tool_calls" if calls else "stop",
         native_finish_reason=native,
-        logprobs=choice.get("logprobs"),
+        logprobs=object_at(choice, "logprobs") or None,
         extra=_choice_extra(choice, message),
     )
 
@@ -213,32 +224,31 @@ def _read_content(message: JSONObject) -> tuple[str | None, str | None]:
     content = message.get("content")
     if content is None or isinstance(content, str):
         return content, reasoning
-    return _joined_text(content), reasoning or _joined_text(
-        part for chunk in content if chunk.get("type") == "thinking" for part in chunk["thinking"]
-    )
+    parts = objects_at(message, "content")
+    thoughts = [thought for part in parts if part.get("type") == "thinking" for thought in objects_at(part, "thinking")]
+    return _joined_text(parts), reasoning or _joined_text(thoughts)
 
 
 def _joined_text(parts: Iterable[JSONObject]) -> str | None:
-    return "".join(part["text"] for part in parts if part.get("type") == "text") or None
+    return "".join(find_text(part, "text") or "" for part in parts if part.get("type") == "text") or None
 
 
 def _read_tool_call(call: JSONObject, number: int) -> ToolCall:
-    id_ = _find_text(call.get("id")) or f"call_{number}"
-    function = call.get("function")
-    if function is None:
-        return ToolCall(id_, "", "", {"id": id_, **call})
-    arguments = _arguments_text(function.get("arguments"))
-    return ToolCall(id_, function["name"], arguments or "{}", _rest(call, _TOOL_CALL_KEYS))
+    id_ = find_text(call, "id") or f"call_{number}"
+    if "function" not in call:
+        return ToolCall(id_, "", "", call)
+    function = object_at(call, "function")
+    arguments = _arguments_text(function) or "{}"
+    return ToolCall(id_, text_at(function, "name"), arguments, _rest(call, _TOOL_CALL_KEYS))
 
 
 _TOOL_CALL_KEYS = frozenset({"id", "type", "index", "function"})
 
 
-def _arguments_text(arguments: Any) -> str:
+def _arguments_text(function: JSONObject) -> str:
     """Return the arguments as JSON text; some servers send the object itself."""
-    if arguments is None or isinstance(arguments, str):
-        return arguments or ""
-    return orjson.dumps(arguments).decode()
+    arguments = function.get("arguments")
+    return orjson.dumps(arguments).decode() if isinstance(arguments, dict) else find_text(function, "arguments") or ""
 
 
 def _finish_reason(native: str) -> FinishReason:
@@ -255,18 +265,25 @@ def _rest(wire: JSONObject, known: Collection[str]) -> Extra:
     return {key: value for key, value in wire.items() if key not in known} or NOTHING
 
 
-def read_usage(usage: JSONObject | None) -> Usage | None:
-    if not usage or usage.get("prompt_tokens") is None:
+def find_usage(body: JSONObject) -> Usage | None:
+    """Return the usage where it is told in whole numbers: a good answer is not lost over a bad one."""
+    usage = object_or_empty(body.get("usage"))
+    of_prompt = object_or_empty(usage.get("prompt_tokens_details"))
+    of_completion = object_or_empty(usage.get("completion_tokens_details"))
+    prompt_tokens = _count_or_none(usage.get("prompt_tokens"))
+    if prompt_tokens is None:
         return None
-    of_prompt = usage.get("prompt_tokens_details") or {}
-    of_completion = usage.get("completion_tokens_details") or {}
     return Usage(
-        prompt_tokens=usage["prompt_tokens"],
-        completion_tokens=usage.get("completion_tokens") or 0,
-        cached_tokens=of_prompt.get("cached_tokens"),
-        cache_write_tokens=of_prompt.get("cache_write_tokens"),
-        reasoning_tokens=of_completion.get("reasoning_tokens"),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=_count_or_none(usage.get("completion_tokens")) or 0,
+        cached_tokens=_count_or_none(of_prompt.get("cached_tokens")),
+        cache_write_tokens=_count_or_none(of_prompt.get("cache_write_tokens")),
+        reasoning_tokens=_count_or_none(of_completion.get("reasoning_tokens")),
     )
+
+
+def _count_or_none(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 class OpenAIStreamReader(StreamReader):
@@ -277,54 +294,52 @@ class OpenAIStreamReader(StreamReader):
         self._tool_calls_begun: dict[int, int] = {}
 
     def read(self, event: str | None, data: JSONObject) -> Iterable[ChatChunk]:
-        if data.get("error"):
-            raise read_refusal(200, data)
-        choices = tuple(self._delta(choice) for choice in data.get("choices") or ())
+        check_no_error(data)
+        choices = tuple(self._delta(choice) for choice in objects_at(data, "choices"))
         if choices:
             self.finished = not self._unfinished
         yield ChatChunk(
             choices=choices,
-            usage=read_usage(data.get("usage")),
-            model_name=data.get("model"),
-            upstream_id=data.get("id"),
+            usage=find_usage(data) if data.get("usage") else None,
+            model_name=find_text(data, "model"),
+            upstream_id=find_text(data, "id"),
             extra=_rest(data, _REPLY_KEYS),
         )
 
     def _delta(self, choice: JSONObject) -> ChoiceDelta:
-        index = choice.get("index") or 0
-        delta = choice.get("delta") or choice.get("message") or {}  # the latter from servers that do not stream
+        index = count_at(choice, "index")
+        delta = object_at(choice, "delta") or object_at(choice, "message")  # the latter from servers that do not stream
         content, reasoning = _read_content(delta)
-        native = choice.get("finish_reason") or None
+        native = find_text(choice, "finish_reason") or None
         reason = _finish_reason(native) if native else None
         (self._unfinished.discard if reason else self._unfinished.add)(index)
         return ChoiceDelta(
             index=index,
             content=content,
             reasoning=reasoning,
-            refusal=delta.get("refusal"),
-            tool_calls=tuple(self._tool_call(index, call) for call in delta.get("tool_calls") or ()),
+            refusal=find_text(delta, "refusal"),
+            tool_calls=tuple(self._tool_call(index, call) for call in objects_at(delta, "tool_calls")),
             finish_reason=reason,
             native_finish_reason=native,
-            logprobs=choice.get("logprobs"),
+            logprobs=object_at(choice, "logprobs") or None,
             extra=_choice_extra(choice, delta),
         )
 
     def _tool_call(self, choice_index: int, call: JSONObject) -> ToolCallDelta:
-        function = call.get("function")
-        known = _TOOL_CALL_KEYS if function is not None else _TOOL_CALL_KEYS - {"type"}
-        function = function or {}
+        function = object_at(call, "function")
+        is_function = call.get("type") in (None, "function")
         return ToolCallDelta(
             index=self._tool_call_index(choice_index, call),
-            id=call.get("id"),
-            name=function.get("name"),
-            arguments=_arguments_text(function.get("arguments")),
-            extra=_rest(call, known),
+            id=find_text(call, "id"),
+            name=find_text(function, "name"),
+            arguments=_arguments_text(function),
+            extra=_rest(call, _TOOL_CALL_KEYS if is_function else _TOOL_CALL_KEYS - {"type"}),
         )
 
     def _tool_call_index(self, choice_index: int, call: JSONObject) -> int:
         """Return the call's index; where servers leave it out, an id begins a new call."""
         begun = self._tool_calls_begun.get(choice_index, 0)
-        index: int | None = call.get("index")
+        index = find_count(call, "index")
         if index is None:
             index = begun if call.get("id") else max(begun - 1, 0)
         self._tool_calls_begun[choice_index] = max(begun, index + 1)
@@ -344,7 +359,7 @@ def read_refusal(status: int, body: Any) -> ProviderError:
     if kind is None and told_status in (400, 422) and CONTEXT_MESSAGE.search(message):
         kind = ContextTooLongError
     kind = kind or error_of_status(told_status)
-    code, param = _find_text(error.get("code")), _find_text(error.get("param"))
+    code, param = text_or_none(error.get("code")), text_or_none(error.get("param"))
     return kind(message, upstream_status=status, code=code, param=param)
 
 
@@ -370,12 +385,13 @@ def _error_object(body: Any) -> JSONObject:
 def _detail_text(detail: Any) -> str | None:
     """Return what validators of the `detail` kind say, without the input that they repeat."""
     if isinstance(detail, list):
-        return "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg', '')}" for item in detail)
-    return _find_text(detail)
+        return "; ".join(_fault_text(item) for item in detail if isinstance(item, dict))
+    return text_or_none(detail)
 
 
-def _find_text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _fault_text(fault: JSONObject) -> str:
+    place = fault.get("loc")
+    return f"{'.'.join(map(str, place)) if isinstance(place, list) else '?'}: {fault.get('msg')}"
 
 
 class OpenAIProvider(BaseProvider):
@@ -410,10 +426,10 @@ class OpenAIProvider(BaseProvider):
         return WireCall(path="/models", method="GET")
 
     def read_models(self, body: JSONObject) -> tuple[list[ModelInfo], str | None]:
-        return [self.read_model(item) for item in body["data"]], None
+        return [self.read_model(item) for item in objects_at(body, "data")], None
 
     def read_model(self, item: JSONObject) -> ModelInfo:
-        return ModelInfo(name=item["id"])
+        return ModelInfo(name=text_at(item, "id"))
 
     def probe_call(self) -> WireCall:
         return self.models_call(None)
