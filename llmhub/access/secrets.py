@@ -35,7 +35,7 @@ class Secret:
         Errors: UndecryptableSecretError.
         """
         try:
-            return cipher().decrypt(self.token).decode()
+            return cipher().decrypt(self.token.encode()).decode()
         except InvalidToken:
             raise UndecryptableSecretError("No key in LLMHUB_SECRET_KEYS opens this secret.") from None
 
@@ -59,7 +59,7 @@ class Secret:
     def rotated(self) -> Secret:
         """Return the same secret under the first key."""
         try:
-            return Secret(cipher().rotate(self.token).decode())
+            return Secret(cipher().rotate(self.token.encode()).decode())
         except InvalidToken:
             raise UndecryptableSecretError("No key in LLMHUB_SECRET_KEYS opens this secret.") from None
 
