@@ -250,7 +250,7 @@ class ProviderManager:
     # How they are
 
     async def health_check_all(self) -> dict[str, ProbeResult]:
-        """Probe every enabled provider at once, and keep what was found; what fails in the hub is logged and left out."""
+        """Probe every enabled provider at once, and keep what was found."""
         return await _of_each_enabled(self.health_check)
 
     async def health_check(self, name: str) -> ProbeResult:

@@ -20,6 +20,8 @@ from providers.pricing import known_price
 from providers.types import ModelInfo, Price, ProbeResult, ProviderType
 
 HEALTH_CHECKS_KEPT = timedelta(days=30)
+RESERVED_NAMES = frozenset({"register", "health", "models"})
+"""What stands in the API where the name of a provider may stand."""
 
 
 class Health(models.TextChoices):
@@ -119,6 +121,7 @@ class ProviderConfig(models.Model):
         if self.provider_type not in BACKENDS:
             return
         faults = {
+            "name": f"`{self.name}` is a word of the API's own." if self.name in RESERVED_NAMES else "",
             "api_key": self._api_key_fault(),
             "base_url": self._base_url_fault(),
             "settings": self._settings_fault(),

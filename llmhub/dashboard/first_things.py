@@ -1,0 +1,94 @@
+"""What a hub begins with: an admin, an application with a key, the local model. Each is made once."""
+
+from __future__ import annotations
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from llmhub.access.models import ApiKey, Application
+from llmhub.access.principals import Scope
+from llmhub.dashboard.models import FirstThing
+from providers.manager import get_provider_manager
+from providers.models import Health, ProviderConfig
+from providers.types import ModelInfo, ProviderType
+
+ADMIN = "admin"
+DEMO = "demo"
+LOCAL = "local"
+LOCAL_MODEL = ModelInfo(name="smollm2", capabilities=("chat",), context_window=8192)
+
+
+@transaction.atomic
+def make_admin(password: str) -> str:
+    """Make the first user, unless there is one; return what was done, in words."""
+    users = get_user_model().objects
+    if not password or FirstThing.objects.filter(name=ADMIN).exists() or users.exists():
+        return ""
+    user = users.create_superuser(ADMIN, password=password)  # type: ignore[attr-defined]
+    FirstThing.objects.create(name=ADMIN, object_id=user.pk)
+    return f"Made the admin user `{ADMIN}`."
+
+
+@transaction.atomic
+def make_demo(key: str) -> str:
+    """Make an application with this key, which may do everything; return what was done, in words."""
+    if not key or FirstThing.objects.filter(name=DEMO).exists() or Application.objects.filter(name=DEMO).exists():
+        return ""
+    application = Application.objects.create(name=DEMO, description="Made at the first start, to try the hub with.")
+    ApiKey.objects.issue(application, name="first key", key=key, scopes=Scope.values)
+    FirstThing.objects.create(name=DEMO, object_id=application.pk)
+    return f"Made the application `{DEMO}` with an API key."
+
+
+@transaction.atomic
+def tend_local_model(url: str) -> str:
+    """Make the provider of the local model, or let it follow where the model is now; return what was done, in words."""
+    thing = FirstThing.objects.filter(name=LOCAL).first()
+    if thing is None:
+        return _make_local(url) if url else ""
+    row = ProviderConfig.objects.filter(pk=thing.object_id).first()
+    if row is None or url == thing.address:
+        return ""
+    return _move_local(row, thing, url) if url else _pause_local(row, thing)
+
+
+def _make_local(url: str) -> str:
+    if ProviderConfig.objects.filter(name=LOCAL).exists():
+        return ""
+    try:
+        row, _ = get_provider_manager().register_provider(
+            LOCAL,
+            provider_type=ProviderType.CUSTOM.value,
+            base_url=url,
+            default_model=LOCAL_MODEL.name,
+            settings={"strict_models": True},
+            timeout=300,
+        )
+    except ValidationError as error:
+        return f"Did not make the provider `{LOCAL}`: {' '.join(error.messages)}"
+    row.record_models([LOCAL_MODEL], now=timezone.now())
+    FirstThing.objects.create(name=LOCAL, object_id=row.pk, address=url)
+    return f"Made the provider `{LOCAL}` with the model {LOCAL_MODEL.name}."
+
+
+def _move_local(row: ProviderConfig, thing: FirstThing, url: str) -> str:
+    """Follow the model, and switch on what was switched off while it was away; leave alone what an admin changed."""
+    was_away = not thing.address
+    is_ours = not row.enabled if was_away else row.base_url == thing.address
+    FirstThing.objects.filter(pk=thing.pk).update(address=url)
+    if not is_ours:
+        return ""
+    ProviderConfig.objects.filter(pk=row.pk).update(
+        base_url=url, enabled=row.enabled or was_away, health=Health.UNKNOWN, health_changed_at=timezone.now()
+    )
+    return f"The provider `{row.name}` is at {url} now."
+
+
+def _pause_local(row: ProviderConfig, thing: FirstThing) -> str:
+    if not row.enabled or row.base_url != thing.address:
+        return ""
+    FirstThing.objects.filter(pk=thing.pk).update(address="")
+    ProviderConfig.objects.filter(pk=row.pk).update(enabled=False)
+    return f"Switched the provider `{row.name}` off: there is no local model now."

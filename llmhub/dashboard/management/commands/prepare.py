@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS
+
+from llmhub.access.principals import is_well_formed
+from llmhub.dashboard import first_things, schema
+
+
+class Command(BaseCommand):
+    help = "Bring the database up to date, and on the first start make what a hub begins with. Safe to run at any time."
+    requires_system_checks = ()
+
+    def handle(self, **_: Any) -> None:
+        demo_key = _revealed(settings.ENV.llmhub_demo_key)
+        if demo_key and not is_well_formed(demo_key):
+            raise CommandError("LLMHUB_DEMO_KEY must have 8 to 256 characters, all of them printable ASCII, no spaces.")
+        owner = "owner" if "owner" in settings.DATABASES else DEFAULT_DB_ALIAS
+        with schema.alone(owner, on_wait=lambda: self.say("Another `prepare` is at work: waiting for it.")):
+            self.say(schema.migrate(owner))
+            if owner != DEFAULT_DB_ALIAS:
+                self.say(schema.grant(owner, to=settings.DATABASES[DEFAULT_DB_ALIAS]["USER"]))
+            self.say(first_things.make_admin(_revealed(settings.ENV.llmhub_admin_password)))
+            self.say(first_things.make_demo(demo_key))
+            self.say(first_things.tend_local_model(settings.ENV.llmhub_local_model_url))
+
+    def say(self, line: str) -> None:
+        if line:
+            self.stdout.write(line)
+
+
+def _revealed(secret: Any) -> str:
+    return secret.get_secret_value() if secret else ""
