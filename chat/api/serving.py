@@ -20,7 +20,7 @@ from chat.api.dialects import Asked, Dialect, Facts
 from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
 from chat.ids import uuid7
 from chat.ledger import events
-from chat.ledger.content import make_content
+from chat.ledger.content import Content, make_content
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Caller
 from chat.pipeline import ChatCall, ChatPipeline
@@ -233,8 +233,15 @@ def _new_call(request: ASGIRequest, dialect: Dialect) -> ChatCall:
         started_s=time.monotonic(),
         caller=Caller(),
         asked=events.Asked(dialect=dialect.name, model_name=""),
-        content=make_content(request.body),
+        content=_content(request),
     )
+
+
+def _content(request: ASGIRequest) -> Content:
+    """What is kept of the body; of one that was not read, its size."""
+    content = make_content(request.body)
+    fault: BodyFault | None = request.body_fault  # type: ignore[attr-defined]  # set by the handler
+    return replace(content, size_bytes=fault.size_bytes) if fault else content
 
 
 def _caller(request: ASGIRequest, principal: Principal) -> Caller:

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.handlers.asgi import ASGIRequest
+from django.db import connection
 from django.http import HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
@@ -26,7 +27,14 @@ async def session_principal(request: ASGIRequest) -> Principal:
 
     Errors: KeyRefusedError when nobody is signed in, or the request lacks the CSRF token.
     """
-    return await sync_to_async(_session_principal, thread_sensitive=False)(request)
+    return await sync_to_async(_in_a_thread, thread_sensitive=False)(request)
+
+
+def _in_a_thread(request: ASGIRequest) -> Principal:
+    try:
+        return _session_principal(request)
+    finally:
+        connection.close()
 
 
 def _session_principal(request: ASGIRequest) -> Principal:
