@@ -27,11 +27,11 @@ def read_groups(lines: Iterable[str]) -> dict[int, int]:
     return groups
 
 
-def end_groups(groups: dict[int, int]) -> None:
+def end_groups(groups: dict[int, int], *, grace_s: float = GRACE_S) -> None:
     """Ask each group to stop in its own way, then kill what did not."""
     for group, stop_signal in groups.items():
         _send(group, stop_signal)
-    deadline = time.monotonic() + GRACE_S
+    deadline = time.monotonic() + grace_s
     while time.monotonic() < deadline and any(is_alive(group) for group in groups):
         time.sleep(POLL_S)
     for group in groups:

@@ -32,9 +32,12 @@ class Secrets:
 def open_home(home: Path) -> Iterator[int]:
     """Make the folder if need be and hold its lock; yield the lock's file descriptor.
 
-    Errors: EmbeddedError if another `up` has it, or if it belongs to another user.
+    Errors: EmbeddedError if another `up` has it, if it belongs to another user, or if it cannot be made.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EmbeddedError(f"{home} cannot be made ({error.strerror}). Name another LLMHUB_HOME.") from error
     if home.stat().st_uid != os.geteuid():
         raise EmbeddedError(
             f"{home} belongs to another user (number {home.stat().st_uid})."

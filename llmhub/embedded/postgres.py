@@ -208,7 +208,9 @@ def _make_folder(folder: Path, account: Account) -> None:
         return
     target = SHARED_BASE / secrets.token_hex(8)
     try:
-        SHARED_BASE.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not SHARED_BASE.exists():
+            SHARED_BASE.mkdir(parents=True)
+            SHARED_BASE.chmod(0o711)
         _make_private(target, account)
     except OSError as error:
         raise EmbeddedError(

@@ -43,6 +43,7 @@ class Service:
 class Supervisor:
     guard: Guard
     say: Callable[[str], None]
+    first_backoff_s: float = 1.0
     _services: dict[str, Service] = field(default_factory=dict)
     _signals: int = 0
 
@@ -126,8 +127,8 @@ class Supervisor:
         ending = f"{child.name} ended with status {child.process.returncode}. The end of {log}:\n{read_tail(log)}"
         if service.deaths >= MAX_QUICK_DEATHS:
             raise EmbeddedError(f"{ending}\n{child.name} has ended {service.deaths} times in a row: giving up.")
-        backoff_s = min(2.0 ** (service.deaths - 1), MAX_BACKOFF_S)
-        self.say(f"{ending}\n{child.name} is started again in {backoff_s:.0f} s")
+        backoff_s = min(self.first_backoff_s * 2.0 ** (service.deaths - 1), MAX_BACKOFF_S)
+        self.say(f"{ending}\n{child.name} is started again in {backoff_s:g} s")
         return backoff_s
 
     def _echo(self, service: Service) -> None:

@@ -58,9 +58,9 @@ def main(argv: Sequence[str]) -> int:
 def run(options: Options, environment: Mapping[str, str]) -> None:
     """Start everything, then watch over it until StopRequestedError."""
     began_at = time.monotonic()
-    os.umask(0o077)
     with ExitStack() as stack:
         lock_fd = stack.enter_context(open_home(options.home))
+        os.umask(0o077)
         options = replace(options, port=get_free_port(options.host, options.port))
         check_wheels(options)
         say(f"Starting llmhub; its data, secrets and logs are in {options.home}")

@@ -1,62 +1,55 @@
-import subprocess
-import sys
+import signal
 from textwrap import dedent
 
-import psutil
 import pytest
 
 from llmhub.embedded import guard
+from tests.llmhub.embedded.processes import family, running, survivors, wait_for_death
 
-STARTER = """
-    import os, signal, sys
+STARTER = dedent("""
+    import signal, sys
     from pathlib import Path
     from llmhub.embedded.process import Command, Guard
 
-    command = Command(name="child", argv=[sys.executable, "-c", sys.argv[1]], log=Path(sys.argv[2]), env={})
-    child = Guard().start(command)
-    print(child.process.pid, flush=True)
+    guard = Guard()
+    guard.start(Command(name="child", argv=[sys.executable, "-c", sys.argv[1]], log=Path(sys.argv[2]), env={}))
+    print(flush=True)
     signal.pause()
-"""
+""")
 SLEEPER = "import time; time.sleep(600)"
 PARENT_OF_SLEEPER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', '{SLEEPER}'])"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
 
 
-@pytest.mark.parametrize("program", [SLEEPER, PARENT_OF_SLEEPER], ids=["a-child", "a-grandchild"])
+@pytest.mark.parametrize("program", [SLEEPER, PARENT_OF_SLEEPER], ids=["child", "grandchild"])
 def test_nothing_outlives_a_starter_that_was_killed(program, tmp_path):
-    starter = subprocess.Popen(
-        [sys.executable, "-c", dedent(STARTER), program, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True
-    )
-    child = psutil.Process(int(starter.stdout.readline()))
-    family = psutil.Process(starter.pid).children(recursive=True)
+    with running(STARTER, program, str(tmp_path / "log")) as starter:
+        children = family(starter.pid)
 
-    starter.kill()
-    starter.communicate()
+        starter.kill()
 
-    assert child in family
-    assert ended(family, timeout_s=10) == []
+        assert len(children) >= 2
+        assert survivors(children, timeout_s=5) == []
 
 
-def test_a_group_that_ignores_its_signal_is_killed(monkeypatch):
-    monkeypatch.setattr(guard, "GRACE_S", 0.1)
-    stubborn = start_group(
-        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
-    )
+def test_a_group_that_ignores_its_signal_is_killed():
+    with running(STUBBORN) as stubborn:
+        guard.end_groups({stubborn.pid: signal.SIGTERM}, grace_s=0.1)
 
-    guard.end_groups({stubborn.pid: 15})
-
-    assert stubborn.wait(5) == -9
+        assert stubborn.wait(5) == -signal.SIGKILL
 
 
-def test_a_forgotten_group_is_left_alone():
-    watched = guard.read_groups(["watch 10 15", "watch 11 2", "forget 10", "nonsense"])
+def test_a_forgotten_group_is_no_longer_watched():
+    watched = guard.read_groups(["watch 10 15\n", "watch 11 2\n", "forget 10\n"])
 
     assert watched == {11: 2}
 
 
-def test_the_dead_that_nobody_has_buried_do_not_count_as_alive():
-    dead = start_group("print(flush=True)")
-    psutil.Process(dead.pid).wait if False else None
-    wait_for_zombie(dead.pid)
+def test_a_group_counts_as_alive_until_its_death_not_its_burial():
+    with running("import signal; print(flush=True); signal.pause()") as process:
+        assert guard.is_alive(process.pid)
 
-    assert not guard.is_alive(dead.pid)
-    dead.wait()
+        process.kill()
+        wait_for_death(process)
+
+        assert not guard.is_alive(process.pid)
