@@ -14,15 +14,15 @@ LOCK_ATTEMPTS = 30
 _FIRST = UUID(int=0)
 
 
-def rebuild_chats(*, batch_chats: int) -> Iterator[int]:
+def rebuild_chats(*, batch_chats: int, lock_attempts: int = LOCK_ATTEMPTS) -> Iterator[int]:
     """Derive the chats again, in the order in which they began; yield after each batch how many it held.
 
     Chats may go on meanwhile: each waits at most for one batch.
     """
-    last_id, chats = _rebuild_batch(_FIRST, batch_chats)
+    last_id, chats = _rebuild_batch(_FIRST, batch_chats, lock_attempts)
     while last_id is not None:
         yield chats
-        last_id, chats = _rebuild_batch(last_id, batch_chats)
+        last_id, chats = _rebuild_batch(last_id, batch_chats, lock_attempts)
 
 
 def drop_chats_without_events(*, batch_chats: int) -> int:
@@ -35,15 +35,14 @@ def drop_chats_without_events(*, batch_chats: int) -> int:
     return dropped
 
 
-def _rebuild_batch(after: UUID, batch_chats: int) -> tuple[UUID | None, int]:
-    for attempt in range(1, LOCK_ATTEMPTS + 1):
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT last_id, chats FROM ledger_rebuild_chats(%s, %s)", (after, batch_chats))
-                last_id, chats = cursor.fetchone()
-                return last_id, chats
-        except OperationalError as error:
-            # Someone holds the table longer than chats should wait behind us.
-            if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable) or attempt == LOCK_ATTEMPTS:
-                raise
-    raise AssertionError
+def _rebuild_batch(after: UUID, batch_chats: int, attempts: int) -> tuple[UUID | None, int]:
+    """Derive one batch; the database gives up where someone holds the table longer than chats should wait behind us."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT last_id, chats FROM ledger_rebuild_chats(%s, %s)", (after, batch_chats))
+            last_id, chats = cursor.fetchone()
+            return last_id, chats
+    except OperationalError as error:
+        if attempts == 1 or not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+            raise
+    return _rebuild_batch(after, batch_chats, attempts - 1)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-import pytest
 import pytest_asyncio
 
 from chat.ledger.writer import LedgerWriter, WriterLimits
@@ -47,7 +46,9 @@ class Database:
             await psycopg.AsyncConnection.connect(conninfo()) as other,
             other.transaction(),
         ):
-            await other.execute("SELECT FROM chat_ledgerwriterseat WHERE writer_id = %s FOR UPDATE", (writer.writer_id,))
+            await other.execute(
+                "SELECT FROM chat_ledgerwriterseat WHERE writer_id = %s FOR UPDATE", (writer.writer_id,)
+            )
             yield
 
     async def until_blocked(self) -> None:
@@ -69,7 +70,7 @@ NewWriter = Callable[..., Awaitable[LedgerWriter]]
 
 @pytest_asyncio.fixture
 async def new_writer(transactional_db: None) -> AsyncIterator[NewWriter]:
-    """Return a function that starts a writer, given limits and changes to the connection; all are stopped at the end."""
+    """Return a function that starts writers, given limits and changes to the connection; stop them at the end."""
     writers: list[LedgerWriter] = []
 
     async def start(*, limits: WriterLimits | None = None, **connection: Any) -> LedgerWriter:

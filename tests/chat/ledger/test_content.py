@@ -45,7 +45,10 @@ def test_the_commitment_is_a_salted_hmac_of_what_is_stored():
         ),
         pytest.param(
             {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{ENCODED}"}},
-            {"type": "file", "file": {"filename": "a.pdf", "file_data": {"media_type": "application/pdf", **DESCRIBED}}},
+            {
+                "type": "file",
+                "file": {"filename": "a.pdf", "file_data": {"media_type": "application/pdf", **DESCRIBED}},
+            },
             id="file",
         ),
         pytest.param(
@@ -101,7 +104,9 @@ def test_a_long_body_is_cut_between_characters_and_its_size_kept(max_bytes, kept
 
 
 def test_an_answer_holds_what_was_served_and_what_providers_said():
-    failed = Attempt(provider="acme", model_name="s", ok=False, latency_ms=1, error_type="UpstreamError", error="no \ud800")
+    failed = Attempt(
+        provider="acme", model_name="s", ok=False, latency_ms=1, error_type="UpstreamError", error="no \ud800"
+    )
     served = Attempt(provider="local", model_name="t", ok=True, latency_ms=1)
 
     content = make_answer(b'{"x":1}', [failed, served])

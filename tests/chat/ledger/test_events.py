@@ -155,7 +155,7 @@ def test_names_that_callers_choose_are_bounded_and_storable():
     assert event["user"] == r"\ud800" + "é" * 506
     assert event["conversation"] == r"a\u0000b"
     assert len(event["asked"]["model"]) == 512
-    assert list(event["asked"]["params"].items())[0] == (r"\xe90", "0")
+    assert next(iter(event["asked"]["params"].items())) == (r"\xe90", "0")
     assert len(event["asked"]["params"]) == 64
 
 

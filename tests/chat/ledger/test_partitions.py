@@ -50,8 +50,8 @@ def test_a_new_partition_has_every_index_and_guard_of_the_first():
             "SELECT count(*), count(DISTINCT indexes), count(DISTINCT triggers) FROM ("
             "  SELECT relname,"
             "    (SELECT count(*) FROM pg_index WHERE indrelid = c.oid) AS indexes,"
-            "    (SELECT string_agg(tgname || tgenabled::text, ',' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = c.oid)"
-            "      AS triggers"
+            "    (SELECT string_agg(tgname || tgenabled::text, ',' ORDER BY tgname)"
+            "     FROM pg_trigger WHERE tgrelid = c.oid) AS triggers"
             "  FROM pg_class c WHERE relispartition AND relkind = 'r' AND relname LIKE 'chat_ledgerevent_%') AS p"
         )
         partitions, index_sets, trigger_sets = cursor.fetchone()

@@ -26,7 +26,7 @@ async def append_all(writer, entries):
 
 async def until_up(writer):
     async with asyncio.timeout(10):
-        while not writer.is_up:
+        while not writer.is_up:  # noqa: ASYNC110 - the writer announces it to nobody
             await asyncio.sleep(0.01)
 
 
@@ -197,7 +197,9 @@ async def test_a_database_that_is_not_there_fails_at_once_and_does_not_stop_the_
 async def test_a_silent_server_is_given_up_and_found_again(database, new_writer):
     async with proxied(conninfo()) as proxy:
         limits = WriterLimits(silence_timeout_s=0.5, connect_timeout_s=1)
-        writer = await new_writer(limits=limits, host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable")
+        writer = await new_writer(
+            limits=limits, host="127.0.0.1", port=proxy.port, sslmode="disable", gssencmode="disable"
+        )
         assert writer.is_up
 
         proxy.speaks.clear()
@@ -254,4 +256,3 @@ async def test_a_chat_goes_through_both_its_states(database, writer):
     await writer.append(make_outcome(chat_id))
 
     assert await database.fetch_value("SELECT status FROM chat_chat WHERE id = %s", chat_id) == "succeeded"
-
