@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -23,8 +23,8 @@ from llmhub.access.errors import error_body
 
 logger = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
+Scope = dict[str, Any]
+Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -32,6 +32,7 @@ BODY_S = 60.0
 """How long a caller may take to send a body."""
 
 PING_S = 15.0
+"""How long a stream may be silent before a comment is sent."""
 
 
 class ClientGoneError(Exception):
@@ -41,9 +42,11 @@ class ClientGoneError(Exception):
 class GatewayHandler:
     """Serves the URLs of one URLconf."""
 
-    def __init__(self, urlconf: str, *, max_body_bytes: int) -> None:
+    def __init__(self, urlconf: str, *, max_body_bytes: int, body_s: float = BODY_S, ping_s: float = PING_S) -> None:
         self._urlconf = urlconf
         self._max_body_bytes = max_body_bytes
+        self._body_s = body_s
+        self._ping_s = ping_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -62,7 +65,7 @@ class GatewayHandler:
     async def _respond(self, request: ASGIRequest, send: Send) -> None:
         response = await self._call_view(request)
         if isinstance(response, EventStream):
-            await _send_stream(response, send)
+            await _send_stream(response, send, ping_s=self._ping_s)
         else:
             await _send_whole(response, send)
 
@@ -86,7 +89,7 @@ class GatewayHandler:
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(BODY_S):
+            async with asyncio.timeout(self._body_s):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -98,7 +101,7 @@ class GatewayHandler:
                     if not message.get("more_body", False):
                         return b"".join(parts), None
         except TimeoutError:
-            return b"", BodyFault(408, f"The body did not arrive within {BODY_S:.0f} s.", size)
+            return b"", BodyFault(408, f"The body did not arrive within {self._body_s:g} s.", size)
 
 
 class _UntilGone:
@@ -145,9 +148,9 @@ async def _send_whole(response: HttpResponseBase, send: Send) -> None:
     await send({"type": "http.response.body", "body": response.content})
 
 
-async def _send_stream(response: EventStream, send: Send) -> None:
+async def _send_stream(response: EventStream, send: Send, *, ping_s: float) -> None:
     await send(_start(response))
-    async with aclosing(response.frames) as frames, _Pings(response, send) as pings:
+    async with aclosing(response.frames) as frames, _Pings(response, send, every_s=ping_s) as pings:
         async for frame in frames:
             pings.put_off()
             await send({"type": "http.response.body", "body": frame, "more_body": True})
@@ -157,9 +160,10 @@ async def _send_stream(response: EventStream, send: Send) -> None:
 class _Pings:
     """Sends a comment whenever nothing else was sent for a while, so that no proxy takes the stream for dead."""
 
-    def __init__(self, response: EventStream, send: Send) -> None:
+    def __init__(self, response: EventStream, send: Send, *, every_s: float) -> None:
         self._ping = response.ping
         self._send = send
+        self._every_s = every_s
         self._last_at = 0.0
 
     def put_off(self) -> None:
@@ -176,7 +180,7 @@ class _Pings:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._last_at + PING_S - loop.time())
-            if loop.time() - self._last_at >= PING_S:
+            await asyncio.sleep(self._last_at + self._every_s - loop.time())
+            if loop.time() - self._last_at >= self._every_s:
                 self.put_off()
                 await self._send({"type": "http.response.body", "body": self._ping, "more_body": True})
