@@ -55,6 +55,7 @@ FAILURES: Mapping[type[BaseException], Failure] = {
     aiohttp.ClientConnectionResetError: (UpstreamError, "connection reset by {peer}"),
     aiohttp.ClientOSError: (UpstreamError, "connection to {peer} lost: {reason}"),
     aiohttp.ClientConnectionError: (UpstreamError, "connection to {peer} lost"),
+    aiohttp.UploadAbortedError: (UpstreamError, "connection to {peer} lost"),
     aiohttp.ClientPayloadError: (UpstreamError, "connection closed by {peer} in mid-reply"),
     aiohttp.ClientResponseError: (UpstreamError, "{peer} does not answer in HTTP"),
     aiohttp.ClientHttpProxyError: (UnreachableError, "the proxy before {peer} refused"),
@@ -182,9 +183,17 @@ class HttpClient:
         try:
             request = self._request(call)
             self._check_literal(request.url.raw_host.decode("ascii"))
-            return HttpReply(await self._client.send(request, stream=True), call)
+            return HttpReply(await self._send(request), call)
         except FOREIGN as exc:
             raise provider_error(exc, call) from None
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._client.send(request, stream=True)
+        except httpx.TransportError as exc:
+            if not _is_unsent(exc):
+                raise
+            return await self._client.send(request, stream=True)
 
     def _request(self, call: HttpCall) -> httpx.Request:
         connect_s, read_s = call.timeouts.connect_s, call.timeouts.read_s
@@ -263,6 +272,13 @@ def _true_cause(exc: BaseException) -> BaseException:
     if isinstance(cause, aiohttp.ClientConnectorError) and isinstance(cause.os_error, ConnectionRefusedError):
         return cause.os_error
     return cause
+
+
+def _is_unsent(exc: BaseException) -> bool:
+    """Tell whether a kept connection turned out to be closed before the request was written to its end."""
+    cause = exc.__cause__
+    reset = aiohttp.ClientConnectionResetError
+    return isinstance(cause, reset) or (cause is not None and isinstance(cause.__cause__, reset))
 
 
 def find_failure(exception: type[BaseException]) -> Failure | None:

@@ -1,0 +1,415 @@
+import asyncio
+import gc
+import inspect
+import socket
+import ssl
+import struct
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from providers.errors import (
+    ConfigurationError,
+    MalformedReplyError,
+    ProviderError,
+    ProviderTimeoutError,
+    UnreachableError,
+    UpstreamError,
+)
+from providers.http import HttpCall, HttpClient, find_failure
+from providers.types import Timeouts
+from tests import fakes
+from tests.fakes import FakeProvider
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+LONG_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"
+CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+CHAT = b'{"model": "m", "messages": [], "stream": true}'
+
+
+@pytest.fixture
+async def client():
+    async with HttpClient() as client:
+        yield client
+
+
+def make_call(url, *, content=b"{}", connect_s=2.0, read_s=2.0, headers=None):
+    timeouts = Timeouts(connect_s=connect_s, read_s=read_s)
+    return HttpCall(method="POST", url=url, timeouts=timeouts, headers=headers or {}, content=content)
+
+
+async def fetched(client, url, **options):
+    async with await client.send(make_call(url, **options)) as reply:
+        return reply.status, await reply.read()
+
+
+@asynccontextmanager
+async def serving(answer, **options):
+    """Serve each connection with `answer(head, writer)`; yields the port."""
+
+    async def serve(reader, writer):
+        try:
+            await answer(await reader.readuntil(b"\r\n\r\n"), writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, **options)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def drop(head, writer):
+    """Close the connection without a word."""
+
+
+async def reset(head, writer):
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def saying(reply):
+    async def say(head, writer):
+        writer.write(reply)
+
+    return say
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        yield probe.getsockname()[1]
+
+
+@pytest.fixture
+def full_port():
+    """A port that accepts no connection and refuses none."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+        for one in waiting:
+            one.close()
+
+
+@pytest.fixture(scope="module")
+def untrusted_tls(tmp_path_factory):
+    """A server's TLS context with a certificate that nobody has signed but itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    certificate = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
+@pytest.fixture
+def resolve(monkeypatch):
+    """Make every name stand for the given addresses."""
+
+    def to(*addresses):
+        def getaddrinfo(host, port, *args, **kwargs):
+            if not addresses:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    return to
+
+
+async def test_a_refused_connection_was_never_sent(client, free_port):
+    with pytest.raises(UnreachableError) as caught:
+        await fetched(client, f"http://127.0.0.1:{free_port}/")
+
+    assert str(caught.value) == f"connection refused by 127.0.0.1:{free_port}"
+
+
+async def test_a_connection_that_does_not_come_about_was_never_sent(client, full_port):
+    with pytest.raises(UnreachableError, match=r"no connection to 127\.0\.0\.1:\d+ within 0\.1 s"):
+        await fetched(client, f"http://127.0.0.1:{full_port}/", connect_s=0.1)
+
+
+async def test_a_name_without_address_was_never_sent(client, resolve):
+    resolve()
+
+    with pytest.raises(UnreachableError, match=r"^DNS name not found: nowhere\.example$"):
+        await fetched(client, "https://nowhere.example/v1")
+
+
+async def test_an_untrusted_certificate_was_never_sent(client, untrusted_tls):
+    async with serving(saying(OK), ssl=untrusted_tls) as port:
+        with pytest.raises(UnreachableError, match=r"^TLS certificate not valid: self-signed certificate$"):
+            await fetched(client, f"https://127.0.0.1:{port}/")
+
+
+async def test_a_server_without_tls_was_never_sent(client):
+    async with serving(saying(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+        with pytest.raises(UnreachableError):
+            await fetched(client, f"https://127.0.0.1:{port}/", connect_s=0.5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(drop, "connection closed by", id="dropped"),
+        pytest.param(reset, "connection reset by", id="reset"),
+        pytest.param(saying(b"SSH-2.0-OpenSSH_9.7\r\n\r\n"), "does not answer in HTTP", id="not-http"),
+        pytest.param(saying(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"), "in mid-reply", id="cut"),
+        pytest.param(
+            saying(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"),
+            "in mid-reply",
+            id="cut-chunked",
+        ),
+    ],
+)
+async def test_a_connection_lost_after_sending_is_the_providers_fault(client, answer, words):
+    async with serving(answer) as port:
+        with pytest.raises(UpstreamError, match=r"127\.0\.0\.1") as caught:
+            await fetched(client, f"http://127.0.0.1:{port}/")
+
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("beginning", [b"", LONG_HEAD + b"ok"])
+async def test_silence_after_sending_is_a_timeout(client, beginning):
+    over = asyncio.Event()
+
+    async def stall(head, writer):
+        writer.write(beginning)
+        await over.wait()
+
+    async with serving(stall) as port:
+        with pytest.raises(ProviderTimeoutError, match=r"no answer from 127\.0\.0\.1:\d+ within 0\.05 s"):
+            await fetched(client, f"http://127.0.0.1:{port}/", read_s=0.05)
+        over.set()
+
+
+def test_every_exception_of_the_libraries_below_is_mapped():
+    abstract = {aiohttp.ClientError, httpx.HTTPError, httpx.RequestError, httpx.TransportError}
+    not_of_requests = (
+        httpx.HTTPStatusError,  # raised on demand only
+        httpx.StreamError,  # of misuse
+        httpx.CookieConflict,
+        httpx.TooManyRedirects,
+        aiohttp.TooManyRedirects,
+        aiohttp.client_exceptions.RedirectClientError,
+        aiohttp.WSMessageTypeError,
+        aiohttp.WSServerHandshakeError,
+        aiohttp.WebSocketError,
+        aiohttp.EofStream,
+        aiohttp.BadContentDispositionHeader,
+        aiohttp.BadContentDispositionParam,
+    )
+    found = [value for module in (aiohttp, httpx, aiohttp.client_exceptions) for value in vars(module).values()]
+
+    exceptions = {kind for kind in found if inspect.isclass(kind) and issubclass(kind, Exception)} - abstract
+    unmapped = {kind for kind in exceptions if not issubclass(kind, not_of_requests) and not find_failure(kind)}
+
+    assert unmapped == set()
+
+
+async def test_a_forbidden_address_is_not_connected_to(client):
+    with pytest.raises(ConfigurationError, match="never allowed"):
+        await fetched(client, "http://169.254.169.254/latest/meta-data/")
+    with pytest.raises(ConfigurationError, match="private or reserved"):
+        await fetched(client, "http://10.0.0.1/")
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "10.0.0.1", "0.0.0.0"])
+async def test_a_name_that_stands_for_a_forbidden_address_is_not_connected_to(client, resolve, address):
+    resolve(address)
+
+    with pytest.raises(ConfigurationError, match=r"^innocent\.example: " + address):
+        await fetched(client, "http://innocent.example/")
+
+
+async def test_a_name_is_connected_to_at_its_permitted_addresses_only(client, resolve):
+    async with serving(saying(OK)) as port:
+        resolve("169.254.169.254", "127.0.0.1", "10.0.0.1")
+
+        assert await fetched(client, f"http://mixed.example:{port}/") == (200, b"ok")
+
+
+async def test_what_is_allowed_is_said_by_the_caller(resolve):
+    async with serving(saying(OK)) as port, HttpClient(allowed_private_hosts=["box.example"]) as client:
+        resolve("127.0.0.1")
+
+        assert await fetched(client, f"http://box.example:{port}/") == (200, b"ok")
+        with pytest.raises(ConfigurationError):
+            await fetched(client, f"http://127.0.0.1:{port}/")
+
+
+async def test_the_environment_has_no_say(client, monkeypatch, free_port):
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port}")
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{free_port}")
+
+    async with serving(saying(OK)) as port, HttpClient() as client_made_now:
+        assert await fetched(client, f"http://127.0.0.1:{port}/") == (200, b"ok")
+        assert await fetched(client_made_now, f"http://127.0.0.1:{port}/") == (200, b"ok")
+
+
+async def test_a_kept_connection_that_the_provider_just_closed_is_replaced(client):
+    heads = []
+
+    async def answer_and_close(head, writer):
+        heads.append(head)
+        writer.write(OK)
+
+    async with serving(answer_and_close) as port:
+        replies = [await fetched(client, f"http://127.0.0.1:{port}/{number}") for number in range(8)]
+
+    assert replies == [(200, b"ok")] * 8
+    assert [head.split(b" ")[1] for head in heads] == [b"/%d" % number for number in range(8)]
+
+
+async def test_redirects_are_not_followed_and_cookies_not_kept(client):
+    heads = []
+
+    async def answer(head, writer):
+        heads.append(head)
+        writer.write(b"HTTP/1.1 302 Found\r\nlocation: /b\r\nset-cookie: id=1\r\ncontent-length: 0\r\n\r\n")
+
+    async with serving(answer) as port:
+        statuses = [(await fetched(client, f"http://127.0.0.1:{port}/a"))[0] for _ in range(2)]
+
+    assert statuses == [302, 302]
+    assert [b"/a " in head and b"ookie" not in head for head in heads] == [True, True]
+
+
+async def test_a_request_asks_for_no_compression(client):
+    heads = []
+
+    async def answer(head, writer):
+        heads.append(head.lower())
+        writer.write(OK)
+
+    async with serving(answer) as port:
+        await fetched(client, f"http://127.0.0.1:{port}/", headers={"x-one": "1"})
+
+    assert b"accept-encoding: identity\r\n" in heads[0]
+    assert b"x-one: 1\r\n" in heads[0]
+    assert b"python" not in heads[0]
+
+
+async def test_a_compressed_reply_is_refused(client):
+    with FakeProvider("custom") as fake:
+        fake.fail(fakes.gzip_bomb())
+
+        with pytest.raises(MalformedReplyError, match="compressed"):
+            await fetched(client, f"{fake.url}/chat/completions", content=CHAT)
+
+
+async def test_a_reply_without_end_is_refused(client):
+    piece = b"x" * (4 * 1024 * 1024)
+    with FakeProvider("custom") as fake:
+        fake.fail(fakes.pieces(*[piece] * 17))
+
+        with pytest.raises(MalformedReplyError, match="more than 64 MiB"):
+            await fetched(client, f"{fake.url}/chat/completions", content=CHAT)
+
+
+async def test_five_hundred_cancelled_requests_leave_a_working_client(client):
+    with FakeProvider("custom") as fake:
+        fake.always = fakes.stall_before_headers()
+        url = f"{fake.url}/chat/completions"
+        storm = [asyncio.create_task(fetched(client, url, content=CHAT)) for _ in range(500)]
+        for number, task in enumerate(storm):
+            if number % 50 == 0:
+                await asyncio.sleep(0)  # some are cancelled before they begin, some while they connect, some later
+            task.cancel()
+        results = await asyncio.gather(*storm, return_exceptions=True)
+        fake.always = None
+
+        after = await asyncio.gather(*(fetched(client, url, content=CHAT) for _ in range(20)))
+
+    assert {type(result) for result in results} == {asyncio.CancelledError}
+    assert [status for status, _ in after] == [200] * 20
+
+
+async def test_requests_cancelled_in_flight_give_their_connections_back(client):
+    with FakeProvider("custom") as fake:
+        fake.always = fakes.stall_before_headers()
+        url = f"{fake.url}/chat/completions"
+        storm = [asyncio.create_task(fetched(client, url, content=CHAT)) for _ in range(100)]
+        await asyncio.to_thread(fake.stalled.wait, 5)
+        for task in storm:
+            task.cancel()
+        await asyncio.gather(*storm, return_exceptions=True)
+        fake.always = None
+
+        assert (await fetched(client, url, content=CHAT))[0] == 200
+        assert await asyncio.to_thread(fake.hung_up.wait, 1)
+
+
+async def test_two_hundred_and_fifty_streams_run_at_once(client):
+    with FakeProvider("custom") as fake:
+        fake.always = fakes.stall_after(1)
+        calls = [client.send(make_call(f"{fake.url}/chat/completions", content=CHAT, read_s=10)) for _ in range(250)]
+        replies = await asyncio.gather(*calls)
+        first = await asyncio.gather(*(reply.next_piece() for reply in replies))
+
+        fake.release()
+        bodies = await asyncio.gather(*(reply.read() for reply in replies))
+        await asyncio.gather(*(reply.aclose() for reply in replies))
+
+    assert all(first)
+    assert all(body.endswith(b"data: [DONE]\n\n") for body in bodies)
+    assert fake.connections == 250
+
+
+async def test_closing_the_client_leaves_nothing_open():
+    with FakeProvider("custom") as fake:
+        client = HttpClient()
+        fake.fail(fakes.stall_after(1))
+        reply = await client.send(make_call(f"{fake.url}/chat/completions", content=CHAT))
+        await reply.next_piece()
+        await fetched(client, f"{fake.url}/chat/completions", content=CHAT)
+
+        await client.aclose()
+        del reply, client
+        gc.collect()  # what is left open would warn now, and warnings are errors
+
+        assert await asyncio.to_thread(fake.hung_up.wait, 1)
+
+
+def test_a_client_that_was_never_used_closes():
+    async def close():
+        await HttpClient().aclose()
+
+    asyncio.run(close())
+
+
+def test_nothing_shown_of_a_call_holds_its_headers_or_content():
+    call = make_call("http://x", headers={"authorization": "Bearer canary"}, content=b"canary")
+
+    assert "canary" not in repr(call)
+
+
+async def test_a_failure_does_not_carry_the_request_along(client):
+    async with serving(saying(b"SSH-2.0\r\n\r\n")) as port:
+        with pytest.raises(ProviderError) as caught:
+            await fetched(client, f"http://127.0.0.1:{port}/", headers={"authorization": "Bearer canary"})
+
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
