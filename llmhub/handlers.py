@@ -58,7 +58,7 @@ class GatewayHandler:
         except UnicodeDecodeError:
             await _send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
             return
-        request._body = body
+        request._body = body  # noqa: SLF001  (what `request.body` would read from the stream)
         request.body_fault = fault  # type: ignore[attr-defined]  # read by `chat.api.serving`
         await _UntilGone(receive).run(self._respond(request, send))
 

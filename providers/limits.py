@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 WAIT_S = 0.25
 """What Redis may cost a chat; past it the limit is left unchecked, as chats matter more than the limit."""
 
-# KEYS[1]: the log of a provider's last minute. ARGV: limit, member. Returns 0 when let in, else the milliseconds to wait.
+# KEYS[1]: the log of a provider's last minute. ARGV: limit, member. Returns 0 when let in, else the ms to wait.
 ADMIT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

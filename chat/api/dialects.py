@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
+from chat.ledger.events import Dialect as DialectName
 from providers.api.problems import Problem
 from providers.types import Attempt, ChatChunk, ChatRequest, ChatResponse, JSONObject
 
@@ -47,7 +48,7 @@ class Facts:
 class Dialect(ABC):
     """One API that clients speak to the hub. Every method is pure."""
 
-    name: str
+    name: DialectName
 
     @abstractmethod
     def read(self, body: JSONObject) -> Asked:

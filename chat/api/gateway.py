@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import wraps
+from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
@@ -25,7 +26,7 @@ OPENAI = OpenAIDialect()
 HUB = HubDialect()
 PAGE_MAX = 1000
 
-View = Callable[..., Awaitable[HttpResponseBase]]
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 def only(method: str) -> Callable[[View], View]:
@@ -63,7 +64,7 @@ async def models(request: ASGIRequest) -> HttpResponseBase:
 
 @only("GET")
 async def model(request: ASGIRequest, model_id: str) -> HttpResponseBase:
-    def find(request: ASGIRequest, found: dict[str, JSONObject]) -> JSONObject:
+    def find(_request: ASGIRequest, found: dict[str, JSONObject]) -> JSONObject:
         for name in (model_id, *(n for n in found if n.partition("/")[2] == model_id)):
             if name in found:
                 return found[name]

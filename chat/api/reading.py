@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import orjson
@@ -161,22 +161,30 @@ def _read_content(value: Any, path: str) -> str | tuple[ContentPart, ...] | None
 def _read_part(part: Any, path: str) -> ContentPart:
     if not isinstance(part, dict) or not isinstance(part.get("type"), str):
         raise BadRequestError(f"`{path}` must be an object with a `type`.", param=path)
-    match part:
-        case {"type": "text", "text": str(words), **rest}:
-            return TextPart(words, rest or NOTHING)
-        case {"type": "text"}:
-            raise BadRequestError(f"`{path}.text` must be a string.", param=f"{path}.text")
-        case {"type": "image_url", "image_url": {"url": str(url), **image}, **rest} if not rest and _only_detail(image):
-            return ImagePart(url, image.get("detail"))
-        case {"type": "image_url", "image_url": {"url": str()}}:
-            return OpaquePart(part)
-        case {"type": "image_url"}:
-            raise BadRequestError(f"`{path}.image_url.url` must be a string.", param=f"{path}.image_url.url")
-    return OpaquePart(part)
+    if part["type"] == "text":
+        return _read_text_part(part, path)
+    return _read_image_part(part, path) if part["type"] == "image_url" else OpaquePart(part)
 
 
-def _only_detail(image: Mapping[str, Any]) -> bool:
-    return image.keys() <= {"detail"} and isinstance(image.get("detail", ""), str)
+def _read_text_part(part: JSONObject, path: str) -> TextPart:
+    if not isinstance(part.get("text"), str):
+        raise BadRequestError(f"`{path}.text` must be a string.", param=f"{path}.text")
+    return TextPart(part["text"], _without(part, "type", "text"))
+
+
+def _read_image_part(part: JSONObject, path: str) -> ImagePart | OpaquePart:
+    """Return the image; one with more to it than the hub translates stays as it came."""
+    image = part.get("image_url")
+    if not isinstance(image, dict) or not isinstance(image.get("url"), str):
+        raise BadRequestError(f"`{path}.image_url.url` must be a string.", param=f"{path}.image_url.url")
+    is_plain = part.keys() == {"type", "image_url"} and image.keys() <= {"url", "detail"}
+    if not is_plain or not isinstance(image.get("detail", ""), str):
+        return OpaquePart(part)
+    return ImagePart(image["url"], image.get("detail"))
+
+
+def _without(wire: JSONObject, *keys: str) -> Extra:
+    return {key: value for key, value in wire.items() if key not in keys} or NOTHING
 
 
 def _read_tool_calls(value: Any, path: str) -> tuple[ToolCall, ...]:
@@ -188,17 +196,19 @@ def _read_tool_calls(value: Any, path: str) -> tuple[ToolCall, ...]:
 
 
 def _read_tool_call(call: Any, path: str) -> ToolCall:
-    match call:
-        case {
-            "id": str(id_),
-            "type": "function",
-            "function": {"name": str(name), "arguments": str(arguments), **more},
-            **rest,
-        } if not more:
-            return ToolCall(id_, name, arguments, rest or NOTHING)
-        case {"id": str(id_), "type": str()}:
-            return ToolCall(id_, "", "", call)
-    raise BadRequestError(f"`{path}` must be an object with `id`, `type` and `function`.", param=path)
+    """Return the call; one of a kind that the hub does not translate has its wire object as `extra`."""
+    if not isinstance(call, dict) or not isinstance(call.get("id"), str) or not isinstance(call.get("type"), str):
+        raise BadRequestError(f"`{path}` must be an object with `id`, `type` and `function`.", param=path)
+    function = call.get("function")
+    if call["type"] != "function":
+        return ToolCall(call["id"], "", "", call)
+    if not isinstance(function, dict) or not all(isinstance(function.get(k), str) for k in ("name", "arguments")):
+        raise BadRequestError(
+            f"`{path}.function` must be an object with `name` and `arguments`, both strings.", param=f"{path}.function"
+        )
+    if function.keys() != {"name", "arguments"}:
+        return ToolCall(call["id"], "", "", call)
+    return ToolCall(call["id"], function["name"], function["arguments"], _without(call, "id", "type", "function"))
 
 
 def _read_stop(value: Any) -> tuple[str, ...]:

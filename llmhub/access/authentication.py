@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.models import AbstractBaseUser, PermissionsMixin
+from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -37,11 +37,11 @@ class ApiKeyAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-def user_principal(user: AbstractBaseUser | PermissionsMixin) -> Principal:
+def user_principal(user: User | AnonymousUser) -> Principal:
     """Return the principal of a signed-in user; may run queries for the user's permissions."""
     if not getattr(user, "is_staff", False):
         return Principal(actor=str(user))
-    granted = frozenset(scope.value for scope, perm in SCOPE_PERMISSIONS.items() if user.has_perm(perm))  # type: ignore[union-attr]
+    granted = frozenset(scope.value for scope, perm in SCOPE_PERMISSIONS.items() if user.has_perm(perm))
     return Principal(actor=str(user), scopes=granted)
 
 

@@ -8,17 +8,21 @@ from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
 from llmhub.access.authentication import user_principal
 from llmhub.access.principals import KeyRefusedError, Principal
 
 
+def _no_view(_request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
 class _CsrfCheck(CsrfViewMiddleware):
     """Django's check, telling the reason instead of rendering a page."""
 
-    def _reject(self, request: ASGIRequest, reason: str) -> str:  # type: ignore[override]
+    def _reject(self, request: ASGIRequest, reason: str) -> str:
         return reason
 
 
@@ -42,8 +46,8 @@ def _session_principal(request: ASGIRequest) -> Principal:
     user = get_user(request)
     if not user.is_authenticated:
         raise KeyRefusedError("Nobody is signed in, and no API key was sent.")
-    check = _CsrfCheck(lambda _request: HttpResponse())
+    check = _CsrfCheck(_no_view)
     check.process_request(request)
-    if reason := check.process_view(request, None, (), {}):
+    if reason := check.process_view(request, _no_view, (), {}):
         raise KeyRefusedError(f"A signed-in user's chat needs the CSRF token: {reason}")
     return user_principal(user)

@@ -109,7 +109,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     converted = _as_api_exception(error)
     if converted is None:
         return None
-    headers = {"www-authenticate": converted.auth_header} if getattr(converted, "auth_header", None) else {}
+    challenge = getattr(converted, "auth_header", None)
+    headers = {"www-authenticate": challenge} if challenge else {}
     return Response(api_error_body(converted), status=converted.status_code, headers=headers)
 
 

@@ -1,8 +1,9 @@
 import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
-import llmhub.access.secrets
 from django.db import migrations, models
+
+import llmhub.access.secrets
 
 
 class Migration(migrations.Migration):
