@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from chat import metrics
 from chat.assembly import Assembly, estimated_usage
 from chat.ledger.content import Content, make_answer
 from chat.ledger.entries import LedgerEntry
@@ -78,6 +79,7 @@ class ChatPipeline:
             http_status=problem.status,
         )
         await self._record(void.entry())
+        metrics.observe_rejected(dialect=call.asked.dialect)
 
     async def answer(self, call: ChatCall, plan: Plan, render: Render, to_problem: ToProblem) -> bytes:
         """Return the answer as rendered JSON, recorded.
@@ -185,6 +187,7 @@ class ChatPipeline:
             overhead_us=round(call.overhead_s * 1_000_000),
             content=make_answer(answer_json, call.journey.attempts),
         )
+        metrics.observe(outcome, dialect=call.asked.dialect)
         await self._record(outcome.entry())
 
     async def _record(self, entry: LedgerEntry) -> None:

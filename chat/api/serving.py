@@ -16,6 +16,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
+from chat import metrics
 from chat.api.dialects import Asked, Dialect, Facts
 from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
 from chat.ids import uuid7
@@ -124,6 +125,7 @@ class ChatServer:
         """Record a refused chat, unless nobody knows whose it was."""
         if isinstance(error, KeyRefusedError):
             if error.principal is None:
+                metrics.REFUSALS.inc()
                 return
             call.caller = _caller(request, error.principal)
         await self.pipeline.reject(call, served_problem(error))
