@@ -42,6 +42,14 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
         """The default first, then by priority."""
         return self.order_by("-is_default", "priority", "name")
 
+    def healthy_by_name(self) -> dict[str, bool]:
+        """Whether each was well when last looked at."""
+        return {name: health == Health.HEALTHY for name, health in self.in_order().values_list("name", "health")}
+
+    def models_by_name(self) -> dict[str, list[str]]:
+        """The models that each has, or last had. Runs two queries."""
+        return {row.name: row.model_names for row in self.in_order().prefetch_related("models")}
+
     def make_default(self, name: str) -> ProviderConfig:
         """Make this provider the only default.
 
@@ -115,6 +123,10 @@ class ProviderConfig(models.Model):
     @property
     def effective_base_url(self) -> str:
         return self.base_url or BACKENDS[ProviderType(self.provider_type)].default_base_url
+
+    @property
+    def model_names(self) -> list[str]:
+        return [model.name for model in self.models.all() if model.available]
 
     def clean(self) -> None:
         """Check what depends on the type, all faults at once, each under its field."""

@@ -1,0 +1,168 @@
+"""The hub's API for providers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError as ModelValidationError
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import as_serializer_error
+from rest_framework.views import APIView
+
+from llmhub.access.principals import Scope
+from providers.api import serializers
+from providers.manager import ProviderManager, get_provider_manager, run
+from providers.models import ProviderConfig
+
+READ = {"GET": Scope.PROVIDERS_READ}
+TO_WRITE = {"POST": Scope.PROVIDERS_WRITE}
+IS_TRUE = ("1", "true")
+
+REFUSED = {401: serializers.Refusal, 403: serializers.Refusal}
+NOT_FOUND = REFUSED | {404: serializers.Refusal}
+NOT_VALID = REFUSED | {400: serializers.Refusal}
+FAILED_UPSTREAM = {code: OpenApiResponse(serializers.Refusal, "The provider failed.") for code in (429, 502, 503, 504)}
+
+
+def by_name(value: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": value}
+
+
+class ProviderView(APIView):
+    """Knows what the manager raises."""
+
+    @property
+    def manager(self) -> ProviderManager:
+        return get_provider_manager()
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, ProviderConfig.DoesNotExist):
+            exc = NotFound(f"There is no provider named `{self.kwargs.get('name')}`.", code="provider_not_found")
+        elif isinstance(exc, ModelValidationError):
+            exc = ValidationError(as_serializer_error(exc))
+        return super().handle_exception(exc)
+
+
+class ProvidersView(ProviderView):
+    scopes = READ
+
+    @extend_schema(summary="List providers", responses={200: serializers.ProviderList} | REFUSED)
+    def get(self, _request: Request) -> Response:
+        rows = list(ProviderConfig.objects.in_order())
+        summaries = {row.name: serializers.ProviderSummary(row).data for row in rows}
+        default = next((row.name for row in rows if row.is_default), None)
+        return Response({"default_provider": default, "providers": summaries})
+
+
+class RegisterView(ProviderView):
+    scopes = TO_WRITE
+
+    @extend_schema(
+        summary="Add a provider, or change the one of that name",
+        description="What is not sent keeps its value.",
+        request=serializers.ProviderRegistration,
+        responses={200: serializers.Registered, 201: serializers.Registered} | NOT_VALID,
+    )
+    def post(self, request: Request) -> Response:
+        sent = serializers.ProviderRegistration(data=request.data)
+        sent.is_valid(raise_exception=True)
+        row, is_new = self.manager.register_provider(**sent.validated_data)
+        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return Response({"status": "registered", "provider": row.name}, status=code)
+
+
+class OneProviderView(ProviderView):
+    scopes = READ | {"PATCH": Scope.PROVIDERS_WRITE, "DELETE": Scope.PROVIDERS_WRITE}
+
+    @extend_schema(summary="Show a provider", responses={200: serializers.ProviderDetail} | NOT_FOUND)
+    def get(self, _request: Request, name: str) -> Response:
+        return Response(serializers.ProviderDetail(ProviderConfig.objects.get(name=name)).data)
+
+    @extend_schema(
+        summary="Change a provider",
+        description="What is not sent keeps its value.",
+        request=serializers.ProviderChange,
+        responses={200: serializers.ProviderDetail} | NOT_FOUND | NOT_VALID,
+    )
+    def patch(self, request: Request, name: str) -> Response:
+        sent = serializers.ProviderChange(data=request.data)
+        sent.is_valid(raise_exception=True)
+        row = self.manager.change_provider(name, **sent.validated_data)
+        return Response(serializers.ProviderDetail(row).data)
+
+    @extend_schema(
+        summary="Remove a provider",
+        description="The default moves to the next by priority; past chats keep the name.",
+        responses={204: None} | NOT_FOUND,
+    )
+    def delete(self, _request: Request, name: str) -> Response:
+        self.manager.remove_provider(name)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class DefaultView(ProviderView):
+    scopes = TO_WRITE
+
+    @extend_schema(
+        summary="Make a provider the default", request=None, responses={200: serializers.DefaultSet} | NOT_FOUND
+    )
+    def post(self, _request: Request, name: str) -> Response:
+        return Response({"status": "ok", "default_provider": self.manager.set_default(name).name})
+
+
+class CheckView(ProviderView):
+    scopes = TO_WRITE
+
+    @extend_schema(
+        summary="Probe a provider now",
+        description="Costs no tokens.",
+        request=None,
+        responses={200: serializers.Checked} | NOT_FOUND,
+    )
+    def post(self, _request: Request, name: str) -> Response:
+        probe = run(self.manager.health_check, name)
+        return Response({"name": name, "ok": probe.ok, "latency_ms": probe.latency_ms, "error": probe.error or None})
+
+
+class RefreshView(ProviderView):
+    scopes = TO_WRITE
+
+    @extend_schema(
+        summary="Ask a provider for its models now",
+        request=None,
+        responses={200: serializers.Refreshed} | NOT_FOUND | FAILED_UPSTREAM,
+    )
+    def post(self, _request: Request, name: str) -> Response:
+        return Response({"name": name, "models": run(self.manager.refresh_models, name)})
+
+
+class HealthView(ProviderView):
+    scopes = READ
+
+    @extend_schema(
+        summary="Tell which providers are healthy",
+        description="As last found; false for one not looked at yet. With `live=1` all that are enabled are probed "
+        "now, at once.",
+        parameters=[OpenApiParameter("live", bool, description="Probe now.")],
+        responses={200: by_name({"type": "boolean"})} | REFUSED,
+    )
+    def get(self, request: Request) -> Response:
+        if request.query_params.get("live") in IS_TRUE:
+            run(self.manager.health_check_all)
+        return Response(ProviderConfig.objects.healthy_by_name())
+
+
+class ModelsView(ProviderView):
+    scopes = READ
+
+    @extend_schema(
+        summary="List the models of every provider",
+        description="As last refreshed: a provider that fails has what it last had.",
+        responses={200: by_name({"type": "array", "items": {"type": "string"}})} | REFUSED,
+    )
+    def get(self, _request: Request) -> Response:
+        return Response(ProviderConfig.objects.models_by_name())
