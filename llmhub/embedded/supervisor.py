@@ -19,7 +19,7 @@ MAX_QUICK_DEATHS = 5
 MAX_BACKOFF_S = 30.0
 ECHO_LINES = 20
 ECHO_BYTES = 64_000
-IMPORTANT = re.compile(r"\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b")
+IMPORTANT = re.compile(r"(?<!%)\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b")
 
 
 class StopRequestedError(Exception):
