@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -10,7 +12,16 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from llmhub.access.models import ApiKey
-from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit, is_well_formed, key_digest, presented_key
+from llmhub.access.principals import (
+    KeyEntry,
+    KeyRefusedError,
+    Principal,
+    Scope,
+    admit,
+    is_well_formed,
+    key_digest,
+    presented_key,
+)
 
 SCOPE_PERMISSIONS = {
     Scope.CHAT: "chat.use_chat",
@@ -26,12 +37,16 @@ class ApiKeyAuthentication(BaseAuthentication):
         key = presented_key(request.headers.get("authorization"), request.headers.get("x-api-key"))
         if key is None:
             return None
-        entry = ApiKey.objects.find_entry(key) if is_well_formed(key) else None
         try:
-            principal = admit(key, {key_digest(key): entry} if entry else {}, now=timezone.now())
+            principal = admit(key, self.entries(key), now=timezone.now())
         except KeyRefusedError as refused:
             raise AuthenticationFailed(refused.message, code="invalid_api_key") from None
         return principal, principal
+
+    def entries(self, key: str) -> Mapping[str, KeyEntry]:
+        """Return the entry of this key, if there is one, by its digest. Runs one query."""
+        entry = ApiKey.objects.find_entry(key) if is_well_formed(key) else None
+        return {key_digest(key): entry} if entry else {}
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -54,6 +69,7 @@ def request_principal(request: Request) -> Principal | None:
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = ApiKeyAuthentication
+    match_subclasses = True
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:

@@ -1,5 +1,66 @@
+"""The hub's own state, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
+
+from llmhub.access.authentication import ApiKeyAuthentication
+from llmhub.access.principals import KeyEntry, Scope
+from llmhub.dashboard.status import get_status
+from providers.api.views import REFUSED
+from providers.manager import get_provider_manager
+
+
+class KeyInMemoryAuthentication(ApiKeyAuthentication):
+    """Knows the keys of this process's memory, so that the state can be asked for while the database is away."""
+
+    def entries(self, key: str) -> Mapping[str, KeyEntry]:
+        registry = get_provider_manager().registry
+        return registry.snapshot().keys if registry.is_running else super().entries(key)
+
+
+class OllamaStatus(serializers.Serializer[Any]):
+    connected = serializers.BooleanField()
+
+
+class CeleryStatus(serializers.Serializer[Any]):
+    worker = serializers.BooleanField()
+    beat = serializers.BooleanField()
+
+
+class PendingAction(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class HubStatus(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=["ok", "degraded"])
+    version = serializers.CharField()
+    default_provider = serializers.CharField(allow_null=True)
+    ollama = OllamaStatus()
+    database = serializers.BooleanField()
+    redis = serializers.BooleanField()
+    celery = CeleryStatus()
+    pending_actions = PendingAction(many=True)
 
 
 class StatusView(APIView):
-    pass
+    authentication_classes = [KeyInMemoryAuthentication, SessionAuthentication]
+    scopes = {"GET": Scope.PROVIDERS_READ}
+
+    @extend_schema(
+        summary="Tell how the hub is",
+        description="Also what an admin should see to. Asks no provider.",
+        responses={200: HubStatus} | REFUSED,
+    )
+    def get(self, _request: Request) -> Response:
+        return Response(get_status(now=timezone.now()).body())

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework.exceptions import APIException, NotFound, PermissionDenied
 from rest_framework.response import Response
@@ -106,6 +107,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     if isinstance(error, errors.ProviderError):
         problem = problem_of(error)
         return Response(problem.body, status=problem.status, headers=problem.headers)
+    if isinstance(error, OperationalError | InterfaceError):
+        body = error_body("The hub's database does not answer.", type_="server_error", code="database_unavailable")
+        return Response(body, status=503)
     converted = _as_api_exception(error)
     if converted is None:
         return None

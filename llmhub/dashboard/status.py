@@ -1,0 +1,138 @@
+"""How the hub is, for people and for monitoring: from the database, never by asking a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from llmhub.dashboard.models import Heartbeat, Part
+from llmhub.database import conninfo
+from providers.models import Health, ProviderConfig
+from providers.types import ProviderType
+
+ANSWER_WITHIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that an admin should see to."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What is known at one moment. Shape: `providers` in the order of failover; empty while the database is away."""
+
+    has_database: bool
+    has_redis: bool
+    alive: frozenset[Part] = frozenset()
+    providers: tuple[ProviderConfig, ...] = ()
+
+    @property
+    def default_provider(self) -> ProviderConfig | None:
+        return next((row for row in self.providers if row.is_default), None)
+
+    @property
+    def can_chat(self) -> bool:
+        return any(row.enabled and row.default_model and row.health != Health.UNHEALTHY for row in self.providers)
+
+    @property
+    def is_ok(self) -> bool:
+        return self.has_database and self.has_redis and self.alive == set(Part) and self.can_chat
+
+    @property
+    def has_ollama(self) -> bool:
+        return any(
+            row.enabled and row.provider_type == ProviderType.OLLAMA and row.health == Health.HEALTHY
+            for row in self.providers
+        )
+
+    def body(self) -> dict[str, Any]:
+        default = self.default_provider
+        return {
+            "status": "ok" if self.is_ok else "degraded",
+            "version": settings.VERSION,
+            "default_provider": default.name if default else None,
+            "ollama": {"connected": self.has_ollama},
+            "database": self.has_database,
+            "redis": self.has_redis,
+            "celery": {"worker": Part.WORKER in self.alive, "beat": Part.BEAT in self.alive},
+            "pending_actions": [asdict(action) for action in pending_actions(self)],
+        }
+
+
+def get_status(*, now: datetime) -> Status:
+    """Ask database and Redis, none of which may hold it up for long. Runs two queries."""
+    has_redis = _redis_answers()
+    if not _database_answers():
+        return Status(has_database=False, has_redis=has_redis)
+    return Status(
+        has_database=True,
+        has_redis=has_redis,
+        alive=frozenset(Heartbeat.objects.alive(now=now)),
+        providers=tuple(ProviderConfig.objects.in_order()),
+    )
+
+
+def pending_actions(status: Status) -> Iterator[Action]:
+    if not status.has_redis:
+        yield Action("redis_down", "Redis does not answer: background work stands still, and rate limits are open.")
+    if not status.has_database:
+        yield Action("database_down", "The database does not answer: no chat is possible until it does.")
+        return
+    if Part.BEAT not in status.alive:
+        yield Action("beat_silent", "Celery beat gives no sign of life: no check or refresh is started. Start it.")
+    if Part.WORKER not in status.alive:
+        yield Action("worker_silent", "No Celery worker gives a sign of life: checks and refreshes wait. Start one.")
+    if not status.can_chat:
+        yield Action("no_chat_possible", "No enabled provider with a default model is known to be reachable.")
+    if status.default_provider is None:
+        yield Action("no_default", "There is no default provider: choose one.")
+    for row in status.providers:
+        yield from _provider_actions(row)
+
+
+def _provider_actions(row: ProviderConfig) -> Iterator[Action]:
+    if row.api_key and not row.api_key.is_readable:
+        yield Action("key_unreadable", f"The API key of provider {row.name} cannot be decrypted: enter it again.")
+    if row.is_default and not row.enabled:
+        yield Action("default_disabled", f"The default provider {row.name} is disabled.")
+    if row.enabled and row.health == Health.UNHEALTHY:
+        code = "default_unhealthy" if row.is_default else "provider_unhealthy"
+        yield Action(code, f"The {'default ' if row.is_default else ''}provider {row.name} fails: {row.last_error}")
+
+
+def _database_answers() -> bool:
+    """Ask on a connection of its own, so that a server that has stopped answering is noticed."""
+    try:
+        with psycopg.connect(conninfo(connect_timeout=2, options="-c statement_timeout=500")) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _redis_answers() -> bool:
+    redis = Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=ANSWER_WITHIN_S,
+        socket_connect_timeout=ANSWER_WITHIN_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        return bool(redis.ping())
+    except RedisError:
+        return False
+    finally:
+        redis.close()
