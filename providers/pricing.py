@@ -51,7 +51,7 @@ def cost_usd(usage: Usage | None, price: Price) -> Decimal | None:
     """
     if usage is None or price.input_usd_per_mtok is None or price.output_usd_per_mtok is None:
         return None
-    cached = usage.cached_tokens or 0
+    cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
     cached_price = (
         price.input_usd_per_mtok if price.cached_input_usd_per_mtok is None else price.cached_input_usd_per_mtok
     )
