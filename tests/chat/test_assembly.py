@@ -1,0 +1,185 @@
+import pytest
+
+from chat.assembly import Assembly, estimated_usage
+from providers.types import (
+    ChatChunk,
+    ChatMessage,
+    ChatRequest,
+    ChatResponse,
+    Choice,
+    ChoiceDelta,
+    ImagePart,
+    TextPart,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+
+def assembled(*chunks):
+    assembly = Assembly()
+    for chunk in chunks:
+        assembly.add(chunk)
+    return assembly
+
+
+def chunk(**delta):
+    return ChatChunk(choices=(ChoiceDelta(**delta),))
+
+
+def call(index, **piece):
+    return chunk(tool_calls=(ToolCallDelta(index, **piece),))
+
+
+def only_choice(*chunks):
+    [choice] = assembled(*chunks).response().choices
+    return choice
+
+
+def test_the_pieces_of_each_kind_of_text_are_joined():
+    choice = only_choice(
+        chunk(reasoning="Let me "),
+        chunk(reasoning="see."),
+        chunk(content="Hel"),
+        chunk(content="lo"),
+        chunk(refusal="No"),
+        chunk(refusal="."),
+        chunk(finish_reason="length", native_finish_reason="max_tokens"),
+    )
+
+    assert choice == Choice(
+        content="Hello",
+        reasoning="Let me see.",
+        refusal="No.",
+        finish_reason="length",
+        native_finish_reason="max_tokens",
+    )
+
+
+def test_an_answer_of_no_text_is_empty_and_not_absent():
+    choice = only_choice(chunk(content=""), chunk(finish_reason="stop"))
+
+    assert (choice.content, choice.reasoning, choice.refusal) == ("", None, None)
+
+
+def test_an_answer_of_tool_calls_alone_has_no_content():
+    assert only_choice(call(0, id="call_1", name="look")).content is None
+
+
+def test_the_pieces_of_parallel_tool_calls_find_their_own():
+    choice = only_choice(
+        call(0, id="call_1", name="look"),
+        call(1, id="call_2", name="find"),
+        call(1, arguments='{"q":'),
+        call(0, arguments='{"at":'),
+        call(0, arguments='"x"}'),
+        call(1, arguments='"y"}'),
+        chunk(finish_reason="tool_calls"),
+    )
+
+    assert choice.tool_calls == (
+        ToolCall("call_1", "look", '{"at":"x"}'),
+        ToolCall("call_2", "find", '{"q":"y"}'),
+    )
+
+
+def test_parallel_tool_calls_within_one_chunk_are_both_kept():
+    both = chunk(
+        tool_calls=(ToolCallDelta(0, "call_1", "look", "{}"), ToolCallDelta(1, "call_2", "find", "{}")),
+        finish_reason="tool_calls",
+    )
+
+    assert [found.id for found in only_choice(both).tool_calls] == ["call_1", "call_2"]
+
+
+def test_tool_calls_stand_in_the_order_of_their_index():
+    choice = only_choice(call(1, id="call_2", name="find"), call(0, id="call_1", name="look"))
+
+    assert [found.name for found in choice.tool_calls] == ["look", "find"]
+
+
+def test_text_beside_tool_calls_is_kept():
+    choice = only_choice(chunk(content="I look."), call(0, id="call_1", name="look"))
+
+    assert choice.content == "I look."
+
+
+def test_several_choices_are_kept_apart_and_in_order():
+    response = assembled(
+        chunk(index=1, content="B"),
+        chunk(index=0, content="A"),
+        chunk(index=1, content="b", finish_reason="length"),
+        chunk(index=0, content="a", finish_reason="stop"),
+    ).response()
+
+    assert [(c.index, c.content, c.finish_reason) for c in response.choices] == [(0, "Aa", "stop"), (1, "Bb", "length")]
+
+
+def test_the_last_usage_is_the_one_that_counts():
+    first, last = Usage(prompt_tokens=9, completion_tokens=1), Usage(prompt_tokens=9, completion_tokens=5)
+
+    response = assembled(ChatChunk(usage=first), chunk(content="Hi"), ChatChunk(usage=last), ChatChunk()).response()
+
+    assert response.usage is last
+
+
+def test_what_the_provider_says_of_itself_is_kept():
+    response = assembled(
+        ChatChunk(model_name="large-2026", upstream_id="up-1", dropped_params=("seed",)), chunk(content="Hi")
+    ).response()
+
+    assert (response.model_name, response.upstream_id, response.dropped_params) == ("large-2026", "up-1", ("seed",))
+
+
+def test_nothing_received_is_an_answer_without_choices():
+    assert assembled().response() == ChatResponse(choices=(), model_name="")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "is_finished"),
+    [
+        pytest.param([], False, id="nothing"),
+        pytest.param([chunk(content="Hi")], False, id="content"),
+        pytest.param([ChatChunk(usage=Usage(prompt_tokens=1, completion_tokens=1))], False, id="usage"),
+        pytest.param([chunk(content="Hi", finish_reason="stop")], True, id="finished"),
+        pytest.param([chunk(finish_reason="stop"), ChatChunk()], True, id="finished-and-more"),
+        pytest.param([chunk(index=0, content="A"), chunk(index=1, finish_reason="stop")], True, id="one-of-two"),
+    ],
+)
+def test_an_answer_is_finished_with_the_first_finish_reason(chunks, is_finished):
+    assert assembled(*chunks).is_finished is is_finished
+
+
+def asked(*messages):
+    return ChatRequest(messages=messages)
+
+
+def answered(**choice):
+    return ChatResponse(choices=(Choice(**choice),), model_name="m")
+
+
+@pytest.mark.parametrize(("characters", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (400, 100)])
+def test_usage_is_estimated_at_four_characters_a_token_rounded_up(characters, tokens):
+    text = "x" * characters
+
+    usage = estimated_usage(asked(ChatMessage(role="user", content=text)), answered(content=text))
+
+    assert usage == Usage(prompt_tokens=tokens, completion_tokens=tokens, source="estimated")
+
+
+def test_an_estimate_counts_every_turn_and_every_kind_of_output():
+    parts = (TextPart("abcd"), ImagePart("data:image/png;base64,AAAA"), TextPart("efgh"))
+    request = asked(ChatMessage(role="system", content="abcd"), ChatMessage(role="user", content=parts))
+    response = answered(content="abcd", reasoning="efgh", tool_calls=(ToolCall("call_1", "look", '{"a":1}!'),))
+
+    usage = estimated_usage(request, response)
+
+    assert (usage.prompt_tokens, usage.completion_tokens) == (3, 4)
+
+
+def test_an_answer_of_tool_calls_alone_can_be_estimated():
+    request = asked(ChatMessage(role="assistant", content=None))
+
+    usage = estimated_usage(request, answered(content=None, tool_calls=(ToolCall("call_1", "look", "{}"),)))
+
+    assert (usage.prompt_tokens, usage.completion_tokens) == (0, 1)
