@@ -17,3 +17,6 @@ urlpatterns = [
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema")),
 ]
+
+handler404 = "llmhub.error_pages.not_found"
+handler500 = "llmhub.error_pages.server_error"
