@@ -73,16 +73,30 @@ def read_json(body: bytes) -> JSONObject:
 def refuse_routing_fields(body: JSONObject) -> None:
     """Refuse what would choose the provider's address or key: these come from the hub's configuration alone.
 
-    Errors: BadRequestError for such a field at the top level or in an extension object.
+    Errors: BadRequestError for such a field at the top level, or at any depth of an extension object.
     """
     for name in ROUTING_FIELDS & body.keys():
         raise BadRequestError(f"`{name}` cannot be set by a caller.", param=name, code="forbidden_parameter")
-    for name in EXTENSION_OBJECTS & body.keys():
-        inner = body[name]
-        for field in ROUTING_FIELDS & inner.keys() if isinstance(inner, dict) else ():
+    for holder in EXTENSION_OBJECTS & body.keys():
+        if name := _find_routing_field(body[holder]):
             raise BadRequestError(
-                f"`{name}.{field}` cannot be set by a caller.", param=f"{name}.{field}", code="forbidden_parameter"
+                f"`{name}` in `{holder}` cannot be set by a caller.",
+                param=f"{holder}.{name}",
+                code="forbidden_parameter",
             )
+
+
+def _find_routing_field(value: Any) -> str | None:
+    pending = [value]
+    while pending:
+        inner = pending.pop()
+        if isinstance(inner, dict):
+            if names := ROUTING_FIELDS & inner.keys():
+                return min(names)
+            pending += inner.values()
+        elif isinstance(inner, list):
+            pending += inner
+    return None
 
 
 def read_chat_request(
@@ -138,7 +152,7 @@ def _read_message(item: Any, path: str) -> ChatMessage:
         raise BadRequestError(f"`{path}` must be an object, not {json_type(item)}.", param=path)
     rest = dict(item)
     role = rest.pop("role", None)
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise BadRequestError(f"`{path}.role` must be one of {', '.join(sorted(ROLES))}.", param=f"{path}.role")
     content = _read_content(rest.pop("content", None), f"{path}.content")
     tool_calls = _read_tool_calls(rest.pop("tool_calls", None), f"{path}.tool_calls")
@@ -206,7 +220,7 @@ def _read_tool_call(call: Any, path: str) -> ToolCall:
         raise BadRequestError(
             f"`{path}.function` must be an object with `name` and `arguments`, both strings.", param=f"{path}.function"
         )
-    if function.keys() != {"name", "arguments"}:
+    if not function["name"] or function.keys() != {"name", "arguments"}:
         return ToolCall(call["id"], "", "", call)
     return ToolCall(call["id"], function["name"], function["arguments"], _without(call, "id", "type", "function"))
 
