@@ -12,6 +12,8 @@ from llmhub.embedded import postgres
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.postgres import Cluster
 from llmhub.embedded.process import Child, Guard, wait_until
+from tests.llmhub.embedded.conftest import passable_folder
+from tests.stack import stopping
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
 
@@ -19,13 +21,19 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgr
 @contextmanager
 def running_cluster(guard: Guard, home: Path) -> Iterator[tuple[Cluster, Child]]:
     home.mkdir(mode=0o700, exist_ok=True)
-    with postgres.open_cluster(home, log=home / "postgres.log") as cluster:
-        child = guard.start(postgres.get_command(cluster))
-        try:
-            wait_until(partial(postgres.is_ready, cluster), child, timeout_s=30)
-            yield cluster, child
-        finally:
-            guard.stop(child, timeout_s=10)
+    with (
+        postgres.open_cluster(home, log=home / "postgres.log") as cluster,
+        stopping(guard, guard.start(postgres.get_command(cluster))) as child,
+    ):
+        wait_until(partial(postgres.is_ready, cluster), child, timeout_s=30)
+        yield cluster, child
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """One that tests only look at."""
+    with passable_folder() as folder, Guard() as guard, running_cluster(guard, folder / "home") as (running, _):
+        yield running
 
 
 def execute(cluster: Cluster, role: str, statement: str) -> list[tuple[object, ...]]:
@@ -54,22 +62,25 @@ def test_what_was_committed_survives_a_kill(guard, home):
         assert execute(cluster, "llmhub_owner", "SELECT number FROM kept") == [(7,)]
 
 
-def test_commits_reach_the_disk_and_the_application_owns_nothing(guard, home):
-    with running_cluster(guard, home) as (cluster, _):
-        assert execute(cluster, "llmhub", "SHOW fsync") == [("on",)]
-        assert execute(cluster, "llmhub", "SHOW listen_addresses") == [("",)]
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            execute(cluster, "llmhub", "CREATE TABLE mine (id int)")
+@pytest.mark.parametrize(
+    ("setting", "value"), [("fsync", "on"), ("synchronous_commit", "on"), ("listen_addresses", "")]
+)
+def test_commits_reach_the_disk_and_no_port_is_open(cluster, setting, value):
+    assert execute(cluster, "llmhub", f"SHOW {setting}") == [(value,)]
 
 
-def test_a_refused_row_does_not_stand_in_the_log(guard, home):
-    with running_cluster(guard, home) as (cluster, _):
-        execute(cluster, "llmhub_owner", "CREATE TABLE words (word text CHECK (word <> 'canary'))")
+def test_the_application_may_not_make_tables(cluster):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        execute(cluster, "llmhub", "CREATE TABLE mine (id int)")
 
-        with pytest.raises(psycopg.errors.CheckViolation):
-            execute(cluster, "llmhub_owner", "INSERT INTO words VALUES ('canary')")
 
-    log = (home / "postgres.log").read_text()
+def test_a_refused_row_does_not_stand_in_the_log(cluster):
+    execute(cluster, "llmhub_owner", "CREATE TABLE words (word text CHECK (word <> 'canary'))")
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        execute(cluster, "llmhub_owner", "INSERT INTO words VALUES ('canary')")
+
+    log = cluster.log.read_text()
     assert "violates check constraint" in log
     assert "canary" not in log
 
@@ -83,10 +94,9 @@ def test_a_socket_path_too_long_for_the_kernel_is_put_elsewhere(guard, home):
     assert not sockets.exists()
 
 
-def test_nobody_else_reaches_the_socket(guard, home):
-    with running_cluster(guard, home) as (cluster, _):
-        assert cluster.sockets.stat().st_mode & 0o077 == 0
-        assert (cluster.sockets / postgres.SOCKET_NAME).stat().st_mode & 0o077 == 0
+def test_nobody_else_reaches_the_socket(cluster):
+    for path in (cluster.sockets, cluster.sockets / postgres.SOCKET_NAME):
+        assert path.stat().st_mode & 0o077 == 0
 
 
 def test_data_of_another_version_are_refused_in_words(home):
@@ -94,8 +104,9 @@ def test_data_of_another_version_are_refused_in_words(home):
     with postgres.open_cluster(home, log=home / "postgres.log") as cluster:
         (cluster.data / "PG_VERSION").write_text("16\n")
 
-    with pytest.raises(EmbeddedError, match="of PostgreSQL 16, and the wheel has 18"), postgres.open_cluster(
-        home, log=home / "postgres.log"
+    with (
+        pytest.raises(EmbeddedError, match="of PostgreSQL 16, and the wheel has 18"),
+        postgres.open_cluster(home, log=home / "postgres.log"),
     ):
         pass
 
@@ -129,7 +140,8 @@ def test_data_that_were_moved_away_are_not_replaced_by_an_empty_database(home):
     home.mkdir()
     (home / "postgres").symlink_to(home / "gone")
 
-    with pytest.raises(EmbeddedError, match="The data of PostgreSQL are gone"), postgres.open_cluster(
-        home, log=home / "postgres.log"
+    with (
+        pytest.raises(EmbeddedError, match="The data of PostgreSQL are gone"),
+        postgres.open_cluster(home, log=home / "postgres.log"),
     ):
         pass

@@ -1,0 +1,56 @@
+from collections.abc import Iterator
+from functools import partial
+
+import psutil
+import pytest
+import redis
+from kombu import Connection
+
+from llmhub.embedded import valkey
+from llmhub.embedded.process import Child, Guard, wait_until
+from llmhub.embedded.valkey import Valkey
+from tests.stack import stopping
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Valkey, Child]]:
+    found = valkey.new_valkey(tmp_path_factory.mktemp("valkey") / "valkey.log")
+    with Guard() as guard, stopping(guard, guard.start(valkey.get_command(found))) as child:
+        wait_until(partial(valkey.is_ready, found), child, timeout_s=10)
+        yield found, child
+
+
+def test_both_clients_take_its_url(server):
+    with redis.from_url(server[0].url) as client, Connection(server[0].url) as broker:
+        broker.ensure_connection(max_retries=1)
+
+        assert client.ping()
+
+
+def test_who_has_no_password_is_refused(server):
+    with redis.Redis(port=server[0].port) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+
+
+def test_its_password_shows_nowhere(server):
+    found, child = server
+    process = psutil.Process(child.process.pid)
+
+    shown = [*process.cmdline(), *process.environ().values(), found.log.read_text(), repr(found), repr(child)]
+
+    assert not any(found.password in text for text in shown)
+
+
+def test_a_stranger_on_its_port_is_not_taken_for_it(server, tmp_path):
+    found, _ = server
+    ours = Valkey(port=found.port, password="another", log=tmp_path / "log")
+
+    assert not valkey.is_ready(ours)
+
+
+def test_a_free_port_is_kept_and_a_taken_one_is_replaced(server):
+    taken = server[0].port
+    free = valkey.find_free_port()
+
+    assert valkey.find_free_port(free) == free
+    assert valkey.find_free_port(taken) != taken
