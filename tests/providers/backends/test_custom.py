@@ -1,0 +1,227 @@
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from providers import errors
+from providers.backends.custom import CustomProvider
+from providers.types import ChatMessage, ChatRequest, Endpoint, ModelInfo, ToolCall, Usage
+from tests import fakes
+from tests.wire import sample
+
+ASK = ChatRequest(messages=(ChatMessage(role="user", content="Hi"),), model_name="m")
+NO_STREAM_OPTIONS = json.dumps(
+    {
+        "detail": [
+            {"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}
+        ]
+    }
+).encode()
+
+
+def make_custom(*, api_key="", **settings):
+    endpoint = Endpoint(name="box", base_url="http://localhost:1/v1", api_key=api_key, settings=settings)
+    return CustomProvider(endpoint, client=None)
+
+
+def stream_of(*frames):
+    return fakes.pieces(*(f"data: {json.dumps(frame)}\n\n".encode() for frame in frames))
+
+
+async def streamed(backend, request=ASK):
+    return [chunk async for chunk in backend.stream_chat(request)]
+
+
+@pytest.mark.parametrize(
+    ("params", "sent"),
+    [
+        pytest.param({"max_tokens": 5}, {"max_tokens": 5}, id="usual"),
+        pytest.param({"extra": {"max_completion_tokens": 5}}, {"max_completion_tokens": 5}, id="the-callers-choice"),
+    ],
+)
+def test_the_length_goes_by_the_name_that_servers_know(params, sent):
+    body = make_custom().chat_call(ChatRequest(messages=ASK.messages, **params), stream=False).json
+
+    assert {name: value for name, value in body.items() if name.startswith("max")} == sent
+
+
+@pytest.mark.parametrize(
+    ("settings", "api_key", "headers"),
+    [
+        pytest.param({}, "", {}, id="no-key"),
+        pytest.param({}, "k", {"authorization": "Bearer k"}, id="key"),
+        pytest.param({"extra_headers": {"X-Team": "a b"}}, "", {"X-Team": "a b"}, id="extra"),
+    ],
+)
+def test_headers_hold_what_is_configured(settings, api_key, headers):
+    assert make_custom(api_key=api_key, **settings).auth_headers() == headers
+
+
+@pytest.mark.parametrize(
+    "extra_headers",
+    [
+        {"Authorization": "Bearer x"},
+        {"x-api-key": "x"},
+        {"Host": "x"},
+        {"accept-encoding": "gzip"},
+        {"x y": "x"},
+        {"x-a": "a\r\nb: c"},
+        {"x-a": "é"},
+        {"x-a": 5},
+    ],
+)
+def test_extra_headers_that_may_not_be_set_are_refused(extra_headers):
+    with pytest.raises(ValidationError, match="extra_headers"):
+        make_custom(extra_headers=extra_headers)
+
+
+def test_a_custom_provider_has_no_address_of_its_own():
+    assert CustomProvider.default_base_url == ""
+    assert make_custom(strict_models=True).settings.strict_models
+
+
+@pytest.mark.parametrize("case", sample("custom", "errors"), ids=lambda case: case["id"])
+def test_each_refusal_has_its_error(case):
+    error = make_custom().read_error(case["status"], {}, case["body"])
+
+    assert type(error) is getattr(errors, case["error"])
+    assert error.upstream_status == case["status"]
+
+
+def test_a_validators_complaint_names_the_field_without_its_value():
+    [case] = [case for case in sample("custom", "errors") if case["id"] == "fastapi-details"]
+
+    error = make_custom().read_error(422, {}, case["body"])
+
+    assert error.message == "body.stream_options: Extra inputs are not permitted"
+
+
+def test_a_reply_with_nothing_but_the_answer_is_enough():
+    response = make_custom().read_reply(sample("custom", "reply_bare"))
+
+    choice = response.choices[0]
+    assert (choice.index, choice.content, choice.reasoning, choice.finish_reason) == (0, "Red.", "Hm.", "tool_calls")
+    assert choice.tool_calls == (ToolCall("call_0", "look", '{"q":"x"}'), ToolCall("call_1", "now", "{}"))
+    assert (response.usage, response.upstream_id, response.model_name) == (None, None, "")
+
+
+def test_a_stream_may_repeat_the_role_leave_out_the_index_and_end_without_done():
+    reader = make_custom().stream_reader()
+
+    chunks = [c for frame in sample("custom", "stream_llamacpp") for c in reader.read(None, frame["data"])]
+
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    assert reader.finished
+    assert "".join(choice.content or "" for choice in choices) == "Red."
+    assert "".join(choice.reasoning or "" for choice in choices) == "Hm."
+    assert chunks[-1].usage == Usage(prompt_tokens=11, completion_tokens=3)
+    assert chunks[-1].extra["timings"] == {"prompt_n": 11, "predicted_per_second": 40.5}
+
+
+def test_tool_calls_without_an_index_are_told_apart_by_their_ids():
+    reader = make_custom().stream_reader()
+    pieces = [{"id": "a", "function": {"name": "f", "arguments": {"q": 1}}}, {"id": "b", "function": {"name": "g"}}]
+    pieces.append({"function": {"arguments": "{}"}})
+
+    chunks = [c for piece in pieces for c in reader.read(None, {"choices": [{"delta": {"tool_calls": [piece]}}]})]
+
+    deltas = [call for chunk in chunks for choice in chunk.choices for call in choice.tool_calls]
+    assert [(d.index, d.id, d.arguments) for d in deltas] == [(0, "a", '{"q":1}'), (1, "b", ""), (1, None, "{}")]
+
+
+def test_models_may_tell_their_context_window():
+    models, _ = make_custom().read_models(sample("custom", "models_vllm"))
+
+    assert models == [
+        ModelInfo(name="qwen3", context_window=40960),
+        ModelInfo(name="other", context_window=8192),
+        ModelInfo(name="plain"),
+    ]
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_stream_options_that_a_server_refuses_are_left_out_from_then_on(make_fake, make_backend, status):
+    fake = make_fake("custom")
+    backend = make_backend(fake, "custom")
+    fake.fail(fakes.body(NO_STREAM_OPTIONS, status=status))
+
+    first, second = await streamed(backend), await streamed(backend)
+
+    assert [("stream_options" in chat.json) for chat in fake.chats] == [True, False, False]
+    assert [chunks[-1].choices[0].finish_reason for chunks in (first, second)] == ["stop", "stop"]
+
+
+async def test_a_refusal_is_answered_once_only(make_fake, make_backend):
+    fake = make_fake("custom")
+    backend = make_backend(fake, "custom")
+    fake.always = fakes.body(NO_STREAM_OPTIONS, status=400)
+
+    for _ in range(2):
+        with pytest.raises(errors.RequestRejectedError):
+            await streamed(backend)
+
+    assert [("stream_options" in chat.json) for chat in fake.chats] == [True, False] * 2
+
+
+async def test_what_one_model_refuses_another_is_still_asked(make_fake, make_backend):
+    fake = make_fake("custom")
+    backend = make_backend(fake, "custom")
+    fake.fail(fakes.body(NO_STREAM_OPTIONS, status=400))
+
+    await streamed(backend)
+    await streamed(backend, ChatRequest(messages=ASK.messages, model_name="other"))
+
+    assert [("stream_options" in chat.json) for chat in fake.chats] == [True, False, True]
+
+
+async def test_another_refusal_is_not_answered(make_fake, make_backend):
+    fake = make_fake("custom")
+    fake.fail(fakes.status(400, "temperature is too high"))
+
+    with pytest.raises(errors.RequestRejectedError):
+        await streamed(make_backend(fake, "custom"))
+
+    assert len(fake.chats) == 1
+
+
+async def test_extra_headers_go_with_every_call(make_fake, make_backend):
+    fake = make_fake("custom")
+    backend = make_backend(fake, "custom", api_key="", extra_headers={"X-Team": "blue"})
+
+    await backend.chat(ASK)
+    await backend.list_models()
+
+    assert [request.headers.get("x-team") for request in fake.requests] == ["blue", "blue"]
+    assert "authorization" not in fake.requests[0].headers
+
+
+async def test_a_server_that_does_not_stream_answers_in_one_chunk(make_fake, make_backend):
+    fake = make_fake("custom")
+    whole = {"choices": [{"message": {"role": "assistant", "content": "Red."}, "finish_reason": "stop"}]}
+    fake.fail(fakes.body(json.dumps(whole, indent=2).encode()))
+
+    chunks = await streamed(make_backend(fake, "custom"))
+
+    assert [(c.content, c.finish_reason) for chunk in chunks for c in chunk.choices] == [("Red.", "stop")]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"error": "Unexpected endpoint"}', b'{\n  "error": {\n    "message": "Unexpected endpoint"\n  }\n}']
+)
+async def test_an_error_in_place_of_a_stream_is_told(make_fake, make_backend, body):
+    fake = make_fake("custom")
+    fake.fail(fakes.body(body))
+
+    with pytest.raises(errors.UpstreamError, match="Unexpected endpoint"):
+        await streamed(make_backend(fake, "custom"))
+
+
+async def test_a_stream_that_fell_to_pieces_on_the_way_is_read(make_fake, make_backend):
+    fake = make_fake("custom")
+    frame = {"choices": [{"delta": {"content": "\u2028é\u0085"}, "finish_reason": "stop"}]}
+    stream = f": ping\r\n\r\ndata: {json.dumps(frame, ensure_ascii=False)}\r\n\r\n".encode()
+    fake.fail(fakes.pieces(*(stream[i : i + 1] for i in range(len(stream)))))
+
+    chunks = await streamed(make_backend(fake, "custom"))
+
+    assert chunks[0].choices[0].content == "\u2028é\u0085"
