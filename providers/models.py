@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from pydantic import ValidationError as SettingsError
 
-from llmhub.access.secrets import SecretField
+from llmhub.access.secrets import SecretField, UndecryptableSecretError
 from providers.addresses import url_fault
 from providers.backends import BACKENDS
 from providers.pricing import known_price
@@ -35,6 +36,15 @@ class Health(models.TextChoices):
         if ok:
             return Health.HEALTHY
         return Health.DEGRADED if self is Health.HEALTHY else Health.UNHEALTHY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """What became of the stored keys. Shape: `undecryptable` are the names of their providers."""
+
+    rotated: int
+    current: int
+    undecryptable: tuple[str, ...]
 
 
 class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
@@ -61,6 +71,20 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
             self.filter(pk=row.pk).update(is_default=True)
         row.is_default = True
         return row
+
+    def rotate_secrets(self) -> Rotation:
+        """Encrypt every key again with the first of LLMHUB_SECRET_KEYS; a key entered meanwhile is left as it is."""
+        rotated, current = 0, 0
+        undecryptable: list[str] = []
+        for pk, name, secret in self.exclude(api_key="").order_by("name").values_list("pk", "name", "api_key"):
+            try:
+                if secret.is_current:
+                    current += 1
+                else:
+                    rotated += self.filter(pk=pk, api_key=secret).update(api_key=secret.rotated())
+            except UndecryptableSecretError:
+                undecryptable.append(name)
+        return Rotation(rotated=rotated, current=current, undecryptable=tuple(undecryptable))
 
     def set_health(self, pk: int, *, old: Health, new: Health, now: datetime) -> bool:
         """Move one provider's health, unless another worker moved it first."""

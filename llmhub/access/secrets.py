@@ -48,6 +48,19 @@ class Secret:
         return True
 
     @property
+    def is_current(self) -> bool:
+        """Whether the first key encrypted it.
+
+        Errors: UndecryptableSecretError.
+        """
+        try:
+            Fernet(settings.SECRET_KEYS[0]).decrypt(self.token)
+        except InvalidToken:
+            self.reveal()
+            return False
+        return True
+
+    @property
     def masked(self) -> str:
         """The last four characters, as people compare keys by; none of a short secret."""
         try:
