@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Self
 from uuid import UUID
 
@@ -221,6 +222,14 @@ class Chat(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        return None if self.cost_nano_usd is None else Decimal(self.cost_nano_usd).scaleb(-9)
+
+    def events(self) -> models.QuerySet[LedgerEvent]:
+        """What the ledger holds of this chat, in order."""
+        return LedgerEvent.objects.filter(chat_id=self.pk).order_by("id")
 
 
 def first_id_at(at: datetime, *, shift: timedelta = timedelta()) -> UUID:

@@ -60,16 +60,17 @@ class Database:
 
 
 @pytest_asyncio.fixture
-async def database(transactional_db: None) -> AsyncIterator[Database]:
+async def database(django_db_setup: None) -> AsyncIterator[Database]:
     async with await psycopg.AsyncConnection.connect(conninfo(), autocommit=True) as connection:
         yield Database(connection)
+        await connection.execute("DELETE FROM chat_chat")
 
 
 NewWriter = Callable[..., Awaitable[LedgerWriter]]
 
 
 @pytest_asyncio.fixture
-async def new_writer(transactional_db: None) -> AsyncIterator[NewWriter]:
+async def new_writer(database: Database) -> AsyncIterator[NewWriter]:
     """Return a function that starts writers, given limits and changes to the connection; stop them at the end."""
     writers: list[LedgerWriter] = []
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import Any
 from uuid import UUID
 
+from chat.ids import uuid7
 from chat.ledger.content import make_answer, make_content
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
@@ -21,8 +20,7 @@ SERVED = Attempt(provider="acme", model_name="small", ok=True, latency_ms=12, up
 
 
 def new_chat_id() -> UUID:
-    random = int.from_bytes(os.urandom(10), "big")
-    return UUID(int=(time.time_ns() // 1_000_000 << 80) | (0x7 << 76) | (random & ~(0xF << 76)) & ((1 << 80) - 1))
+    return uuid7()
 
 
 def make_intent(chat_id: UUID, **overrides: Any) -> LedgerEntry:

@@ -106,6 +106,7 @@ def rebuild_on_a_connection_of_its_own():
         connection.close()
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_chats_that_go_on_meanwhile_come_out_right(database, writer):
     chat_ids = [new_chat_id() for _ in range(600)]
 

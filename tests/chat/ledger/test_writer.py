@@ -179,7 +179,7 @@ async def test_a_connection_lost_in_a_statement_fails_what_waits_and_leaves_no_g
     assert "The ledger cannot be written: AdminShutdown 57P01." in caplog.messages
 
 
-async def test_a_database_that_is_not_there_fails_at_once_and_does_not_stop_the_start():
+async def test_a_database_that_is_not_there_fails_at_once_and_does_not_stop_the_start(django_db_setup):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         writer = LedgerWriter(conninfo(host="127.0.0.1", port=taken.getsockname()[1]))

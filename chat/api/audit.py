@@ -1,0 +1,178 @@
+"""The history of chats, for those who review it. Every look into it is itself recorded first."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, Decimal
+from itertools import chain, repeat
+from typing import Any
+from uuid import UUID
+
+import django_filters
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.generics import ListAPIView
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from chat.api import serializers
+from chat.ledger.append import append_event
+from chat.ledger.entries import LedgerEntry
+from chat.ledger.errors import LedgerUnavailableError
+from chat.ledger.events import Read, Search
+from chat.models import Chat, ChatQuerySet, ChatStatus
+from chat.transcripts import get_transcript
+from llmhub.access.authentication import request_principal
+from llmhub.access.principals import Principal, Scope
+from providers.api.serializers import Refusal
+
+NANO_PER_USD = 10**9
+REFUSED = {401: Refusal, 403: Refusal, 503: Refusal}
+
+
+class RecordUnavailableError(APIException):
+    status_code = 503
+    default_detail = "This look into the history cannot be recorded now, so nothing is shown."
+    default_code = "record_unavailable"
+
+
+class ChatFilter(django_filters.FilterSet):  # type: ignore[misc]
+    app = django_filters.CharFilter("application", label="Name of the application.")
+    key = django_filters.CharFilter("api_key", label="Prefix of the API key.")
+    user = django_filters.CharFilter("end_user", label="End user.")
+    provider = django_filters.CharFilter("provider", label="Provider that answered.")
+    model = django_filters.CharFilter("model_name", label="Model that answered.")
+    conversation = django_filters.CharFilter("conversation", label="Conversation.")
+    status = django_filters.ChoiceFilter(choices=ChatStatus.choices, label="How the chat ended.")
+    since = django_filters.IsoDateTimeFilter(method="started_since", label="Started then or later.")
+    until = django_filters.IsoDateTimeFilter(method="started_until", label="Started before.")
+    min_cost = django_filters.NumberFilter(method="cost_at_least", label="Cost at least so much, in USD.")
+
+    def started_since(self, chats: ChatQuerySet, _name: str, at: Any) -> ChatQuerySet:
+        return chats.between(since=at)
+
+    def started_until(self, chats: ChatQuerySet, _name: str, at: Any) -> ChatQuerySet:
+        return chats.between(until=at)
+
+    def cost_at_least(self, chats: ChatQuerySet, _name: str, usd: Decimal) -> ChatQuerySet:
+        nano_usd = int((usd * NANO_PER_USD).to_integral_value(ROUND_CEILING))
+        return chats.filter(cost_nano_usd__gte=nano_usd)
+
+
+class ChatPagination(CursorPagination):
+    """Newest first, without counting: a page costs the same wherever it lies."""
+
+    ordering = "-id"
+    page_size = 50
+    page_size_query_param = "limit"
+    page_size_query_description = "How many chats to show at most."
+    max_page_size = 500
+
+    def get_page_size(self, request: Request) -> int:
+        limit = request.query_params.get("limit", str(self.page_size))
+        if limit.isascii() and limit.isdigit() and 0 < int(limit[:9]) <= self.max_page_size:
+            return int(limit)
+        raise ValidationError({"limit": [f"A whole number from 1 to {self.max_page_size}."]})
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        try:
+            cursor = super().decode_cursor(request)
+            if cursor is not None and cursor.position is not None:
+                UUID(str(cursor.position))
+        except (NotFound, ValueError):
+            raise ValidationError({"cursor": ["Not a cursor that this list gave."]}) from None
+        return cursor
+
+
+class ChatsView(ListAPIView[Chat]):
+    scopes = {"GET": Scope.AUDIT_READ}
+    queryset = Chat.objects.all()
+    serializer_class = serializers.ChatSummary
+    filterset_class = ChatFilter
+    pagination_class = ChatPagination
+
+    @extend_schema(
+        summary="Search the history of chats",
+        description="Newest first. The search itself is recorded before anything is shown.",
+        responses={200: serializers.ChatSummary(many=True), 400: Refusal} | REFUSED,
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+    def filter_queryset(self, queryset: QuerySet[Chat, Any]) -> QuerySet[Chat, Any]:
+        """Narrow the list as asked, and record that it was asked for."""
+        given = self.request.query_params
+        if unknown := sorted(set(given) - {*ChatFilter.base_filters, "cursor", "limit"}):
+            raise ValidationError({name[:100]: ["There is no such filter."] for name in unknown})
+        found = super().filter_queryset(queryset)
+        caller = _caller(self.request)
+        search = Search(
+            actor=caller.name,
+            application=caller.application,
+            source="api",
+            address=_address(self.request),
+            filters={name: str(value) for name, value in given.items()},
+        )
+        _record(search.entry())
+        return found
+
+
+class ChatView(APIView):
+    scopes = {"GET": Scope.AUDIT_READ}
+
+    @extend_schema(
+        summary="Read a chat",
+        description="The transcript, every attempt and the ledger's events. The reading itself is recorded first.",
+        responses={200: serializers.ChatDetail, 404: Refusal} | REFUSED,
+    )
+    def get(self, request: Request, chat_id: str) -> Response:
+        chat = _get_chat(chat_id)
+        caller = _caller(request)
+        read = Read(
+            chat_id=chat.pk,
+            actor=caller.name,
+            application=caller.application,
+            source="api",
+            address=_address(request),
+        )
+        _record(read.entry())
+        return Response(_detail(chat))
+
+
+def _get_chat(chat_id: str) -> Chat:
+    try:
+        return Chat.objects.get(pk=UUID(chat_id))
+    except (ValueError, Chat.DoesNotExist):
+        raise NotFound("There is no such chat.", code="chat_not_found") from None
+
+
+def _caller(request: Request) -> Principal:
+    principal = request_principal(request)
+    assert principal is not None
+    return principal
+
+
+def _address(request: Request) -> str | None:
+    return request.META.get("REMOTE_ADDR") or None
+
+
+def _record(entry: LedgerEntry) -> None:
+    try:
+        append_event(entry)
+    except LedgerUnavailableError:
+        raise RecordUnavailableError from None
+
+
+def _detail(chat: Chat) -> dict[str, Any]:
+    """Shape: `serializers.ChatDetail`. Runs two queries."""
+    transcript = get_transcript(chat.pk)
+    messages = chain(transcript.attempt_errors, repeat(None))
+    attempts = [attempt | {"error": None if attempt["ok"] else next(messages)} for attempt in chat.attempts]
+    return {
+        **serializers.ChatSummary(chat).data,
+        "attempts": attempts,
+        "transcript": transcript.turns,
+        "events": serializers.ChatEvent(chat.events(), many=True).data,
+    }

@@ -1,0 +1,88 @@
+"""A recorded chat as a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from chat.models import ChatContent, ContentPart
+from providers.types import JSONObject
+
+MAX_DEPTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said.
+
+    Shape: `turns` are `{"role", "content", …}` in the dialect in which they came, the answers last; a body that is no
+    conversation is one turn of the role `request`. `attempt_errors` are what providers said when they failed, in order.
+    """
+
+    turns: tuple[JSONObject, ...] = ()
+    attempt_errors: tuple[str, ...] = ()
+
+
+def get_transcript(chat_id: UUID) -> Transcript:
+    """Read what was said in a chat: whoever shows it records that first. Runs one query."""
+    bodies = dict(ChatContent.objects.filter(chat_id=chat_id).order_by("id").values_list("part", "body"))
+    answer = _parse(bodies.get(ContentPart.RESPONSE, ""))
+    errors = answer.get("errors") if isinstance(answer, dict) else None
+    return Transcript(
+        turns=(*_asked(bodies.get(ContentPart.REQUEST, "")), *_answered(answer)),
+        attempt_errors=tuple(str(error.get("message", "")) for error in errors or () if isinstance(error, dict)),
+    )
+
+
+def _asked(body: str) -> Iterator[JSONObject]:
+    request = _parse(body)
+    if isinstance(request, dict) and isinstance(request.get("message"), str):
+        yield {"role": "user", "content": request["message"]}
+    elif isinstance(request, dict) and isinstance(request.get("messages"), list):
+        yield from (_turn(message) for message in request["messages"])
+    elif body:
+        yield {"role": "request", "content": body}
+
+
+def _answered(kept: Any) -> Iterator[JSONObject]:
+    answer = kept.get("answer") if isinstance(kept, dict) else None
+    if not isinstance(answer, dict):
+        return
+    if isinstance(answer.get("choices"), list):
+        yield from (_turn(choice.get("message")) for choice in answer["choices"] if isinstance(choice, dict))
+    elif "content" in answer:
+        calls = {"tool_calls": answer["tool_calls"]} if answer.get("tool_calls") else {}
+        yield {"role": "assistant", "content": answer["content"], **calls}
+
+
+def _turn(message: Any) -> JSONObject:
+    return (
+        {"role": None, "content": None, **message} if isinstance(message, dict) else {"role": None, "content": message}
+    )
+
+
+def _parse(body: str) -> Any:
+    """Return a JSON document, None where the text is none that can be shown as one."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return document if _is_shallow(document) else None
+
+
+def _is_shallow(document: Any) -> bool:
+    """Whether a document is nested no deeper than JSON writers take."""
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [item for value in level if isinstance(value, dict | list) for item in _items(value)]
+        if not level:
+            return True
+    return False
+
+
+def _items(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value
