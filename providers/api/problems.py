@@ -19,6 +19,7 @@ from providers import errors
 from providers.routing import NotPermittedError
 
 RETRY_AFTER_CAP_S = 60
+OVERFLOW_MARKS = ("context_length_exceeded", "prompt is too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +90,31 @@ def problem_of(error: Exception, answers: Mapping[type[Exception], Answer] = ANS
     return Problem(
         status=answer.status,
         type=answer.type,
-        message=str(error),
-        code=getattr(error, "code", None) or answer.code,
+        message=_message(error),
+        code=_code(error, answer),
         param=getattr(error, "param", None),
         retry_after_s=_retry_after_s(getattr(error, "retry_after_s", None)),
         should_retry=answer.should_retry,
     )
 
 
+def _message(error: Exception) -> str:
+    """Return the words, with the mark by which clients know an overlong prompt: they do not look at the code."""
+    message = str(error)
+    if isinstance(error, errors.ContextTooLongError) and not any(mark in message for mark in OVERFLOW_MARKS):
+        return f"{message} ({OVERFLOW_MARKS[0]})"
+    return message
+
+
+def _code(error: Exception, answer: Answer) -> str | None:
+    """Return the hub's own code, or a provider's where there is none: its `invalid_api_key` is not the caller's."""
+    own: str | None = getattr(error, "code", None)
+    is_upstream = getattr(error, "upstream_status", None) is not None
+    return answer.code or own if is_upstream else own or answer.code
+
+
 def _retry_after_s(seconds: float | None) -> int | None:
-    return None if seconds is None else min(max(ceil(seconds), 0), RETRY_AFTER_CAP_S)
+    return None if seconds is None else ceil(min(max(seconds, 0), RETRY_AFTER_CAP_S))
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
