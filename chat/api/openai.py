@@ -131,12 +131,13 @@ def delta_object(delta: ChoiceDelta, *, is_first: bool) -> JSONObject:
 
 
 def tool_call_delta_object(piece: ToolCallDelta) -> JSONObject:
-    function: dict[str, Any] = {"arguments": piece.arguments}
-    if piece.name is not None:
-        function["name"] = piece.name
-    found: JSONObject = {**piece.extra, "index": piece.index, "function": function}
+    found: JSONObject = {**piece.extra, "index": piece.index}
     if piece.id is not None:
-        found |= {"id": piece.id, "type": "function"}
+        found |= {"id": piece.id, "type": piece.extra.get("type", "function")}
+    if piece.name is not None:
+        found["function"] = {"name": piece.name, "arguments": piece.arguments}
+    elif piece.arguments or not piece.extra:  # a call of another kind than a function's has its words in `extra`
+        found["function"] = {"arguments": piece.arguments}
     return found
 
 
