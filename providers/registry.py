@@ -134,10 +134,6 @@ class ConfigRegistry:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
 
-    @property
-    def is_running(self) -> bool:
-        return self._thread is not None
-
     def snapshot(self) -> Snapshot:
         """Return the current configuration; the first call of a process reads it and starts listening."""
         return self._snapshot or self.start()

@@ -75,7 +75,7 @@ class Status:
 def get_status(*, now: datetime) -> Status:
     """Ask database and Redis, none of which may hold it up for long. Runs two queries."""
     has_redis = _redis_answers()
-    if not _database_answers():
+    if not database_answers():
         return Status(has_database=False, has_redis=has_redis)
     return Status(
         has_database=True,
@@ -113,7 +113,7 @@ def _provider_actions(row: ProviderConfig) -> Iterator[Action]:
         yield Action(code, f"The {'default ' if row.is_default else ''}provider {row.name} fails: {row.last_error}")
 
 
-def _database_answers() -> bool:
+def database_answers() -> bool:
     """Ask on a connection of its own, so that a server that has stopped answering is noticed."""
     try:
         with psycopg.connect(conninfo(connect_timeout=2, options="-c statement_timeout=500")) as connection:

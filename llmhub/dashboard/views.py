@@ -15,17 +15,16 @@ from rest_framework.views import APIView
 
 from llmhub.access.authentication import ApiKeyAuthentication
 from llmhub.access.principals import KeyEntry, Scope
-from llmhub.dashboard.status import get_status
+from llmhub.dashboard.status import database_answers, get_status
 from providers.api.views import REFUSED
 from providers.manager import get_provider_manager
 
 
-class KeyInMemoryAuthentication(ApiKeyAuthentication):
-    """Knows the keys of this process's memory, so that the state can be asked for while the database is away."""
+class LastKnownKeyAuthentication(ApiKeyAuthentication):
+    """Goes by the keys in this process's memory while the database is away."""
 
     def entries(self, key: str) -> Mapping[str, KeyEntry]:
-        registry = get_provider_manager().registry
-        return registry.snapshot().keys if registry.is_running else super().entries(key)
+        return super().entries(key) if database_answers() else get_provider_manager().registry.snapshot().keys
 
 
 class OllamaStatus(serializers.Serializer[Any]):
@@ -54,7 +53,7 @@ class HubStatus(serializers.Serializer[Any]):
 
 
 class StatusView(APIView):
-    authentication_classes = [KeyInMemoryAuthentication, SessionAuthentication]
+    authentication_classes = [LastKnownKeyAuthentication, SessionAuthentication]
     scopes = {"GET": Scope.PROVIDERS_READ}
 
     @extend_schema(

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+from typing import Any
+
+import psycopg
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connection, transaction
+from pydantic import SecretStr
+
+from llmhub.access.models import ApiKey, Application
+from llmhub.access.principals import Scope
+from llmhub.dashboard import schema
+from llmhub.dashboard.schema import LOCK
+from llmhub.database import conninfo
+from providers.manager import get_provider_manager
+from providers.models import Health, ProviderConfig
+from tests.live import until
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "canary-password-4711"
+KEY = "lh_canary-key-4711-4711"
+URL = "http://127.0.0.1:9999/v1"
+MOVED_URL = "http://127.0.0.1:9998/v1"
+
+
+@pytest.fixture
+def prepare(settings: Any) -> Any:
+    environment = settings.ENV
+
+    def run(*, password: str = PASSWORD, key: str = KEY, url: str = URL, out: StringIO | None = None) -> str:
+        settings.ENV = environment.model_copy(
+            update={
+                "llmhub_admin_password": SecretStr(password) if password else None,
+                "llmhub_demo_key": SecretStr(key) if key else None,
+                "llmhub_local_model_url": url,
+            }
+        )
+        out = out or StringIO()
+        call_command("prepare", stdout=out)
+        return out.getvalue()
+
+    return run
+
+
+def local() -> ProviderConfig:
+    return ProviderConfig.objects.get(name="local")
+
+
+def test_the_first_start_makes_what_a_hub_begins_with(prepare):
+    said = prepare()
+
+    key = ApiKey.objects.get()
+    assert User.objects.get(is_superuser=True).check_password(PASSWORD)
+    assert (key.application.name, set(key.scopes), key.expires_at) == ("demo", set(Scope.values), None)
+    assert ApiKey.objects.find_entry(KEY) is not None
+    assert (local().base_url, local().default_model, local().timeout) == (URL, "smollm2", 300)
+    assert [(m.name, m.capabilities) for m in local().models.all()] == [("smollm2", ["chat"])]
+    assert PASSWORD not in said
+    assert KEY not in said
+
+
+def test_a_second_start_has_nothing_to_do(prepare):
+    prepare()
+
+    assert prepare(password="another-password", key="lh_another-key-4711") == ""
+
+    assert User.objects.get().check_password(PASSWORD)
+    assert ApiKey.objects.count() == 1
+
+
+def test_what_an_admin_deleted_stays_deleted(prepare):
+    prepare()
+    User.objects.all().delete()
+    Application.objects.all().delete()
+    ProviderConfig.objects.all().delete()
+
+    assert prepare() == ""
+    assert prepare(url=MOVED_URL) == ""
+
+    assert (User.objects.count(), Application.objects.count(), ProviderConfig.objects.count()) == (0, 0, 0)
+
+
+def test_nothing_is_made_beside_what_people_made_before(prepare):
+    User.objects.create_user("ann")
+    Application.objects.create(name="demo")
+    get_provider_manager().register_provider("local", provider_type="custom", base_url="http://localhost:1/v1")
+
+    assert prepare() == ""
+
+    assert (User.objects.count(), ApiKey.objects.count()) == (1, 0)
+    assert local().base_url == "http://localhost:1/v1"
+
+
+def test_without_secrets_and_model_only_the_tables_are_seen_to(prepare):
+    assert prepare(password="", key="", url="") == ""
+
+    assert (User.objects.count(), Application.objects.count(), ProviderConfig.objects.count()) == (0, 0, 1)
+
+
+def test_a_key_that_could_never_be_presented_is_refused(prepare):
+    with pytest.raises(CommandError, match="LLMHUB_DEMO_KEY"):
+        prepare(key="has a space")
+
+    assert not User.objects.exists()
+
+
+def test_the_local_provider_follows_the_model(prepare):
+    prepare()
+    ProviderConfig.objects.filter(name="local").update(health=Health.UNHEALTHY, priority=3)
+
+    assert MOVED_URL in prepare(url=MOVED_URL)
+
+    assert (local().base_url, local().health, local().priority) == (MOVED_URL, Health.UNKNOWN, 3)
+
+
+def test_the_local_provider_is_off_while_there_is_no_model(prepare):
+    prepare()
+
+    prepare(url="")
+    while_away = local().enabled
+    prepare(url="")
+    prepare(url=MOVED_URL)
+
+    assert while_away is False
+    assert (local().enabled, local().base_url) == (True, MOVED_URL)
+
+
+def test_a_local_provider_that_an_admin_switched_off_stays_off(prepare):
+    prepare()
+    ProviderConfig.objects.filter(name="local").update(enabled=False)
+
+    prepare(url="")
+    prepare(url=MOVED_URL)
+
+    assert (local().enabled, local().base_url) == (False, MOVED_URL)
+
+
+def test_a_local_provider_that_an_admin_sent_elsewhere_is_left_alone(prepare):
+    prepare()
+    ProviderConfig.objects.filter(name="local").update(base_url="http://localhost:1/v1")
+
+    prepare(url="")
+    prepare(url=MOVED_URL)
+
+    assert (local().enabled, local().base_url) == (True, "http://localhost:1/v1")
+
+
+def test_a_model_that_appears_later_gets_its_provider_then(prepare):
+    prepare(url="")
+
+    prepare()
+
+    assert local().base_url == URL
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_at_once_the_second_waits_and_finds_nothing_to_do(prepare):
+    prepare()
+    out = StringIO()
+
+    def run_in_thread() -> str:
+        try:
+            return prepare(out=out)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(conninfo()) as other:
+        other.execute(LOCK.format("pg_advisory_lock"))
+        second = pool.submit(run_in_thread)
+        until(lambda: "waiting" in out.getvalue())
+        assert not second.done()
+        other.close()
+
+        assert second.result(timeout=10) == "Another `prepare` is at work: waiting for it.\n"
+
+
+LOGIN = "llmhub_test_login"
+REFUSED = [
+    "INSERT INTO chat_ledgerevent DEFAULT VALUES",
+    "UPDATE chat_ledgerevent SET kind = 'void'",
+    "DELETE FROM chat_ledgerevent",
+    "TRUNCATE chat_ledgerevent",
+    "DELETE FROM chat_chatcontent",
+    "UPDATE chat_ledgerwriterseat SET last_seq = 0",
+    "DELETE FROM django_migrations",
+    "CREATE TABLE another (id int)",
+    "ALTER TABLE providers_providerconfig DISABLE TRIGGER ALL",
+]
+
+
+@pytest.fixture
+def granted_login() -> Iterator[str]:
+    """Act as the application's user; yield what was said when it was granted its rights."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {LOGIN} LOGIN")
+        said = schema.grant(DEFAULT_DB_ALIAS, to=LOGIN)
+        cursor.execute(f"SET LOCAL ROLE {LOGIN}")
+        yield said
+        cursor.execute("RESET ROLE")
+
+
+def test_the_application_may_work_with_every_table_that_django_manages(granted_login):
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    rights = "has_table_privilege(name, 'SELECT, INSERT'), has_table_privilege(name, 'UPDATE, DELETE')"
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT name, {rights} FROM unnest(%s::text[]) AS name", (tables,))
+        found = cursor.fetchall()
+
+    assert granted_login == f"Granted llmhub_app {len(tables)} tables."
+    assert found == [(name, True, True) for name in tables]
+
+
+@pytest.mark.parametrize("statement", REFUSED)
+def test_the_application_may_not_touch_the_ledger_or_the_schema(granted_login, statement):
+    refused = pytest.raises(ProgrammingError, match=r"permission denied|must be owner")
+
+    with refused, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def test_the_application_reads_the_ledger_and_what_is_migrated(granted_login):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM chat_ledgerevent, django_migrations")
+
+        assert cursor.fetchone()[0] >= 0
+
+
+def test_granting_again_grants_nothing(db):
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {LOGIN} LOGIN")
+    schema.grant(DEFAULT_DB_ALIAS, to=LOGIN)
+
+    assert schema.grant(DEFAULT_DB_ALIAS, to=LOGIN) == ""
