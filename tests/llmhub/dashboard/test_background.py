@@ -1,0 +1,96 @@
+"""Worker and beat as they are run in production, against real PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+from redis import Redis
+
+from llmhub.celery import app
+from llmhub.dashboard.models import Heartbeat, Part
+from llmhub.database import conninfo
+from llmhub.embedded.services import BEAT_OPTIONS, WORKER_OPTIONS
+from providers.models import Health, ProviderConfig
+from tests.live import until
+
+STARTS_WITHIN_S = 30.0
+
+
+@contextmanager
+def running(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "celery", "-A", "llmhub", *arguments]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment(), stdout=output, stderr=output)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def environment() -> dict[str, str]:
+    """Name the test's own database to a process beside it."""
+    return os.environ | {"DATABASE_URL": conninfo()}
+
+
+@pytest.fixture
+def no_messages() -> Iterator[None]:
+    yield
+    with Redis.from_url(settings.REDIS_URL) as redis:
+        redis.flushdb()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_worker_and_beat_show_that_they_live_and_do_what_is_due(tmp_path, upstream, no_messages):
+    ProviderConfig.objects.update(provider_type="custom", base_url=upstream.url)
+    long_ago = timezone.now() - timedelta(hours=1)
+    PeriodicTask.objects.filter(task="providers.tasks.check_health").update(last_run_at=long_ago)
+    PeriodicTask.objects.filter(task="providers.tasks.refresh_models").update(enabled=False, expire_seconds=7)
+    schedules = set(PeriodicTask.objects.values_list("task", "enabled", "expire_seconds"))
+
+    with (
+        running(tmp_path / "worker.log", "worker", *WORKER_OPTIONS) as worker,
+        running(tmp_path / "beat.log", "beat", *BEAT_OPTIONS) as beat,
+    ):
+        until(lambda: Heartbeat.objects.alive(now=timezone.now()) == set(Part), within_s=STARTS_WITHIN_S)
+        until(lambda: ProviderConfig.objects.get().health == Health.HEALTHY, within_s=STARTS_WITHIN_S)
+        for process in (worker, beat):
+            process.send_signal(signal.SIGTERM)
+
+        assert [worker.wait(10), beat.wait(10)] == [0, 0]
+    assert len(upstream.requests) == 1
+    assert set(PeriodicTask.objects.values_list("task", "enabled", "expire_seconds")) == schedules
+    assert b"Traceback" not in (tmp_path / "worker.log").read_bytes() + (tmp_path / "beat.log").read_bytes()
+
+
+@pytest.mark.django_db
+def test_every_schedule_names_a_task_that_exists():
+    app.loader.import_default_modules()
+
+    tasks = set(PeriodicTask.objects.values_list("task", flat=True))
+
+    assert len(tasks) == 6
+    assert tasks <= set(app.tasks)
+
+
+@pytest.mark.django_db
+def test_every_scheduled_task_runs():
+    app.loader.import_default_modules()
+    ProviderConfig.objects.update(enabled=False)
+
+    for name in PeriodicTask.objects.values_list("task", flat=True):
+        app.tasks[name]()
+
+    assert Heartbeat.objects.alive(now=timezone.now()) == {Part.WORKER}
