@@ -1,12 +1,19 @@
 """Real processes for the tests of those who start and stop them."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
+import httpx
 import psutil
+
+from llmhub.embedded.options import ROOT
 
 
 @contextmanager
@@ -39,3 +46,60 @@ def survivors(processes: Sequence[psutil.Process], *, timeout_s: float) -> list[
 
 def runs(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@dataclass(frozen=True)
+class Up:
+    """A hub that `manage.py up` runs, and what it printed until it was ready."""
+
+    process: subprocess.Popen[str]
+    home: Path
+    greeting: str
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        return json.loads((self.home / "credentials.json").read_text())
+
+    def client(self) -> httpx.Client:
+        key = self.credentials["api_key"]
+        return httpx.Client(base_url=self.credentials["url"], headers={"Authorization": f"Bearer {key}"}, timeout=60)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        self.process.communicate(timeout=60)
+        return self.process.returncode
+
+
+@contextmanager
+def running_up(home: Path, **environment: str) -> Iterator[Up]:
+    """Run a hub with nothing but its own servers, from its readiness on."""
+    with start_up(home, **environment) as process:
+        greeting = "".join(iter(partial(read_line, process), ""))
+        try:
+            yield Up(process, home, greeting)
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def start_up(home: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, ROOT / "manage.py", "up"],
+        env=bare_environment() | {"LLMHUB_HOME": str(home), "PORT": "0"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def bare_environment() -> dict[str, str]:
+    """Return the environment of a newcomer, without what the tests run on."""
+    ours = ("DATABASE_", "REDIS_", "LLMHUB_", "DJANGO_", "COV_", "PYTEST_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    """Return the next line of what it prints, or "" after the last line of its greeting."""
+    line = process.stdout.readline()
+    return "" if line.startswith("All of this stands in") else line

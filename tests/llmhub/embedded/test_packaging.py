@@ -1,0 +1,162 @@
+"""The image, the compose file, the locks and the Makefile, as far as they can be checked without an engine."""
+
+import re
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+import yaml
+
+from llmhub.embedded import postgres, services, wheels
+from llmhub.embedded.options import ROOT
+from llmhub.embedded.process import wait_until
+from tests.stack import stopping
+
+COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
+SERVICES = yaml.safe_load(COMPOSE_TEXT)["services"]
+OF_THE_HUB = ("migrate", "web", "worker", "beat")
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def read_lock(name: str) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+
+
+def test_the_compose_file_names_every_process():
+    assert set(SERVICES) == {"postgres", "redis", *OF_THE_HUB}
+
+
+@pytest.mark.parametrize("name", OF_THE_HUB)
+def test_the_hub_runs_without_privileges(name):
+    service = SERVICES[name]
+
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"migrate"}))
+def test_every_lasting_service_is_watched_and_restarted(name):
+    has_check = "healthcheck" in SERVICES[name] or (name in OF_THE_HUB and "HEALTHCHECK" in DOCKERFILE)
+
+    assert has_check
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+def test_beat_and_worker_do_not_take_the_check_of_web():
+    assert "healthcheck" in SERVICES["worker"]
+    assert "healthcheck" in SERVICES["beat"]
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "beat"])
+def test_the_hub_waits_for_the_migration(name):
+    waits = SERVICES[name]["depends_on"]
+
+    assert waits["migrate"]["condition"] == "service_completed_successfully"
+    assert waits["postgres"]["condition"] == waits["redis"]["condition"] == "service_healthy"
+
+
+def test_the_migration_runs_once_and_alone_may_change_tables():
+    assert SERVICES["migrate"]["command"][-1] == "prepare"
+    assert SERVICES["migrate"]["restart"] == "no"
+    assert "DATABASE_OWNER_URL" in SERVICES["migrate"]["environment"]
+    assert "DATABASE_OWNER_URL" not in SERVICES["web"]["environment"]
+
+
+def test_every_secret_is_required_and_explained():
+    used = dict(re.findall(r"\$\{(\w+)(:[-?])?", COMPOSE_TEXT))
+    secrets = {name for name in used if re.search("PASSWORD|SECRET", name)}
+
+    assert {name for name in secrets if used[name] != ":?"} == set()
+    assert secrets <= set(re.findall(r"^(\w+)=$", (ROOT / "docs/deploy/example.env").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        pytest.param(services.WEB_OPTIONS, " ".join(re.findall(r'"([^"]+)"', DOCKERFILE)), id="web"),
+        pytest.param(services.WORKER_OPTIONS, " ".join(SERVICES["worker"]["command"]), id="worker"),
+        pytest.param(services.BEAT_OPTIONS, " ".join(SERVICES["beat"]["command"]), id="beat"),
+    ],
+)
+def test_containers_start_processes_as_up_does(options, text):
+    assert " ".join(options) in text
+
+
+def test_web_is_given_longer_to_stop_than_chats_to_finish():
+    assert int(SERVICES["web"]["stop_grace_period"].removesuffix("s")) > services.DRAIN_TIMEOUT_S
+
+
+def test_the_image_takes_nothing_that_it_does_not_name():
+    ignored = (ROOT / ".dockerignore").read_text().split()
+
+    copied = {
+        source for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE) for source in line.split()
+    }
+    assert ignored[0] == "*"
+    assert copied == {line.removeprefix("!") for line in ignored if line.startswith("!")}
+
+
+def test_the_scripts_of_the_compose_file_exist():
+    mounted = [volume.split(":")[0] for volume in SERVICES["postgres"]["volumes"] if volume.startswith("./")]
+
+    assert len(mounted) == 2
+    assert all((ROOT / path).is_file() for path in mounted)
+
+
+def test_the_script_gives_both_roles_their_passwords(guard, home):
+    home.mkdir()
+    with (
+        postgres.open_cluster(home, log=home / "postgres.log", is_durable=False) as cluster,
+        stopping(guard, guard.start(postgres.get_command(cluster))) as child,
+    ):
+        wait_until(partial(postgres.is_ready, cluster), child, timeout_s=30)
+        run_password_script(cluster.sockets, LLMHUB_OWNER_DB_PASSWORD="o'wner", LLMHUB_DB_PASSWORD="app")
+
+        with psycopg.connect(cluster.url(postgres.SUPERUSER)) as connection:
+            query = "SELECT rolname FROM pg_authid WHERE rolpassword LIKE 'SCRAM%' AND NOT rolsuper ORDER BY 1"
+            assert connection.execute(query).fetchall() == [("llmhub",), ("llmhub_owner",)]
+
+
+def run_password_script(sockets: Path, **passwords: str) -> None:
+    programs = wheels.get_postgres_package() / "pginstall18" / "bin"
+    database = {"POSTGRES_USER": "postgres", "POSTGRES_DB": "llmhub", "PGHOST": str(sockets)}
+    environment = {"PATH": f"{programs}:/usr/bin:/bin"} | database | passwords
+    subprocess.run(["sh", ROOT / "docs/deploy/passwords.sh"], env=environment, check=True)
+
+
+def test_what_runs_is_what_was_tested():
+    runtime, everything = read_lock("requirements.lock"), read_lock("requirements-dev.lock")
+
+    assert runtime.items() <= everything.items()
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_every_locked_package_has_a_hash(name):
+    entries = re.split(r"\n(?=\S)", (ROOT / name).read_text())
+
+    packages = [entry for entry in entries if re.match(r"[\w.-]+==", entry)]
+    assert len(packages) > 50
+    assert [entry.split()[0] for entry in packages if "--hash=sha256:" not in entry] == []
+
+
+def test_make_explains_each_of_its_targets():
+    result = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    helped = set(re.findall(r"^  make (\w+)\t\w+", result.stdout, re.MULTILINE))
+    assert helped == {"help", "run", "test", "lint", "clean"}
+
+
+def test_a_python_that_is_too_old_is_refused_in_words():
+    target = ".venv/of-no-lock.stamp"
+    rules = "include Makefile\n.venv/of-no-lock.stamp:\n\t@$(call install,requirements.lock,$@)\n"
+
+    result = subprocess.run(
+        ["make", "-f", "-", target, "PYTHON="], input=rules, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert result.returncode != 0
+    assert "Python 3.11 or newer is needed, and none was found" in result.stderr

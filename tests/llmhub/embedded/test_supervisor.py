@@ -1,0 +1,130 @@
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmhub.embedded.errors import EmbeddedError
+from llmhub.embedded.process import Command, Guard
+from llmhub.embedded.supervisor import STOP_SIGNALS, StopRequestedError, Supervisor
+
+SLEEPER = "import time; time.sleep(600)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+)
+LIVES_TWICE = """
+import pathlib, sys, time
+mark = pathlib.Path({mark!r})
+if not mark.exists():
+    mark.touch()
+    sys.exit("out of memory")
+print("ERROR second life", flush=True)
+time.sleep(600)
+"""
+
+
+class Said(list[str]):
+    """What was said; each line may call for a signal to ourselves."""
+
+    def __init__(self, signal_at: str = "") -> None:
+        super().__init__()
+        self.signal_at = signal_at
+
+    def __call__(self, text: str) -> None:
+        self.append(text)
+        if self.signal_at and self.signal_at in text:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def handlers_restored() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def make_supervisor(guard: Guard, said: Said) -> Supervisor:
+    supervisor = Supervisor(guard, said, first_backoff_s=0.01)
+    supervisor.listen()
+    return supervisor
+
+
+def python(program: str, log: Path, name: str = "child") -> Command:
+    return Command(name=name, argv=[sys.executable, "-c", program], log=log, env={})
+
+
+def test_a_child_that_died_is_reported_with_its_last_words_and_started_again(guard, tmp_path):
+    said = Said(signal_at="second life")
+    supervisor = make_supervisor(guard, said)
+    program = LIVES_TWICE.format(mark=str(tmp_path / "lived"))
+    supervisor.start(python(program, tmp_path / "log"), stop_timeout_s=5, is_echoed=True)
+
+    with pytest.raises(StopRequestedError):
+        supervisor.watch()
+    supervisor.stop("child")
+
+    assert "child ended with status 1" in said[0]
+    assert "    out of memory" in said[0]
+    assert said[1] == "child | ERROR second life"
+
+
+def test_a_child_that_keeps_dying_ends_the_watch(guard, tmp_path):
+    supervisor = make_supervisor(guard, Said())
+    supervisor.start(python("raise SystemExit(3)", tmp_path / "log"), stop_timeout_s=5)
+
+    with pytest.raises(EmbeddedError, match="ended 5 times in a row: giving up"):
+        supervisor.watch()
+    supervisor.stop("child")
+
+
+def test_only_lines_that_speak_of_trouble_are_passed_on(guard, tmp_path):
+    said = Said(signal_at="FATAL")
+    supervisor = make_supervisor(guard, said)
+    lines = "INFO fine\\nWARNING odd\\n  level %WARNING\\nFATAL bad"
+    program = f"print('{lines}', flush=True); {SLEEPER}"
+    supervisor.start(python(program, tmp_path / "log"), stop_timeout_s=5, is_echoed=True)
+
+    with pytest.raises(StopRequestedError):
+        supervisor.watch()
+    supervisor.stop("child")
+
+    assert said == ["child | WARNING odd", "child | FATAL bad"]
+
+
+def test_a_second_signal_kills_what_is_slow_to_stop(guard, tmp_path):
+    said = Said(signal_at="deaf")
+    supervisor = make_supervisor(guard, said)
+    child = supervisor.start(
+        python(STUBBORN.replace("deaf", "ERROR deaf"), tmp_path / "log"), stop_timeout_s=600, is_echoed=True
+    )
+    with pytest.raises(StopRequestedError):
+        supervisor.watch()
+
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    supervisor.stop("child")
+
+    assert child.process.returncode == -signal.SIGKILL
+    assert said[-1] == "child did not stop in time and is killed"
+
+
+def test_a_command_that_fails_says_so_with_the_end_of_its_log(guard, tmp_path):
+    supervisor = make_supervisor(guard, Said())
+
+    with pytest.raises(EmbeddedError, match=r"(?s)`prepare` failed.*no such table"):
+        supervisor.run(python("raise SystemExit('no such table')", tmp_path / "log", name="prepare"))
+
+
+def test_a_signal_while_waiting_gives_up_at_once(guard, tmp_path):
+    supervisor = make_supervisor(guard, Said())
+    child = supervisor.start(python(SLEEPER, tmp_path / "log"), stop_timeout_s=5)
+
+    os.kill(os.getpid(), signal.SIGHUP)
+    with pytest.raises(StopRequestedError):
+        supervisor.wait_until(lambda: False, child, timeout_s=600)
+    supervisor.stop("child")
+
+    assert not child.is_running
