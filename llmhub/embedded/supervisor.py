@@ -124,7 +124,7 @@ class Supervisor:
         self.guard.clear(child)
         service.deaths = service.deaths + 1 if now - service.started_at < STEADY_S else 1
         log = child.command.log
-        ending = f"{child.name} ended with status {child.process.returncode}. The end of {log}:\n{read_tail(log)}"
+        ending = f"{child.name} {_describe_end(child.process.returncode)}. The end of {log}:\n{read_tail(log)}"
         if service.deaths >= MAX_QUICK_DEATHS:
             raise EmbeddedError(f"{ending}\n{child.name} has ended {service.deaths} times in a row: giving up.")
         backoff_s = min(self.first_backoff_s * 2.0 ** (service.deaths - 1), MAX_BACKOFF_S)
@@ -143,6 +143,10 @@ class Supervisor:
             self.say(f"{service.child.name} | {line}")
         if len(lines) > ECHO_LINES:
             self.say(f"{service.child.name} | … {len(lines) - ECHO_LINES} more in {service.child.command.log}")
+
+
+def _describe_end(status: int) -> str:
+    return f"ended with status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
 
 
 def _size(log: Path) -> int:
