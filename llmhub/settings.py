@@ -180,6 +180,15 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "llmhub",
     "DESCRIPTION": "One place through which every LLM call goes: chats, providers, and the history of both.",
     "VERSION": VERSION,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "chat.api.openapi.add_chat_endpoints",
+    ],
+    "ENUM_NAME_OVERRIDES": {
+        "ChatStatus": "chat.models.ChatStatus",
+        "HubState": "llmhub.dashboard.views.STATES",
+        "ProviderType": "providers.api.serializers.TYPES",
+    },
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

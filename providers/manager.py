@@ -265,8 +265,8 @@ class ProviderManager:
         except ProviderError as error:
             probe = ProbeResult(ok=False, latency_ms=0, error=error.message)
         except TimeoutError:
-            error = f"No answer within {PROBE_TIMEOUT_S:.0f} seconds."
-            probe = ProbeResult(ok=False, latency_ms=round(PROBE_TIMEOUT_S * 1000), error=error)
+            words = f"No answer within {PROBE_TIMEOUT_S:.0f} seconds."
+            probe = ProbeResult(ok=False, latency_ms=round(PROBE_TIMEOUT_S * 1000), error=words)
         await sync_to_async(row.record_probe)(probe, now=timezone.now())
         return probe
 

@@ -76,14 +76,15 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
         """Encrypt every key again with the first of LLMHUB_SECRET_KEYS; a key entered meanwhile is left as it is."""
         rotated, current = 0, 0
         undecryptable: list[str] = []
-        for pk, name, secret in self.exclude(api_key="").order_by("name").values_list("pk", "name", "api_key"):
+        for row in self.exclude(api_key="").order_by("name"):
+            secret = row.api_key
             try:
                 if secret.is_current:
                     current += 1
                 else:
-                    rotated += self.filter(pk=pk, api_key=secret).update(api_key=secret.rotated())
+                    rotated += self.filter(pk=row.pk, api_key=secret).update(api_key=secret.rotated())
             except UndecryptableSecretError:
-                undecryptable.append(name)
+                undecryptable.append(row.name)
         return Rotation(rotated=rotated, current=current, undecryptable=tuple(undecryptable))
 
     def set_health(self, pk: int, *, old: Health, new: Health, now: datetime) -> bool:

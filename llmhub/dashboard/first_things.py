@@ -26,7 +26,7 @@ def make_admin(password: str) -> str:
     users = get_user_model().objects
     if not password or FirstThing.objects.filter(name=ADMIN).exists() or users.exists():
         return ""
-    user = users.create_superuser(ADMIN, password=password)  # type: ignore[attr-defined]
+    user = users.create_superuser(ADMIN, password=password)
     FirstThing.objects.create(name=ADMIN, object_id=user.pk)
     return f"Made the admin user `{ADMIN}`."
 

@@ -19,6 +19,8 @@ from llmhub.dashboard.status import database_answers, get_status
 from providers.api.views import REFUSED
 from providers.manager import get_provider_manager
 
+STATES = ["ok", "degraded"]
+
 
 class LastKnownKeyAuthentication(ApiKeyAuthentication):
     """Goes by the keys in this process's memory while the database is away."""
@@ -42,7 +44,7 @@ class PendingAction(serializers.Serializer[Any]):
 
 
 class HubStatus(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=["ok", "degraded"])
+    status = serializers.ChoiceField(choices=STATES)
     version = serializers.CharField()
     default_provider = serializers.CharField(allow_null=True)
     ollama = OllamaStatus()
@@ -57,8 +59,10 @@ class StatusView(APIView):
     scopes = {"GET": Scope.PROVIDERS_READ}
 
     @extend_schema(
+        operation_id="status",
         summary="Tell how the hub is",
         description="Also what an admin should see to. Asks no provider.",
+        auth=[{"apiKey": []}, {"cookieAuth": []}],  # type: ignore[list-item]  # OpenAPI wants objects
         responses={200: HubStatus} | REFUSED,
     )
     def get(self, _request: Request) -> Response:

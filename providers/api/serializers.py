@@ -103,12 +103,12 @@ class ProviderList(serializers.Serializer[Any]):
 
 
 class Registered(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=["registered"])
+    status = serializers.CharField(help_text="`registered`")
     provider = serializers.CharField()
 
 
 class DefaultSet(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=["ok"])
+    status = serializers.CharField(help_text="`ok`")
     default_provider = serializers.CharField()
 
 

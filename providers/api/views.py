@@ -50,7 +50,9 @@ class ProviderView(APIView):
 class ProvidersView(ProviderView):
     scopes = READ
 
-    @extend_schema(summary="List providers", responses={200: serializers.ProviderList} | REFUSED)
+    @extend_schema(
+        operation_id="providers_list", summary="List providers", responses={200: serializers.ProviderList} | REFUSED
+    )
     def get(self, _request: Request) -> Response:
         rows = list(ProviderConfig.objects.in_order())
         summaries = {row.name: serializers.ProviderSummary(row).data for row in rows}
@@ -62,6 +64,7 @@ class RegisterView(ProviderView):
     scopes = TO_WRITE
 
     @extend_schema(
+        operation_id="providers_register",
         summary="Add a provider, or change the one of that name",
         description="What is not sent keeps its value.",
         request=serializers.ProviderRegistration,
@@ -78,11 +81,16 @@ class RegisterView(ProviderView):
 class OneProviderView(ProviderView):
     scopes = READ | {"PATCH": Scope.PROVIDERS_WRITE, "DELETE": Scope.PROVIDERS_WRITE}
 
-    @extend_schema(summary="Show a provider", responses={200: serializers.ProviderDetail} | NOT_FOUND)
+    @extend_schema(
+        operation_id="providers_retrieve",
+        summary="Show a provider",
+        responses={200: serializers.ProviderDetail} | NOT_FOUND,
+    )
     def get(self, _request: Request, name: str) -> Response:
         return Response(serializers.ProviderDetail(ProviderConfig.objects.get(name=name)).data)
 
     @extend_schema(
+        operation_id="providers_change",
         summary="Change a provider",
         description="What is not sent keeps its value.",
         request=serializers.ProviderChange,
@@ -95,6 +103,7 @@ class OneProviderView(ProviderView):
         return Response(serializers.ProviderDetail(row).data)
 
     @extend_schema(
+        operation_id="providers_remove",
         summary="Remove a provider",
         description="The default moves to the next by priority; past chats keep the name.",
         responses={204: None} | NOT_FOUND,
@@ -108,7 +117,10 @@ class DefaultView(ProviderView):
     scopes = TO_WRITE
 
     @extend_schema(
-        summary="Make a provider the default", request=None, responses={200: serializers.DefaultSet} | NOT_FOUND
+        operation_id="providers_set_default",
+        summary="Make a provider the default",
+        request=None,
+        responses={200: serializers.DefaultSet} | NOT_FOUND,
     )
     def post(self, _request: Request, name: str) -> Response:
         return Response({"status": "ok", "default_provider": self.manager.set_default(name).name})
@@ -118,6 +130,7 @@ class CheckView(ProviderView):
     scopes = TO_WRITE
 
     @extend_schema(
+        operation_id="providers_check",
         summary="Probe a provider now",
         description="Costs no tokens.",
         request=None,
@@ -132,6 +145,7 @@ class RefreshView(ProviderView):
     scopes = TO_WRITE
 
     @extend_schema(
+        operation_id="providers_refresh",
         summary="Ask a provider for its models now",
         request=None,
         responses={200: serializers.Refreshed} | NOT_FOUND | FAILED_UPSTREAM,
@@ -144,6 +158,7 @@ class HealthView(ProviderView):
     scopes = READ
 
     @extend_schema(
+        operation_id="providers_health",
         summary="Tell which providers are healthy",
         description="As last found; false for one not looked at yet. With `live=1` all that are enabled are probed "
         "now, at once.",
@@ -160,6 +175,7 @@ class ModelsView(ProviderView):
     scopes = READ
 
     @extend_schema(
+        operation_id="providers_models",
         summary="List the models of every provider",
         description="As last refreshed: a provider that fails has what it last had.",
         responses={200: by_name({"type": "array", "items": {"type": "string"}})} | REFUSED,
