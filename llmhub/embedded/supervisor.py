@@ -44,8 +44,10 @@ class Supervisor:
     guard: Guard
     say: Callable[[str], None]
     first_backoff_s: float = 1.0
+    hurry_after_s: float = 1.0
     _services: dict[str, Service] = field(default_factory=dict)
-    _signals: int = 0
+    _asked_at: float | None = None
+    _is_hurried: bool = False
 
     def listen(self) -> None:
         """Take signals as wishes from here on: the first to stop in order, the second to stop at once."""
@@ -94,19 +96,20 @@ class Supervisor:
             self._echo(service)
             self.guard.clear(service.child)
 
-    @property
-    def _is_hurried(self) -> bool:
-        return self._signals > 1
-
     def _note_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._signals += 1
+        """Take signals that come together as one wish: `make` passes on what its whole group was sent."""
+        now = time.monotonic()
+        if self._asked_at is None:
+            self._asked_at = now
+        elif now - self._asked_at >= self.hurry_after_s:
+            self._is_hurried = True
 
     def _pause(self, duration_s: float) -> None:
         time.sleep(duration_s)
         self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:
-        if self._signals:
+        if self._asked_at is not None:
             raise StopRequestedError
 
     def _tend(self, service: Service) -> None:

@@ -15,6 +15,15 @@ SLEEPER = "import time; time.sleep(600)"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
 )
+TIDY = """
+import signal, sys, time
+def stop(*_):
+    time.sleep(0.3)
+    sys.exit(7)
+signal.signal(signal.SIGTERM, stop)
+print("up", flush=True)
+signal.pause()
+"""
 LIVES_TWICE = """
 import pathlib, sys, time
 mark = pathlib.Path({mark!r})
@@ -48,7 +57,7 @@ def handlers_restored() -> Iterator[None]:
 
 
 def make_supervisor(guard: Guard, said: Said) -> Supervisor:
-    supervisor = Supervisor(guard, said, first_backoff_s=0.01)
+    supervisor = Supervisor(guard, said, first_backoff_s=0.01, hurry_after_s=0.1)
     supervisor.listen()
     return supervisor
 
@@ -128,3 +137,17 @@ def test_a_signal_while_waiting_gives_up_at_once(guard, tmp_path):
     supervisor.stop("child")
 
     assert not child.is_running
+
+
+def test_signals_that_come_together_do_not_hurry(guard, tmp_path):
+    said = Said()
+    supervisor = make_supervisor(guard, said)
+    child = supervisor.start(python(TIDY, tmp_path / "log"), stop_timeout_s=60)
+    supervisor.wait_until(lambda: (tmp_path / "log").read_text() == "up\n", child, timeout_s=10)
+
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    supervisor.stop("child")
+
+    assert child.process.returncode == 7
+    assert said == []
