@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 import psycopg
-from django.db import DatabaseError, close_old_connections
+from django.db import Error, close_old_connections
 
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import KeyEntry
@@ -83,7 +83,8 @@ class Snapshot:
 def load_snapshot(version: int) -> Snapshot:
     """Read the whole configuration. Runs three queries."""
     models = _models_by_provider()
-    in_order = tuple(_entry(row, models.get(row.pk, NOTHING)) for row in ProviderConfig.objects.in_order())
+    found = (_find_entry(row, models.get(row.pk, NOTHING)) for row in ProviderConfig.objects.in_order())
+    in_order = tuple(entry for entry in found if entry)
     return Snapshot(
         version=version,
         providers={entry.name: entry for entry in in_order},
@@ -104,6 +105,15 @@ def _model_entry(row: ProviderModel) -> ModelEntry:
     return ModelEntry(name=row.name, available=row.available, price=row.price, first_seen_at=row.first_seen_at)
 
 
+def _find_entry(row: ProviderConfig, models: Mapping[str, ModelEntry]) -> ProviderEntry | None:
+    """Return a provider as it is routed to, None for a row that only SQL could write: it costs no other its changes."""
+    try:
+        return _entry(row, models)
+    except (TypeError, ValueError):
+        logger.warning("Provider %s is left out: its row in the database is not valid.", row.name)
+        return None
+
+
 def _entry(row: ProviderConfig, models: Mapping[str, ModelEntry]) -> ProviderEntry:
     return ProviderEntry(
         name=row.name,
@@ -116,7 +126,7 @@ def _entry(row: ProviderConfig, models: Mapping[str, ModelEntry]) -> ProviderEnt
         priority=row.priority,
         rate_limit=row.rate_limit,
         timeout_s=row.timeout,
-        settings=row.settings,
+        settings=dict(row.settings),
         health=Health(row.health),
         models=models,
     )
@@ -189,7 +199,7 @@ class ConfigRegistry:
         """Reload, or keep the last known configuration while the database cannot tell."""
         try:
             self._reload()
-        except DatabaseError as error:
+        except Error as error:
             logger.warning(
                 "Could not read the configuration (%s); the last known one stays in force.", type(error).__name__
             )
