@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core import serializers
+from django.db import connection, transaction
+from django.utils import timezone
+from pytest_django.plugin import DjangoDbBlocker
+
+from llmhub.access.models import ApiKey, Application
+from providers.models import ProviderConfig, ProviderModel
+from providers.registry import ConfigRegistry, Snapshot
+from tests.fakes import FakeProvider
+from tests.live import until
+
+WITHIN_S = 1.0
+"""How long a change may take to be known everywhere."""
+
+
+class Configuration:
+    """Committed rows, and a registry of this process that follows them."""
+
+    def __init__(self, registry: ConfigRegistry) -> None:
+        self.registry = registry
+
+    def add(
+        self, name: str, fake: FakeProvider | None = None, *, models: tuple[str, ...] = (), **fields: Any
+    ) -> ProviderConfig:
+        """Add a provider, by way of the ORM, and wait until the registry has it."""
+        values = {"provider_type": "custom", "default_model": "fake-large", "timeout": 5, **fields}
+        values.setdefault("base_url", fake.url if fake else "http://127.0.0.1:9/v1")
+        now = timezone.now()
+        with transaction.atomic():
+            row = ProviderConfig.objects.create(name=name, **values)
+            for model in models:
+                ProviderModel.objects.create(provider=row, name=model, first_seen_at=now, last_seen_at=now)
+        self.wait_for(lambda snapshot: name in snapshot.providers)
+        return row
+
+    def change(self, name: str, **fields: Any) -> None:
+        version = self.registry.snapshot().version
+        ProviderConfig.objects.filter(name=name).update(**fields)
+        self.wait_for(lambda snapshot: snapshot.version > version)
+
+    def wait_for(self, condition: Callable[[Snapshot], object]) -> None:
+        until(lambda: condition(self.registry.snapshot()), within_s=WITHIN_S)
+
+    def execute(self, sql: str, *params: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, params)
+
+    def clear(self) -> None:
+        ApiKey.objects.all().delete()
+        Application.objects.all().delete()
+        ProviderConfig.objects.all().delete()
+
+
+@pytest.fixture(scope="module")
+def registry(
+    django_db_setup: None, made_by_migrations: str, django_db_blocker: DjangoDbBlocker
+) -> Iterator[ConfigRegistry]:
+    registry = ConfigRegistry()
+    with django_db_blocker.unblock():
+        registry.start()
+        yield registry
+        registry.stop()
+        for row in serializers.deserialize("json", made_by_migrations):
+            row.save()
+        connection.close()
+
+
+@pytest.fixture
+def config(registry: ConfigRegistry) -> Iterator[Configuration]:
+    """An empty configuration. What tests write to it is committed, and taken back at the end."""
+    config = Configuration(registry)
+    config.clear()
+    config.wait_for(lambda snapshot: not snapshot.providers and not snapshot.keys)
+    yield config
+    config.clear()
