@@ -15,6 +15,8 @@ from django.db.models.functions import Now
 # A chat's id is made by the web process, its times by the database; no two clocks in use are a day apart.
 CLOCK_SLACK = timedelta(days=1)
 
+EXPENSIVE_NANO_USD = 100_000_000
+
 
 class ChatStatus(models.TextChoices):
     STARTED = "started"
@@ -216,6 +218,8 @@ class Chat(models.Model):
                 name="chat_by_status",
                 condition=~Q(status__in=(ChatStatus.STARTED, ChatStatus.SUCCEEDED)),
             ),
+            # chats that cost at least so much, newest first; what costs less is found on every page anyway
+            models.Index(fields=("id",), name="chat_expensive", condition=Q(cost_nano_usd__gte=EXPENSIVE_NANO_USD)),
             # the reaper: all that are open
             models.Index(fields=("started_at",), name="chat_open", condition=Q(status=ChatStatus.STARTED)),
         )

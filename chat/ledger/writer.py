@@ -67,6 +67,7 @@ class LedgerWriter:
         self._wake = asyncio.Event()
         self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._is_up = False
+        self._trouble = ""
         self._stopping = True
         self._task: asyncio.Task[None] | None = None
 
@@ -189,6 +190,9 @@ class LedgerWriter:
         except (psycopg.Error, OSError, TimeoutError) as error:
             self._fail((), error)
         else:
+            if self._trouble:
+                logger.warning("The ledger can be written again.")
+            self._trouble = ""
             self._is_up = True
 
     async def _come_back(self) -> None:
@@ -218,8 +222,10 @@ class LedgerWriter:
 
     def _fail(self, batch: Sequence[_Waiting], error: BaseException) -> None:
         """Take the database to be down: nothing that waits will be written."""
-        if self._is_up:
-            logger.error("The ledger cannot be written: %s.", _name(error))
+        trouble = _name(error)
+        if trouble != self._trouble:
+            logger.error("The ledger cannot be written: %s.", trouble)
+        self._trouble = trouble
         self._is_up = False
         self._disconnect()
         _reject((*batch, *self._queue), LedgerUnavailableError("The ledger's database is not available."))

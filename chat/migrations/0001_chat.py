@@ -94,6 +94,9 @@ class Migration(migrations.Migration):
                         fields=["status", "id"],
                         name="chat_by_status",
                     ),
+                    models.Index(
+                        condition=models.Q(("cost_nano_usd__gte", 100000000)), fields=["id"], name="chat_expensive"
+                    ),
                     models.Index(condition=models.Q(("status", "started")), fields=["started_at"], name="chat_open"),
                 ],
                 "constraints": [

@@ -83,6 +83,7 @@ def test_a_status_that_is_none_is_refused():
         ({"model_name": "rare"}, "chat_by_model"),
         ({"status": "failed"}, "chat_by_status"),
         ({"status__in": ["failed", "lost"]}, "chat_by_status"),
+        ({"cost_nano_usd__gte": 2_000_000_000}, "chat_expensive"),
         ({}, "chat_chat_pkey"),
     ],
 )

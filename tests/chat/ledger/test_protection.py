@@ -6,6 +6,7 @@ import pytest
 from django.db import ProgrammingError, connection, transaction
 
 from chat.ledger.append import append_event
+from chat.ledger.partitions import ensure_partitions
 from chat.models import Chat, ChatContent, LedgerEvent, LedgerWriterSeat
 from tests.chat.conftest import application_role, ledger_partitions
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
@@ -100,8 +101,10 @@ def test_a_hostile_search_path_and_temporary_tables_have_no_effect():
         )
     with application_role():
         receipt = append_event(make_intent(new_chat_id()))
+        made = ensure_partitions(months_ahead=5)
 
     change("", "SET LOCAL search_path = public, pg_temp")
+    assert set(made) <= set(ledger_partitions())
     event = LedgerEvent.objects.get(pk=receipt.id)
     assert receipt.leaf_hash == hashlib.sha256(b"\x00" + bytes(event.header)).digest()
 

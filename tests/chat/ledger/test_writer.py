@@ -167,8 +167,9 @@ async def test_a_connection_lost_while_idle_costs_no_chat(database, writer):
 
 async def test_a_connection_lost_in_a_statement_fails_what_waits_and_leaves_no_gap(database, writer, caplog):
     async with database.held_seat(writer):
-        appending = [asyncio.create_task(writer.append(entry)) for entry in intents(5)]
+        appending = [asyncio.create_task(writer.append(entry)) for entry in intents(2)]
         await database.until_blocked()
+        appending += [asyncio.create_task(writer.append(entry)) for entry in intents(3)]
         await database.end_writer_connections()
         results = await asyncio.wait_for(asyncio.gather(*appending, return_exceptions=True), 5)
     await until_up(writer)
@@ -176,10 +177,13 @@ async def test_a_connection_lost_in_a_statement_fails_what_waits_and_leaves_no_g
 
     assert [type(result) for result in results] == [LedgerUnavailableError] * 5
     assert await numbers(database, writer) == [1, 2, 3]
-    assert "The ledger cannot be written: AdminShutdown 57P01." in caplog.messages
+    assert caplog.messages == [
+        "The ledger cannot be written: AdminShutdown 57P01.",
+        "The ledger can be written again.",
+    ]
 
 
-async def test_a_database_that_is_not_there_fails_at_once_and_does_not_stop_the_start(django_db_setup):
+async def test_a_database_that_is_not_there_fails_at_once_and_does_not_stop_the_start(django_db_setup, caplog):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         writer = LedgerWriter(conninfo(host="127.0.0.1", port=taken.getsockname()[1]))
@@ -191,6 +195,7 @@ async def test_a_database_that_is_not_there_fails_at_once_and_does_not_stop_the_
         assert {type(result) for result in results} == {LedgerUnavailableError}
         assert time.monotonic() - started < 1
         assert not writer.is_up
+        assert caplog.messages == ["The ledger cannot be written: OperationalError."]
         await writer.stop()
 
 
