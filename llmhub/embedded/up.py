@@ -151,7 +151,6 @@ def get_banner(options: Options, secrets: Secrets, *, took_s: float) -> str:
     file = options.home / "credentials.json"
     key = secrets.variables["LLMHUB_DEMO_KEY"]
     password = secrets.variables["LLMHUB_ADMIN_PASSWORD"] if secrets.is_new else f"see {file}"
-    chat = '{"model": "local/smollm2", "messages": [{"role": "user", "content": "Say hello."}]}'
     return f"""
 llmhub is ready at {options.url} after {took_s:.1f} s
 
@@ -161,11 +160,19 @@ llmhub is ready at {options.url} after {took_s:.1f} s
   API key   {key}
   API docs  {options.url}/api/docs
 
+{get_first_chat(options, key)}
+All of this stands in {file}. Ctrl-C stops the hub.
+"""
+
+
+def get_first_chat(options: Options, key: str) -> str:
+    if not options.wants_model:
+        return "For a first chat, add a provider in the admin: there is no local model.\n"
+    chat = '{"model": "local/smollm2", "messages": [{"role": "user", "content": "Say hello."}]}'
+    return f"""\
 A first chat:
 
   curl {options.url}/v1/chat/completions \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
     -d '{chat}'
-
-All of this stands in {file}. Ctrl-C stops the hub.
 """
