@@ -183,7 +183,7 @@ class FakeProvider:
         self.hung_up = threading.Event()
         self.stalled = threading.Event()
         self.connections = 0
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake provider", daemon=True)
         self._open: set[_Connection] = set()
 
