@@ -50,16 +50,16 @@ def _get_package(name: str, *, wheel: str, otherwise: str) -> Path:
     get_platform()
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise _missing(f"The wheel {wheel} is not installed", wheel=wheel, otherwise=otherwise)
+        raise _missing(f"The wheel {wheel} is not installed", otherwise=otherwise)
     return Path(spec.submodule_search_locations[0])
 
 
 def _get_file(path: Path, *, wheel: str, otherwise: str) -> Path:
     if not path.is_file():
-        raise _missing(f"The wheel {wheel} is installed without {path.name}", wheel=wheel, otherwise=otherwise)
+        raise _missing(f"The wheel {wheel} is installed without {path.name}", otherwise=otherwise)
     return path
 
 
-def _missing(what: str, *, wheel: str, otherwise: str) -> EmbeddedError:
+def _missing(what: str, *, otherwise: str) -> EmbeddedError:
     install = f"{sys.executable} -m pip install --force-reinstall --no-deps --require-hashes -r requirements.lock"
     return EmbeddedError(f"{what}. Install it with\n    {install}\nor {otherwise}.")
