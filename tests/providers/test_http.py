@@ -291,7 +291,7 @@ async def test_redirects_are_not_followed_and_cookies_not_kept(client):
         writer.write(b"HTTP/1.1 302 Found\r\nlocation: /b\r\nset-cookie: id=1\r\ncontent-length: 0\r\n\r\n")
 
     async with serving(answer) as port:
-        statuses = [(await fetched(client, f"http://127.0.0.1:{port}/a"))[0] for _ in range(2)]
+        statuses = [(await fetched(client, f"http://localhost:{port}/a"))[0] for _ in range(2)]
 
     assert statuses == [302, 302]
     assert [b"/a " in head and b"ookie" not in head for head in heads] == [True, True]

@@ -93,6 +93,10 @@ def test_frames_come_out_as_soon_as_they_are_complete():
     assert parser.feed(b"\n") == []
 
 
+def test_a_line_end_that_comes_in_two_pieces_is_one():
+    assert sse(b"data: 1\r", b"\ndata: 2\r\n\r", b"\n") == [(None, b"1\n2")]
+
+
 def test_blank_lines_between_json_lines_are_skipped():
     assert parsed(NdjsonParser(), b'{"a":1}\n\n \r\n{"b":2}') == [(None, b'{"a":1}'), (None, b'{"b":2}')]
 
