@@ -383,8 +383,7 @@ def _register(name: str, values: Mapping[str, Any]) -> tuple[ProviderConfig, boo
     row = ProviderConfig(name=name, **values)
     row.full_clean(validate_unique=False, validate_constraints=False)
     row.save(force_insert=True)
-    if not ProviderConfig.objects.filter(is_default=True).exists():
-        row = ProviderConfig.objects.make_default(name)
+    row.is_default = ProviderConfig.objects.make_default_if_none(name)
     return row, True
 
 

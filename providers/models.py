@@ -52,6 +52,13 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
         """The default first, then by priority."""
         return self.order_by("-is_default", "priority", "name")
 
+    def names(self) -> list[str]:
+        return list(self.values_list("name", flat=True))
+
+    def switch(self, *, on: bool) -> int:
+        """Enable or disable those that are not yet; return how many."""
+        return self.filter(enabled=not on).update(enabled=on)
+
     def healthy_by_name(self) -> dict[str, bool]:
         """Whether each was well when last looked at."""
         return {name: health == Health.HEALTHY for name, health in self.in_order().values_list("name", "health")}
@@ -71,6 +78,12 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
             self.filter(pk=row.pk).update(is_default=True)
         row.is_default = True
         return row
+
+    def make_default_if_none(self, name: str) -> bool:
+        """Make this provider the default unless there is one; return whether it is now."""
+        if self.filter(is_default=True).exists():
+            return False
+        return self.make_default(name).is_default
 
     def rotate_secrets(self) -> Rotation:
         """Encrypt every key again with the first of LLMHUB_SECRET_KEYS; a key entered meanwhile is left as it is."""

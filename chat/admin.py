@@ -1,0 +1,289 @@
+"""The history of chats in the admin. Every look at it is recorded before anything is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import TextFilter
+from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
+
+from chat.ledger.append import append_event
+from chat.ledger.entries import LedgerEntry
+from chat.ledger.errors import LedgerUnavailableError
+from chat.ledger.events import Read, Search
+from chat.models import Chat, ChatQuerySet, ChatStatus, LedgerEvent, LedgerWriterSeat
+from chat.transcripts import get_transcript
+from llmhub.access.admin import ReadOnlyAdmin
+
+STATUS_COLOURS = {
+    ChatStatus.SUCCEEDED: "success",
+    ChatStatus.STARTED: "info",
+    ChatStatus.FAILED: "danger",
+    ChatStatus.LOST: "danger",
+    ChatStatus.REJECTED: "warning",
+    ChatStatus.TRUNCATED: "warning",
+    ChatStatus.CLIENT_DISCONNECTED: "warning",
+}
+PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
+
+
+class RecordedAdmin(ReadOnlyAdmin):
+    """Shows nothing that it could not record having shown."""
+
+    paginator = InfinitePaginator
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        filters = {name: str(value) for name, value in request.GET.items() if value}
+        search = Search(
+            actor=request.user.get_username(),
+            source="admin",
+            address=request.META.get("REMOTE_ADDR"),
+            filters={"list": self.opts.model_name or "", **filters},
+        )
+        if not _is_recorded(search.entry()):
+            return self._not_recorded(request)
+        page: HttpResponse = super().changelist_view(request, extra_context)
+        return page
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        shown = self.get_object(request, unquote(object_id)) if object_id else None
+        chat_id = self.chat_id(shown) if shown else None
+        if chat_id and not _is_recorded(_read(request, chat_id)):
+            return self._not_recorded(request)
+        page: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        return page
+
+    def chat_id(self, shown: Any) -> UUID | None:
+        """Return the chat that this row tells of."""
+        raise NotImplementedError
+
+    def _not_recorded(self, request: HttpRequest) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "title": "Not shown", "opts": self.opts}
+        return TemplateResponse(request, "chat/not_recorded.html", context, status=503)
+
+
+def _read(request: HttpRequest, chat_id: UUID) -> LedgerEntry:
+    return Read(
+        chat_id=chat_id,
+        actor=request.user.get_username(),
+        source="admin",
+        address=request.META.get("REMOTE_ADDR"),
+    ).entry()
+
+
+def _is_recorded(entry: LedgerEntry) -> bool:
+    try:
+        append_event(entry)
+    except LedgerUnavailableError:
+        return False
+    return True
+
+
+class PeriodFilter(admin.SimpleListFilter):
+    title = "started within"
+    parameter_name = "within"
+
+    def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, f"the last {name}") for name in PERIODS]
+
+    def queryset(self, _request: HttpRequest, chats: QuerySet[Any]) -> QuerySet[Any] | None:
+        period = PERIODS.get(self.value() or "")
+        assert isinstance(chats, ChatQuerySet)
+        return chats.between(since=timezone.now() - period) if period else None
+
+
+class ExactFilter(TextFilter):  # type: ignore[misc]  # untyped
+    """Matches one column as an index can: exactly."""
+
+    column: str
+
+    def queryset(self, _request: HttpRequest, chats: QuerySet[Any]) -> QuerySet[Any] | None:
+        value = (self.value() or "").strip()
+        return chats.filter(**{self.column: value}) if value else None
+
+
+class ApplicationFilter(ExactFilter):
+    title = "application"
+    column = parameter_name = "application"
+
+
+class ProviderFilter(ExactFilter):
+    title = "provider"
+    column = parameter_name = "provider"
+
+
+class ModelFilter(ExactFilter):
+    title = "model"
+    column = parameter_name = "model_name"
+
+
+@admin.register(Chat)
+class ChatAdmin(RecordedAdmin):
+    list_display = (
+        "started_at",
+        "status_label",
+        "caller",
+        "end_user",
+        "provider",
+        "model_name",
+        "tokens",
+        "cost",
+        "latency",
+    )
+    list_filter = ("status", PeriodFilter, ApplicationFilter, ProviderFilter, ModelFilter)
+    list_filter_submit = True
+    search_fields = ("id",)
+    search_help_text = "The id of a chat, its end user or its conversation, as a whole."
+    ordering = ("-id",)
+    sortable_by = ()
+    fieldsets = (
+        (None, {"fields": ("transcript",)}),
+        (
+            "How it went",
+            {"fields": ("status_label", "provider", "model_name", "finish", "error", "attempt_table")},
+        ),
+        ("Who asked", {"fields": ("caller", "end_user", "conversation", "address", "dialect", "is_stream", "asked")}),
+        ("Tokens and cost", {"fields": ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens",
+                                        "usage_source", "cost")}),
+        ("Times", {"fields": ("started_at", "finished_at", "latency", "first_token_ms", "overhead_us")}),
+        ("Record", {"fields": ("id", "event_table")}),
+    )  # fmt: skip
+
+    def chat_id(self, shown: Chat) -> UUID:
+        return shown.pk
+
+    def get_search_results(
+        self, _request: HttpRequest, chats: QuerySet[Chat], term: str
+    ) -> tuple[QuerySet[Chat], bool]:
+        term = term.strip()
+        if not term:
+            return chats, False
+        found = Q(end_user=term) | Q(conversation=term)
+        with suppress(ValueError):
+            found |= Q(pk=UUID(term.removeprefix("chatcmpl-")))
+        return chats.filter(found), False
+
+    @display(description="status", label=STATUS_COLOURS)  # type: ignore[untyped-decorator]
+    def status_label(self, chat: Chat) -> str:
+        return chat.status
+
+    @admin.display(description="caller")
+    def caller(self, chat: Chat) -> str:
+        return chat.actor or (f"{chat.application} ({chat.api_key}…)" if chat.application else "-")
+
+    @admin.display(description="asked for")
+    def asked(self, chat: Chat) -> str:
+        return " / ".join(part for part in (chat.asked_provider, chat.asked_model) if part) or "the default"
+
+    @admin.display(description="tokens")
+    def tokens(self, chat: Chat) -> int | None:
+        if chat.prompt_tokens is None and chat.completion_tokens is None:
+            return None
+        return (chat.prompt_tokens or 0) + (chat.completion_tokens or 0)
+
+    @admin.display(description="cost")
+    def cost(self, chat: Chat) -> str | None:
+        return None if chat.cost_nano_usd is None else f"${Decimal(chat.cost_nano_usd) / 10**9:.6f}"
+
+    @admin.display(description="latency")
+    def latency(self, chat: Chat) -> str | None:
+        return None if chat.latency_ms is None else f"{chat.latency_ms:,} ms"
+
+    @admin.display(description="finish reason")
+    def finish(self, chat: Chat) -> str | None:
+        native = chat.native_finish_reason
+        return f"{chat.finish_reason} ({native})" if native and native != chat.finish_reason else chat.finish_reason
+
+    @admin.display(description="error")
+    def error(self, chat: Chat) -> str:
+        words = (chat.error_type, chat.error_code, f"HTTP {chat.http_status}" if chat.http_status else "")
+        return ", ".join(word for word in words if word)
+
+    @admin.display(description="transcript")
+    def transcript(self, chat: Chat) -> SafeString:
+        turns = [{"role": turn["role"], "text": turn_text(turn)} for turn in get_transcript(chat.pk).turns]
+        return render_to_string("chat/transcript.html", {"turns": turns})
+
+    @admin.display(description="attempts")
+    def attempt_table(self, chat: Chat) -> SafeString:
+        said = iter(get_transcript(chat.pk).attempt_errors)
+        attempts = [{**attempt, "error": None if attempt["ok"] else next(said, "")} for attempt in chat.attempts]
+        return render_to_string("chat/attempts.html", {"attempts": attempts})
+
+    @admin.display(description="events")
+    def event_table(self, chat: Chat) -> SafeString:
+        return render_to_string("chat/events.html", {"events": chat.events()})
+
+
+def turn_text(turn: dict[str, Any]) -> str:
+    """Return a turn as text: what is said, then its parts and tool calls as they were sent."""
+    return "\n".join(_pieces(turn))
+
+
+def _pieces(turn: dict[str, Any]) -> Iterator[str]:
+    content = turn["content"]
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            yield part["text"]
+        elif part is not None:
+            yield part if isinstance(part, str) else json.dumps(part, ensure_ascii=False, indent=2)
+    for name in ("refusal", "reasoning_content", "tool_calls"):
+        if turn.get(name):
+            yield f"{name}: {json.dumps(turn[name], ensure_ascii=False, indent=2)}"
+
+
+@admin.register(LedgerEvent)
+class LedgerEventAdmin(RecordedAdmin):
+    list_display = ("at", "kind", "chat_id_text", "writer_id", "writer_seq")
+    list_filter = ("kind",)
+    ordering = ("-id",)
+    sortable_by = ()
+    fields = ("id", "at", "kind", "chat_id_text", "writer_id", "writer_seq", "said", "leaf")
+
+    def chat_id(self, shown: LedgerEvent) -> UUID | None:
+        return shown.chat_id
+
+    @admin.display(description="chat")
+    def chat_id_text(self, event: LedgerEvent) -> str:
+        return str(event.chat_id or "")
+
+    @admin.display(description="event")
+    def said(self, event: LedgerEvent) -> SafeString:
+        return format_html('<pre class="whitespace-pre-wrap">{}</pre>', json.dumps(event.event, indent=2))
+
+    @admin.display(description="leaf hash")
+    def leaf(self, event: LedgerEvent) -> str:
+        return bytes(event.leaf_hash).hex()
+
+
+@admin.register(LedgerWriterSeat)
+class LedgerWriterSeatAdmin(ReadOnlyAdmin):
+    list_display = ("role", "hostname", "pid", "started_at", "last_seen_at", "last_seq")
+    paginator = InfinitePaginator
