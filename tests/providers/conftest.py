@@ -11,7 +11,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from llmhub.access.models import ApiKey, Application
 from providers.models import ProviderConfig, ProviderModel
-from providers.registry import ConfigRegistry, Snapshot
+from providers.registry import ConfigRegistry, Snapshot, load_snapshot
 from tests.fakes import FakeProvider
 from tests.live import until
 
@@ -36,13 +36,18 @@ class Configuration:
             row = ProviderConfig.objects.create(name=name, **values)
             for model in models:
                 ProviderModel.objects.create(provider=row, name=model, first_seen_at=now, last_seen_at=now)
-        self.wait_for(lambda snapshot: name in snapshot.providers)
+        self.settle()
         return row
 
-    def change(self, name: str, **fields: Any) -> None:
-        version = self.registry.snapshot().version
+    def change(self, name: str, /, **fields: Any) -> None:
+        """Change a provider, by way of SQL alone, and wait until the registry has it."""
         ProviderConfig.objects.filter(name=name).update(**fields)
-        self.wait_for(lambda snapshot: snapshot.version > version)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the registry has what the database has."""
+        stored = load_snapshot(0)
+        self.wait_for(lambda held: (held.in_order, held.keys) == (stored.in_order, stored.keys))
 
     def wait_for(self, condition: Callable[[Snapshot], object]) -> None:
         until(lambda: condition(self.registry.snapshot()), within_s=WITHIN_S)
@@ -76,6 +81,6 @@ def config(registry: ConfigRegistry) -> Iterator[Configuration]:
     """An empty configuration. What tests write to it is committed, and taken back at the end."""
     config = Configuration(registry)
     config.clear()
-    config.wait_for(lambda snapshot: not snapshot.providers and not snapshot.keys)
+    config.settle()
     yield config
     config.clear()

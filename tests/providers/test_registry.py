@@ -281,7 +281,6 @@ def test_what_is_held_in_memory_is_announced(config, table, assignment):
 
 def test_a_change_that_is_rolled_back_is_never_seen(config):
     config.add("acme")
-    version = config.registry.snapshot().version
 
     with psycopg.connect(conninfo()) as other:
         other.execute("UPDATE providers_providerconfig SET enabled = false")
@@ -289,7 +288,6 @@ def test_a_change_that_is_rolled_back_is_never_seen(config):
     config.add("later")
 
     assert config.registry.snapshot().providers["acme"].enabled
-    assert config.registry.snapshot().version == version + 1
 
 
 def test_a_snapshot_in_hand_never_changes(config):
