@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import orjson
 
@@ -78,10 +78,10 @@ def refuse_routing_fields(body: JSONObject) -> None:
     for name in ROUTING_FIELDS & body.keys():
         raise BadRequestError(f"`{name}` cannot be set by a caller.", param=name, code="forbidden_parameter")
     for holder in EXTENSION_OBJECTS & body.keys():
-        if name := _find_routing_field(body[holder]):
+        if field := _find_routing_field(body[holder]):
             raise BadRequestError(
-                f"`{name}` in `{holder}` cannot be set by a caller.",
-                param=f"{holder}.{name}",
+                f"`{field}` in `{holder}` cannot be set by a caller.",
+                param=f"{holder}.{field}",
                 code="forbidden_parameter",
             )
 
@@ -161,7 +161,9 @@ def _read_message(item: Any, path: str) -> ChatMessage:
     call_id = rest.pop("tool_call_id", None)
     if call_id is not None and not isinstance(call_id, str):
         raise BadRequestError(f"`{path}.tool_call_id` must be a string.", param=f"{path}.tool_call_id")
-    return ChatMessage(role=role, content=content, tool_calls=tool_calls, tool_call_id=call_id, extra=rest or NOTHING)
+    return ChatMessage(
+        role=cast("Role", role), content=content, tool_calls=tool_calls, tool_call_id=call_id, extra=rest or NOTHING
+    )
 
 
 def _read_content(value: Any, path: str) -> str | tuple[ContentPart, ...] | None:
