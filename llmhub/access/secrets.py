@@ -54,7 +54,7 @@ class Secret:
         Errors: UndecryptableSecretError.
         """
         try:
-            Fernet(settings.SECRET_KEYS[0]).decrypt(self.token)
+            Fernet(settings.SECRET_KEYS[0]).decrypt(self.token.encode())
         except InvalidToken:
             self.reveal()
             return False
