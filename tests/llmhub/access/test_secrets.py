@@ -64,6 +64,7 @@ def test_every_listed_key_opens_what_it_sealed(settings, first_key):
     settings.SECRET_KEYS = [Fernet.generate_key().decode(), first_key]
 
     assert secret.reveal() == PLAIN
+    assert not secret.is_current
 
 
 def test_a_rotated_secret_needs_the_first_key_alone(settings, first_key):
@@ -75,11 +76,12 @@ def test_a_rotated_secret_needs_the_first_key_alone(settings, first_key):
 
     settings.SECRET_KEYS = [new_key]
     assert rotated.reveal() == PLAIN
+    assert rotated.is_current
     assert not secret.is_readable
 
 
 @pytest.mark.parametrize("token", ["", "no token", "gAAAAA==", "ключ", "\x00"])
-@pytest.mark.parametrize("ask", [Secret.reveal, Secret.rotated])
+@pytest.mark.parametrize("ask", [Secret.reveal, Secret.rotated, lambda secret: secret.is_current])
 def test_what_no_key_opens_is_refused_in_words(ask, token):
     with pytest.raises(UndecryptableSecretError, match="LLMHUB_SECRET_KEYS"):
         ask(Secret(token))
