@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.core import serializers
 from django.db import transaction
 from django.test.utils import setup_databases, teardown_databases
@@ -20,6 +21,11 @@ MADE_BY_MIGRATIONS = (
     "django_celery_beat.CrontabSchedule",
     "django_celery_beat.PeriodicTask",
 )
+
+
+def pytest_configure() -> None:
+    """Hash passwords fast: slowness is what protects real ones."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

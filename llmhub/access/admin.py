@@ -126,11 +126,9 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
         """Show the secret in this one answer: no redirect could carry it without keeping it somewhere."""
         del post_url_continue
         context = {**self.admin_site.each_context(request), "title": "A new API key", "opts": self.opts}
-        response = TemplateResponse(
+        return TemplateResponse(
             request, "access/issued_key.html", {**context, "key": obj, "secret": request.issued_secret}
         )
-        response["cache-control"] = "no-store"
-        return response
 
     @admin.action(description="Revoke the selected keys", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> None:

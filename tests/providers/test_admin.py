@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from llmhub.access.secrets import Secret
+from providers.manager import get_provider_manager
+from providers.models import Health, HealthCheck, ProviderConfig, ProviderModel
+from providers.types import ModelInfo
+from tests import fakes
+
+pytestmark = pytest.mark.django_db
+
+KEY = "sk-canary-4711-canary-abcd"
+DEAD_URL = "http://127.0.0.1:9/v1"
+LIST = "/admin/providers/providerconfig/"
+
+
+def add(name: str = "vllm", base_url: str = DEAD_URL, **values: Any) -> ProviderConfig:
+    return get_provider_manager().register_provider(name, provider_type="custom", base_url=base_url, **values)[0]
+
+
+def page_of(row: ProviderConfig) -> str:
+    return reverse("admin:providers_providerconfig_change", args=[row.pk])
+
+
+def fields_of(row: ProviderConfig, **changes: Any) -> dict[str, Any]:
+    fields = {
+        "provider_type": row.provider_type,
+        "base_url": row.base_url,
+        "api_key": "",
+        "default_model": row.default_model,
+        "enabled": "on",
+        "priority": row.priority,
+        "timeout": row.timeout,
+        "settings": "{}",
+    }
+    return fields | changes
+
+
+def act(client: Client, action: str, *rows: ProviderConfig) -> list[str]:
+    """Run an action on rows; return what was said."""
+    sent = {"action": action, "_selected_action": [row.pk for row in rows]}
+    answer = client.post(LIST, sent, follow=True)
+    assert answer.status_code == 200
+    return [str(message) for message in answer.context["messages"]]
+
+
+def test_a_provider_is_added(admin_client):
+    row = ProviderConfig(name="vllm", provider_type="custom", base_url=DEAD_URL)
+
+    answer = admin_client.post(f"{LIST}add/", fields_of(row, name="vllm", api_key=KEY, settings=""))
+
+    added = ProviderConfig.objects.get(name="vllm")
+    assert answer.status_code == 302
+    assert (added.api_key.reveal(), added.settings, added.is_default) == (KEY, {}, False)
+
+
+def test_the_first_provider_added_is_the_default(admin_client):
+    ProviderConfig.objects.all().delete()
+    row = ProviderConfig(name="vllm", provider_type="custom", base_url=DEAD_URL)
+
+    admin_client.post(f"{LIST}add/", fields_of(row, name="vllm"))
+
+    assert ProviderConfig.objects.get().is_default
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        pytest.param({"provider_type": "openai"}, "api_key", "needs an API key", id="missing-key"),
+        pytest.param({"base_url": "http://10.1.2.3/"}, "base_url", "private", id="private-address"),
+        pytest.param({"settings": '{"warp": 9}'}, "settings", "unknown key `warp`", id="unknown-setting"),
+        pytest.param({"settings": "{"}, "settings", "valid JSON", id="broken-json"),
+        pytest.param({"settings": "[1]"}, "settings", "JSON object", id="list"),
+        pytest.param({"api_key": "two\nlines"}, "api_key", "line break", id="line-break-in-key"),
+    ],
+)
+def test_a_fault_is_shown_at_its_field(admin_client, changes, field, words):
+    row = add()
+
+    answer = admin_client.post(page_of(row), fields_of(row, **changes))
+
+    assert answer.status_code == 200
+    assert words in str(answer.context["adminform"].form.errors[field])
+
+
+def test_a_stored_key_is_never_shown(admin_client):
+    row = add(api_key=KEY)
+
+    pages = [admin_client.get(path).content.decode() for path in (LIST, page_of(row), f"{page_of(row)}history/")]
+
+    assert "…abcd: leave empty to keep it" in pages[1]
+    for page in pages:
+        assert KEY not in page
+        assert row.api_key not in page
+        assert ProviderConfig.objects.get(pk=row.pk).api_key.token not in page
+
+
+def test_an_empty_key_keeps_the_stored_one(admin_client):
+    row = add(api_key=KEY)
+
+    admin_client.post(page_of(row), fields_of(row, priority=5))
+
+    row.refresh_from_db()
+    assert (row.priority, row.api_key.reveal()) == (5, KEY)
+
+
+def test_a_key_is_replaced_and_forgotten(admin_client):
+    row = add(api_key=KEY)
+
+    admin_client.post(page_of(row), fields_of(row, api_key="another-key-4711"))
+    replaced = ProviderConfig.objects.get(pk=row.pk).api_key.reveal()
+    admin_client.post(page_of(row), fields_of(row, forget_api_key="on"))
+
+    assert replaced == "another-key-4711"
+    assert not ProviderConfig.objects.get(pk=row.pk).api_key
+
+
+def test_saving_does_not_undo_what_a_probe_found(admin_client):
+    row = add()
+
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.post(page_of(row), fields_of(row, priority=5))
+
+    (update,) = (q["sql"] for q in queries if q["sql"].startswith('UPDATE "providers_providerconfig"'))
+    assert '"priority" = 5' in update
+    assert '"health"' not in update
+
+
+def test_a_name_stays_as_it_is(admin_client):
+    row = add()
+
+    admin_client.post(page_of(row), fields_of(row, name="another"))
+
+    assert ProviderConfig.objects.get(pk=row.pk).name == "vllm"
+
+
+def test_a_key_that_cannot_be_decrypted_is_flagged_and_can_be_replaced(admin_client):
+    row = add()
+    ProviderConfig.objects.filter(pk=row.pk).update(api_key=Secret("not a token"))
+
+    listed, shown = admin_client.get(LIST), admin_client.get(page_of(row))
+    admin_client.post(page_of(row), fields_of(row, api_key=KEY))
+
+    assert "cannot be decrypted" in listed.content.decode()
+    assert "cannot be decrypted" in shown.content.decode()
+    assert ProviderConfig.objects.get(pk=row.pk).api_key.reveal() == KEY
+
+
+def test_a_check_tells_counts_and_failures(admin_client, upstream):
+    up, down = add("up", upstream.url), add("down")
+
+    said = act(admin_client, "check_now", up, down)
+
+    assert said[0] == "1 healthy."
+    assert said[1].startswith("down failed: ")
+    assert ProviderConfig.objects.get(name="up").health == Health.HEALTHY
+
+
+def test_a_refresh_tells_counts_and_failures(admin_client, upstream):
+    up, down = add("up", upstream.url), add("down")
+
+    said = act(admin_client, "refresh_models", up, down)
+
+    assert said[0] == "1 refreshed, 2 models."
+    assert said[1].startswith("down failed: ")
+    assert ProviderModel.objects.filter(provider=up).count() == 2
+
+
+def test_what_a_provider_says_is_escaped(admin_client, upstream):
+    upstream.probe_faults.append(fakes.status(500, "<script>alert(1)</script>"))
+    row = add("up", upstream.url)
+
+    act(admin_client, "check_now", row)
+    shown = admin_client.get(page_of(row)).content.decode()
+
+    assert "<script>alert(1)" not in shown
+    assert html.escape("<script>alert(1)") in shown
+
+
+def test_the_default_is_chosen_one_at_a_time(admin_client):
+    first, second = add("first"), add("second")
+
+    refused = act(admin_client, "make_default", first, second)
+    done = act(admin_client, "make_default", second)
+
+    assert refused == ["Choose one provider: there is one default."]
+    assert done == ["second is the default now."]
+    assert ProviderConfig.objects.get(is_default=True) == second
+
+
+def test_providers_are_switched_off_and_on(admin_client):
+    first, second = add("first"), add("second", enabled=False)
+
+    off = act(admin_client, "disable", first, second)
+    on = act(admin_client, "enable", first, second)
+
+    assert (off, on) == (["1 disabled."], ["2 enabled."])
+
+
+def test_a_deleted_default_hands_over(admin_client):
+    add("next")
+    row = ProviderConfig.objects.get(is_default=True)
+
+    admin_client.post(reverse("admin:providers_providerconfig_delete", args=[row.pk]), {"post": "yes"})
+
+    assert ProviderConfig.objects.get().is_default
+
+
+def test_the_list_takes_as_many_queries_for_many_as_for_one(admin_client):
+    admin_client.get(LIST)
+    with CaptureQueriesContext(connection) as for_one:
+        admin_client.get(LIST)
+    for number in range(10):
+        add(f"p{number}").record_models([ModelInfo(name="qwen")], now=timezone.now())
+
+    with CaptureQueriesContext(connection) as for_many:
+        page = admin_client.get(LIST).content.decode()
+
+    assert "p9" in page
+    assert len(for_many) == len(for_one)
+
+
+def test_who_may_only_view_providers_changes_nothing(client, upstream):
+    row = add("up", upstream.url, api_key=KEY)
+    user = User.objects.create_user("ann", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_providerconfig"))
+    client.force_login(user)
+
+    shown = client.get(page_of(row))
+    changed = client.post(page_of(row), fields_of(row, priority=5))
+    acted = client.post(LIST, {"action": "check_now", "_selected_action": [row.pk]})
+
+    assert (shown.status_code, changed.status_code, acted.status_code) == (200, 403, 200)
+    assert KEY not in shown.content.decode()
+    assert upstream.requests == []
+
+
+def test_prices_of_a_model_are_edited(admin_client):
+    add().record_models([ModelInfo(name="qwen")], now=timezone.now())
+    model = ProviderModel.objects.get()
+    path = reverse("admin:providers_providermodel_change", args=[model.pk])
+
+    answer = admin_client.post(path, {"available": "on", "capabilities": "chat,vision", "input_usd_per_mtok": "1.25"})
+
+    model.refresh_from_db()
+    assert answer.status_code == 302
+    assert (str(model.input_usd_per_mtok), model.capabilities) == ("1.250000", ["chat", "vision"])
+
+
+def test_a_model_is_added_by_hand(admin_client):
+    sent = {"provider": add().pk, "name": "qwen", "available": "on", "capabilities": "chat"}
+
+    answer = admin_client.post(reverse("admin:providers_providermodel_add"), sent)
+
+    assert answer.status_code == 302
+    assert ProviderModel.objects.get().first_seen_at is not None
+
+
+def test_health_checks_are_read_only(admin_client):
+    check = HealthCheck.objects.create(provider=add(), at=timezone.now(), ok=False, latency_ms=3, error="refused")
+    path = reverse("admin:providers_healthcheck_change", args=[check.pk])
+
+    assert "refused" in admin_client.get(reverse("admin:providers_healthcheck_changelist")).content.decode()
+    assert admin_client.get(path).status_code == 200
+    assert admin_client.post(path, {"ok": "on"}).status_code == 403
+    assert admin_client.get(reverse("admin:providers_healthcheck_add")).status_code == 403
