@@ -1,0 +1,118 @@
+"""Every page of the admin opens, for a superuser and for staff who may do nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.db import models
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, PeriodicTask
+
+from chat.ledger.append import append_events
+from chat.models import Chat, LedgerEvent, LedgerWriterSeat
+from llmhub.access.models import ApiKey, Application
+from llmhub.dashboard.models import FirstThing, Heartbeat
+from providers.models import HealthCheck, ProviderConfig, ProviderModel
+from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
+
+pytestmark = pytest.mark.django_db
+
+MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
+READ_ONLY = {Chat, LedgerEvent, LedgerWriterSeat, HealthCheck}
+UNREGISTERED = {"chat.ChatContent", "dashboard.Heartbeat", "dashboard.FirstThing"}
+OURS = {"access", "providers", "chat", "dashboard"}
+EXTERNAL = re.compile(r'(?:src|href|action)="(https?:)?//')
+
+
+@pytest.fixture
+def one_of_each() -> None:
+    """Add what migrations did not."""
+    provider, now = ProviderConfig.objects.get(), timezone.now()
+    ProviderModel.objects.create(provider=provider, name="qwen", first_seen_at=now, last_seen_at=now)
+    HealthCheck.objects.create(provider=provider, at=now, ok=True, latency_ms=1)
+    ApiKey.objects.issue(Application.objects.create(name="demo"), name="first", scopes=["chat"])
+    Group.objects.create(name="reviewers")
+    CrontabSchedule.objects.create()
+    ClockedSchedule.objects.create(clocked_time=now)
+    chat_id = new_chat_id()
+    append_events([make_intent(chat_id), make_outcome(chat_id)])
+
+
+def url(model: type[models.Model], verb: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{verb}", args=args)
+
+
+def test_every_model_is_registered_or_left_out_on_purpose():
+    ours = {model._meta.label for app in OURS for model in apps.get_app_config(app).get_models()}
+
+    assert ours - {model._meta.label for model in MODELS} == UNREGISTERED
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_list_search_form_and_row_open(admin_client, one_of_each, model):
+    row = model._default_manager.first()
+    lists = [admin_client.get(url(model, "changelist"), query) for query in ({}, {"q": "a<b"}, {"p": "1"})]
+    pages = (
+        [admin_client.get(url(model, "change", row.pk)), admin_client.get(url(model, "history", row.pk))] if row else []
+    )
+    form = admin_client.get(url(model, "add"))
+
+    assert [answer.status_code for answer in (*lists, *pages)] == [200] * (3 + len(pages))
+    assert form.status_code == (403 if model in READ_ONLY else 200)
+    for answer in (*lists, *pages, form):
+        assert not EXTERNAL.search(answer.content.decode())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_staff_without_permission_sees_nothing(client, model):
+    client.force_login(User.objects.create_user("ann", is_staff=True))
+
+    assert client.get(url(model, "changelist")).status_code == 403
+    assert client.get(url(model, "add")).status_code == 403
+
+
+def test_the_sidebar_shows_what_a_user_may_see(admin_client):
+    links = sidebar_links(admin_client)
+    staff = Client()
+    staff.force_login(User.objects.create_user("ann", is_staff=True))
+
+    assert {"/admin/chat/chat/", "/admin/providers/providerconfig/", "/admin/access/apikey/"} <= links
+    assert all(admin_client.get(link).status_code == 200 for link in links)
+    assert sidebar_links(staff) == set()
+
+
+def sidebar_links(client: Client) -> set[str]:
+    groups = client.get("/admin/").context["sidebar_navigation"]
+    return {str(item["link"]) for group in groups for item in group["items"]}
+
+
+def test_the_root_leads_to_the_admin_and_its_login(client):
+    assert client.get("/").headers["location"] == "/admin/"
+    assert client.get("/admin").headers["location"] == "/admin/"
+    assert client.get("/admin/").headers["location"] == "/admin/login/?next=/admin/"
+    assert client.get("/admin/login/").status_code == 200
+
+
+def test_a_schedule_is_edited(admin_client):
+    task = PeriodicTask.objects.get(task="providers.tasks.check_health")
+    form = admin_client.get(url(PeriodicTask, "change", task.pk)).context["adminform"].form
+    sent = {name: form[name].value() or "" for name in form.fields} | {"expire_seconds": "7", "enabled": ""}
+
+    answer = admin_client.post(url(PeriodicTask, "change", task.pk), {k: v for k, v in sent.items() if v != ""})
+
+    task.refresh_from_db()
+    assert (answer.status_code, task.expire_seconds, task.enabled) == (302, 7, False)
+
+
+def test_signs_of_life_have_words():
+    now = timezone.now()
+
+    assert str(Heartbeat(part="beat", at=now)).startswith("beat at ")
+    assert str(FirstThing(name="demo")) == "demo"
