@@ -19,11 +19,21 @@ PIP_OPTIONS = ("--quiet", "--disable-pip-version-check", "--no-input", "--no-dep
 def main(lock: Path, stamp: Path) -> None:
     """Install one lock, unless another process has done so while we waited for our turn."""
     check_interpreter()
-    fcntl.flock(os.open(".", os.O_RDONLY), fcntl.LOCK_EX)
+    take_turn()
     if not stamp.exists():
         make_venv()
         install(lock)
         stamp.touch()
+
+
+def take_turn() -> None:
+    """Hold this folder's lock until we end."""
+    folder = os.open(".", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Another installation is under way: waiting for it", flush=True)
+        fcntl.flock(folder, fcntl.LOCK_EX)
 
 
 def check_interpreter() -> None:

@@ -27,8 +27,17 @@ class Options:
 
     @property
     def url(self) -> str:
+        return f"http://{self._bracketed_host}:{self.port}"
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """The host names in requests that the hub takes for its own, before anybody names more."""
+        return tuple(sorted({"localhost", "127.0.0.1", "[::1]", self._bracketed_host}))
+
+    @property
+    def _bracketed_host(self) -> str:
         host = get_reached_host(self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return f"[{host}]" if ":" in host else host
 
 
 def get_reached_host(host: str) -> str:

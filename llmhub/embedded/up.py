@@ -30,6 +30,7 @@ Run the whole hub until Ctrl-C: web, worker and beat, with PostgreSQL, Valkey an
 for what the environment does not name.
 
   HOST, PORT             where to listen: 127.0.0.1, 8000
+  LLMHUB_ALLOWED_HOSTS   names by which others reach it, comma-separated: its own address and localhost
   WEB_CONCURRENCY        web processes: 1
   LLMHUB_HOME            data, secrets and logs: .llmhub beside manage.py
   DATABASE_URL           a PostgreSQL of your own; DATABASE_OWNER_URL too if its tables have another owner
@@ -115,6 +116,7 @@ def get_environment(options: Options, environment: Mapping[str, str], variables:
     return {
         **{name: value for name, value in environment.items() if name not in taken_out},
         **variables,
+        "LLMHUB_ALLOWED_HOSTS": environment.get("LLMHUB_ALLOWED_HOSTS") or ",".join(options.own_names),
         "LLMHUB_HOME": str(options.home),
         "HOST": options.host,
         "PORT": str(options.port),

@@ -121,3 +121,10 @@ def test_a_hub_on_every_address_is_reached_on_loopback(host, reached):
 @pytest.mark.parametrize(("host", "url"), [("127.0.0.1", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")])
 def test_its_url_is_one_that_clients_take(host, url):
     assert read_options({"HOST": host, "PORT": "80"}).url == url
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "[2001:db8::7]"), ("0.0.0.0", "localhost")]
+)
+def test_it_answers_to_the_address_that_it_listens_on(host, name):
+    assert {name, "localhost", "127.0.0.1"} <= set(read_options({"HOST": host}).own_names)
