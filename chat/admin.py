@@ -167,12 +167,12 @@ class ChatAdmin(RecordedAdmin):
         (None, {"fields": ("transcript",)}),
         (
             "How it went",
-            {"fields": ("status_label", "provider", "model_name", "finish", "error", "attempt_table")},
+            {"fields": ("status_label", "provider", "model_name", "finish", "error", "http_status", "attempt_table")},
         ),
         ("Who asked", {"fields": ("caller", "end_user", "conversation", "address", "dialect", "is_stream", "asked")}),
         ("Tokens and cost", {"fields": ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens",
                                         "usage_source", "cost")}),
-        ("Times", {"fields": ("started_at", "finished_at", "latency", "first_token_ms", "overhead_us")}),
+        ("Times", {"fields": ("started_at", "finished_at", "latency", "first_token", "overhead")}),
         ("Record", {"fields": ("id", "event_table")}),
     )  # fmt: skip
 
@@ -216,6 +216,14 @@ class ChatAdmin(RecordedAdmin):
     def latency(self, chat: Chat) -> str | None:
         return None if chat.latency_ms is None else f"{chat.latency_ms:,} ms"
 
+    @admin.display(description="first token after")
+    def first_token(self, chat: Chat) -> str | None:
+        return None if chat.first_token_ms is None else f"{chat.first_token_ms:,} ms"
+
+    @admin.display(description="time in the hub")
+    def overhead(self, chat: Chat) -> str | None:
+        return None if chat.overhead_us is None else f"{chat.overhead_us / 1000:,.1f} ms"
+
     @admin.display(description="finish reason")
     def finish(self, chat: Chat) -> str | None:
         native = chat.native_finish_reason
@@ -223,8 +231,7 @@ class ChatAdmin(RecordedAdmin):
 
     @admin.display(description="error")
     def error(self, chat: Chat) -> str:
-        words = (chat.error_type, chat.error_code, f"HTTP {chat.http_status}" if chat.http_status else "")
-        return ", ".join(word for word in words if word)
+        return ", ".join(word for word in (chat.error_type, chat.error_code) if word)
 
     @admin.display(description="transcript")
     def transcript(self, chat: Chat) -> SafeString:

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from llmhub.access.models import ApiKey, ApiKeyQuerySet, Application
 from llmhub.access.principals import Scope
@@ -86,6 +86,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
     class Meta:
         model = ApiKey
         fields = ("application", "name", "scopes", "allowed_providers", "allowed_models", "expires_at")
+        widgets = {"allowed_providers": UnfoldAdminTextInputWidget(), "allowed_models": UnfoldAdminTextInputWidget()}
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
