@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
@@ -40,14 +41,19 @@ def running(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def environment() -> dict[str, str]:
-    """Name the test's own database to a process beside it."""
-    return os.environ | {"DATABASE_URL": conninfo()}
+    """Name the test's own databases to a process beside it."""
+    return os.environ | {"DATABASE_URL": conninfo(), "REDIS_URL": redis_url()}
+
+
+def redis_url() -> str:
+    return urlsplit(settings.REDIS_URL)._replace(path="/15").geturl()
 
 
 @pytest.fixture
 def no_messages() -> Iterator[None]:
+    """Leave nothing in a Redis database that no other test uses."""
     yield
-    with Redis.from_url(settings.REDIS_URL) as redis:
+    with Redis.from_url(redis_url()) as redis:
         redis.flushdb()
 
 
