@@ -6,7 +6,7 @@
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.12 python3.13 python3.11 python3.14 python; do \
 	"$$name" -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo "$$name" && break; done)
-PYTEST_ARGS ?= -n auto --dist loadgroup
+PYTEST_ARGS ?= -n auto --dist loadscope
 
 # A stamp's name holds the sum of its lock's content: a changed lock installs again, a fresh checkout does not.
 stamp = .venv/$(basename $(1))-$(firstword $(shell cksum < $(1))).stamp

@@ -14,8 +14,6 @@ from llmhub.embedded.options import ROOT
 from tests.llmhub.embedded.conftest import passable_folder
 from tests.llmhub.embedded.processes import Up, bare_environment, family, running_up, start_up, survivors
 
-pytestmark = pytest.mark.xdist_group("up")
-
 QUESTION = "Tell me of the canary."
 CHAT = {"model": "local/smollm2", "max_tokens": 40, "messages": [{"role": "user", "content": QUESTION}]}
 
