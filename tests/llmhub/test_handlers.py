@@ -46,6 +46,17 @@ async def stream(request):
     return EventStream(_frames(request.scope["events"]), {"x-request-id": "a1"})
 
 
+async def slow_stream(request):
+    return EventStream(_slow_frames(request.scope["events"]), {})
+
+
+async def _slow_frames(events):
+    yield b"data: 1\n\n"
+    await events.goes_on.wait()
+    yield b"data: 2\n\n"
+    await events.may_end.wait()
+
+
 async def _frames(events):
     try:
         yield b"data: 1\n\n"
@@ -59,7 +70,8 @@ async def _frames(events):
 
 
 urlpatterns = [path(view.__name__, view) for view in (echo, fault, fail, work, stream)] + [
-    path("segment/<path:name>", segment)
+    path("stream/slow", slow_stream),
+    path("segment/<path:name>", segment),
 ]
 
 
@@ -68,10 +80,16 @@ class Connection:
 
     def __init__(self, *messages):
         self.events = SimpleNamespace(
-            begun=asyncio.Event(), may_end=asyncio.Event(), cleaned_up=asyncio.Event(), is_broken=False
+            begun=asyncio.Event(),
+            goes_on=asyncio.Event(),
+            may_end=asyncio.Event(),
+            cleaned_up=asyncio.Event(),
+            is_broken=False,
         )
         self.sent = []
         self.has_sent = asyncio.Condition()
+        self.takes_more = asyncio.Event()
+        self.takes_more.set()
         self._incoming = asyncio.Queue()
         for message in messages:
             self._incoming.put_nowait(message)
@@ -87,6 +105,8 @@ class Connection:
         async with self.has_sent:
             self.sent.append(message)
             self.has_sent.notify_all()
+        if message["type"] == "http.response.body":
+            await self.takes_more.wait()
 
     async def sends(self, count):
         async with self.has_sent:
@@ -286,6 +306,41 @@ async def test_a_silent_stream_is_kept_alive_by_comments():
     assert set(pings) == {b": ping\n\n"}
 
 
+@pytest.fixture
+async def clock():
+    """Time that passes for the event loop only when it is told to."""
+    loop = asyncio.get_running_loop()
+    now_s = loop.time()
+    loop.time = lambda: now_s
+
+    async def advance(seconds):
+        nonlocal now_s
+        now_s += seconds
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    yield advance
+    del loop.time
+
+
+async def test_whatever_is_sent_puts_the_next_comment_off(clock):
+    connection = Connection(*body(CANARY))
+    serving = connection.serve("/stream/slow", ping_s=15)
+    await connection.sends(2)
+
+    await clock(10)
+    connection.events.goes_on.set()
+    await connection.sends(3)
+    await clock(14.9)
+    before = list(connection.bodies)
+    await clock(0.2)
+
+    assert before == [b"data: 1\n\n", b"data: 2\n\n"]
+    assert connection.bodies == [*before, b": ping\n\n"]
+    connection.hang_up()
+    await serving
+
+
 async def test_no_comment_follows_the_end_of_a_stream():
     connection = Connection(*body(CANARY))
     connection.events.may_end.set()
@@ -306,6 +361,18 @@ async def test_a_caller_who_leaves_a_stream_closes_its_source():
 
     assert connection.events.cleaned_up.is_set()
     assert connection.bodies == [b"data: 1\n\n"]
+
+
+async def test_a_caller_who_leaves_while_taking_no_more_closes_the_source():
+    connection = Connection(*body(CANARY))
+    connection.takes_more.clear()
+    serving = connection.serve("/stream")
+    await connection.sends(2)
+
+    connection.hang_up()
+    await serving
+
+    assert connection.events.cleaned_up.is_set()
 
 
 async def test_a_stream_that_breaks_unforeseen_is_not_ended_as_if_whole():

@@ -199,5 +199,9 @@ def test_a_candidate_costs_what_its_model_costs():
     assert Candidate(A, "large").price == PRICE
 
 
+def test_a_candidate_whose_model_has_vanished_costs_what_it_did():
+    assert Candidate(provider("a", gone=["old"]), "old").price == PRICE
+
+
 def test_a_candidate_whose_model_is_not_listed_has_no_known_price():
     assert Candidate(A, "never-heard-of").price == Price()
