@@ -19,7 +19,8 @@ from chat.models import ChatStatus
 from chat.wire import dump
 from providers.api.problems import Problem
 from providers.errors import ProviderTimeoutError, TruncatedReplyError
-from providers.manager import Journey, ProviderManager
+from providers.journey import Journey
+from providers.manager import ProviderManager
 from providers.pricing import nano_usd
 from providers.routing import Plan
 from providers.types import ChatChunk, ChatRequest, ChatResponse, JSONObject

@@ -5,48 +5,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from dataclasses import replace
 from functools import cache
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import AsyncToSync, sync_to_async
-from django.conf import settings
-from django.db import IntegrityError, transaction
 from django.utils import timezone
-from pydantic import ValidationError as SettingsError
 
-from llmhub.access.secrets import UndecryptableSecretError
 from providers import routing
-from providers.backends import BACKENDS
 from providers.backends.base import BaseProvider
+from providers.connections import Connections
 from providers.errors import (
     ConfigurationError,
     NoProviderError,
     ProviderError,
     ProviderTimeoutError,
-    RateLimitedError,
 )
-from providers.http import HttpClient
-from providers.limits import RateLimiter
+from providers.journey import Journey, all_failed
 from providers.models import ProviderConfig
-from providers.pricing import cost_usd
-from providers.registry import ConfigRegistry, ProviderEntry
+from providers.registry import ConfigRegistry, entry_of
 from providers.routing import Candidate, MayUse, Plan
 from providers.types import (
-    Attempt,
     ChatChunk,
     ChatRequest,
     ChatResponse,
-    Endpoint,
     ProbeResult,
-    ProviderType,
-    Timeouts,
-    Usage,
 )
 
 logger = logging.getLogger(__name__)
@@ -58,39 +44,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Journey:
-    """What has been tried for one chat so far; the caller keeps it to know this even when cancelled."""
-
-    attempts: list[Attempt] = field(default_factory=list)
-    candidate: Candidate | None = None
-    """The one that answers, or was tried last."""
-    past_upstream_s: float = 0.0
-    attempt_began_s: float | None = None
-
-    @property
-    def provider(self) -> str | None:
-        return self.candidate.provider.name if self.candidate else None
-
-    @property
-    def model_name(self) -> str | None:
-        return self.candidate.model_name if self.candidate else None
-
-    @property
-    def upstream_s(self) -> float:
-        """The time spent at providers so far, the attempt under way included."""
-        now = time.monotonic() if self.attempt_began_s is not None else 0.0
-        return self.past_upstream_s + (now - (self.attempt_began_s or 0.0))
-
-    @property
-    def attempt_count(self) -> int:
-        """How many providers were asked so far, the one being asked included."""
-        return len(self.attempts) + (self.attempt_began_s is not None)
-
-    def cost_usd(self, usage: Usage | None) -> Decimal | None:
-        return cost_usd(usage, self.candidate.price) if self.candidate else None
-
-
 def anything(_provider: str, _model_name: str) -> bool:
     return True
 
@@ -100,7 +53,7 @@ class ProviderManager:
 
     def __init__(self, registry: ConfigRegistry | None = None) -> None:
         self.registry = registry or ConfigRegistry()
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopBackends] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     # What is configured
@@ -112,18 +65,14 @@ class ProviderManager:
         provider becomes the default.
         Errors: django.core.exceptions.ValidationError by field.
         """
-        try:
-            return _register(name, values)
-        except IntegrityError:  # another process added one of this name, or the first of all, at the same moment
-            return _register(name, values)
+        return ProviderConfig.objects.register(name, values)
 
     def change_provider(self, name: str, **values: Any) -> ProviderConfig:
         """Change a provider; what is not given keeps its value.
 
         Errors: ProviderConfig.DoesNotExist; django.core.exceptions.ValidationError by field.
         """
-        with transaction.atomic():
-            return _change(ProviderConfig.objects.select_for_update().get(name=name), values)
+        return ProviderConfig.objects.change(name, values)
 
     def remove_provider(self, name: str) -> None:
         """Forget a provider. The default moves to the next by priority; past chats keep the name.
@@ -164,7 +113,7 @@ class ProviderManager:
         entry = self.registry.snapshot().providers.get(name)
         if entry is None:
             raise NoProviderError(f"There is no provider named `{name}`.", provider=name)
-        return self._backends().get(entry)
+        return self._connections().get(entry)
 
     def plan(self, *, provider: str | None = None, model_name: str = "", may_use: MayUse = anything) -> Plan:
         """Return where a chat would be tried, in order.
@@ -190,7 +139,7 @@ class ProviderManager:
                 failures.append(error)
                 if not error.failover:
                     break
-        raise _all_failed(failures, journey)
+        raise all_failed(failures, journey)
 
     async def stream_chat(
         self, request: ChatRequest, *, plan: Plan | None = None, failover: bool = True, journey: Journey | None = None
@@ -220,7 +169,7 @@ class ProviderManager:
                 failures.append(error)
                 if not error.failover:
                     break
-        raise _all_failed(failures, journey)
+        raise all_failed(failures, journey)
 
     def _to_try(self, request: ChatRequest, plan: Plan | None, failover: bool) -> tuple[Candidate, ...]:
         candidates = (plan or self.plan(model_name=request.model_name)).candidates
@@ -228,24 +177,13 @@ class ProviderManager:
 
     @asynccontextmanager
     async def _attempt(self, candidate: Candidate, journey: Journey) -> AsyncIterator[BaseProvider]:
-        """Note one try in the journey, however it ends."""
-        journey.candidate = candidate
-        journey.attempt_began_s = time.monotonic()
-        failure: BaseException | None = None
-        try:
+        """Hand out the backend for one try, which the journey notes."""
+        with journey.attempt(candidate):
             current = self.registry.snapshot().providers.get(candidate.provider.name)
             if current is None or not current.enabled:
                 raise ConfigurationError("The provider was switched off meanwhile.", provider=candidate.provider.name)
-            await self._limiter().admit(candidate.provider.name, candidate.provider.rate_limit)
-            yield self._backends().get(current)
-        except BaseException as error:
-            failure = error
-            raise
-        finally:
-            seconds = time.monotonic() - journey.attempt_began_s
-            journey.past_upstream_s += seconds
-            journey.attempt_began_s = None
-            journey.attempts.append(_attempt_of(candidate, failure, seconds))
+            await self._connections().limiter.admit(candidate.provider.name, candidate.provider.rate_limit)
+            yield self._connections().get(current)
 
     # How they are
 
@@ -261,7 +199,7 @@ class ProviderManager:
         row = await ProviderConfig.objects.aget(name=name)
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                probe = await self._backends().get(_entry_of(row)).health_check()
+                probe = await self._connections().get(entry_of(row)).health_check()
         except ProviderError as error:
             probe = ProbeResult(ok=False, latency_ms=0, error=error.message)
         except TimeoutError:
@@ -282,7 +220,7 @@ class ProviderManager:
         row = await ProviderConfig.objects.aget(name=name)
         try:
             async with asyncio.timeout(REFRESH_TIMEOUT_S):
-                infos = await self._backends().get(_entry_of(row)).list_models()
+                infos = await self._connections().get(entry_of(row)).list_models()
         except TimeoutError:
             raise ProviderTimeoutError(
                 f"Provider `{name}` did not list its models within {REFRESH_TIMEOUT_S:.0f} seconds.", provider=name
@@ -291,109 +229,19 @@ class ProviderManager:
 
     # Connections
 
-    def _backends(self) -> _LoopBackends:
+    def _connections(self) -> Connections:
         loop = asyncio.get_running_loop()
         with self._lock:
             if loop not in self._loops:
-                self._loops[loop] = _LoopBackends()
+                self._loops[loop] = Connections()
             return self._loops[loop]
-
-    def _limiter(self) -> RateLimiter:
-        return self._backends().limiter
 
     async def close_all(self) -> None:
         """Close the connections of the running event loop."""
         with self._lock:
-            backends = self._loops.pop(asyncio.get_running_loop(), None)
-        if backends is not None:
-            await backends.close()
-
-
-class _LoopBackends:
-    """The backends of one event loop, over one client; made anew when their configuration changes."""
-
-    def __init__(self) -> None:
-        self.client = HttpClient(allowed_private_hosts=tuple(settings.ALLOWED_PRIVATE_HOSTS))
-        self.limiter = RateLimiter(settings.REDIS_URL)
-        self._by_name: dict[str, tuple[ProviderEntry, BaseProvider]] = {}
-
-    def get(self, entry: ProviderEntry) -> BaseProvider:
-        known, backend = self._by_name.get(entry.name, (None, None))
-        if backend is None or known is None or _address(known) != _address(entry):
-            backend = _new_backend(entry, self.client)
-            self._by_name[entry.name] = (entry, backend)
-        return backend
-
-    async def close(self) -> None:
-        await self.client.aclose()
-        await self.limiter.close()
-
-
-def _new_backend(entry: ProviderEntry, client: HttpClient) -> BaseProvider:
-    try:
-        return BACKENDS[entry.provider_type](endpoint(entry), client)
-    except SettingsError:  # written past the checks of the admin and the API
-        raise ConfigurationError(
-            f"The settings of provider `{entry.name}` are not valid: save it again to see why.", provider=entry.name
-        ) from None
-
-
-def _address(entry: ProviderEntry) -> tuple[Any, ...]:
-    return entry.provider_type, entry.base_url, entry.api_key, entry.timeout_s, entry.settings
-
-
-def endpoint(entry: ProviderEntry) -> Endpoint:
-    """Return what a backend needs, the key in clear.
-
-    Errors: ConfigurationError when the key cannot be decrypted.
-    """
-    try:
-        api_key = entry.api_key.reveal() if entry.api_key else ""
-    except UndecryptableSecretError:
-        raise ConfigurationError(
-            f"The API key of provider `{entry.name}` cannot be decrypted: enter it again, or bring back the key that "
-            "LLMHUB_SECRET_KEYS had.",
-            provider=entry.name,
-        ) from None
-    return Endpoint(
-        name=entry.name,
-        base_url=entry.base_url,
-        api_key=api_key,
-        timeouts=Timeouts(read_s=entry.timeout_s),
-        settings=entry.settings,
-    )
-
-
-def _entry_of(row: ProviderConfig) -> ProviderEntry:
-    return ProviderEntry(
-        name=row.name,
-        provider_type=ProviderType(row.provider_type),
-        base_url=row.effective_base_url,
-        api_key=row.api_key or None,
-        timeout_s=row.timeout,
-        settings=row.settings,
-    )
-
-
-@transaction.atomic
-def _register(name: str, values: Mapping[str, Any]) -> tuple[ProviderConfig, bool]:
-    row = ProviderConfig.objects.select_for_update().filter(name=name).first()
-    if row is not None:
-        return _change(row, values), False
-    row = ProviderConfig(name=name, **values)
-    row.full_clean(validate_unique=False, validate_constraints=False)
-    row.save(force_insert=True)
-    row.is_default = ProviderConfig.objects.make_default_if_none(name)
-    return row, True
-
-
-def _change(row: ProviderConfig, values: Mapping[str, Any]) -> ProviderConfig:
-    """Change a locked row, and only what is given: probes write to the other columns meanwhile."""
-    for field_name, value in values.items():
-        setattr(row, field_name, value)
-    row.full_clean(validate_unique=False, validate_constraints=False)
-    row.save(update_fields=[*values, "updated_at"])
-    return row
+            connections = self._loops.pop(asyncio.get_running_loop(), None)
+        if connections is not None:
+            await connections.close()
 
 
 async def _of_each_enabled(work: Callable[[str], Awaitable[T]]) -> dict[str, T]:
@@ -428,45 +276,6 @@ async def _from_first_content(chunks: AsyncGenerator[ChatChunk]) -> AsyncGenerat
             yield chunk
         for chunk in held:
             yield chunk
-
-
-def _attempt_of(candidate: Candidate, failure: BaseException | None, seconds: float) -> Attempt:
-    attempt = Attempt(
-        provider=candidate.provider.name,
-        model_name=candidate.model_name,
-        ok=failure is None,
-        latency_ms=round(seconds * 1000),
-    )
-    if failure is None:
-        return attempt
-    if not isinstance(failure, ProviderError):
-        return replace(attempt, error_type="Cancelled", error="The caller went away or the time was up.")
-    return replace(
-        attempt,
-        error_type=type(failure).__name__,
-        error=failure.message,
-        upstream_status=failure.upstream_status,
-        upstream_request_id=failure.upstream_request_id,
-    )
-
-
-def _all_failed(failures: list[ProviderError], journey: Journey) -> ProviderError:
-    """Return the error that stands for all attempts: the last when it decides alone, else one that lists them."""
-    last = failures[-1]
-    waits = [f.retry_after_s for f in failures if f.retry_after_s is not None]
-    if len(failures) == 1 or not last.failover:
-        error = last
-    elif all(isinstance(failure, RateLimitedError) for failure in failures):
-        error = RateLimitedError(_listed(journey), retry_after_s=min(waits, default=None))
-    else:
-        error = NoProviderError(_listed(journey), retry_after_s=min(waits, default=None))
-    error.attempts = tuple(journey.attempts)
-    return error
-
-
-def _listed(journey: Journey) -> str:
-    tried = "; ".join(f"{attempt.provider}: {attempt.error}" for attempt in journey.attempts)
-    return f"All {len(journey.attempts)} providers failed. {tried}"
 
 
 @cache

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from pydantic import ValidationError as SettingsError
 
@@ -66,6 +67,35 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
     def models_by_name(self) -> dict[str, list[str]]:
         """The models that each has, or last had. Runs two queries."""
         return {row.name: row.model_names for row in self.in_order().prefetch_related("models")}
+
+    def register(self, name: str, values: Mapping[str, Any]) -> tuple[ProviderConfig, bool]:
+        """Add a provider, or change the one of that name; return its row and whether it is new.
+
+        Errors: ValidationError by field.
+        """
+        try:
+            return self._register(name, values)
+        except IntegrityError:  # another process added one of this name, or the first of all, at the same moment
+            return self._register(name, values)
+
+    @transaction.atomic
+    def _register(self, name: str, values: Mapping[str, Any]) -> tuple[ProviderConfig, bool]:
+        row = self.select_for_update().filter(name=name).first()
+        if row is not None:
+            return row.change(values), False
+        row = self.model(name=name, **values)
+        row.full_clean(validate_unique=False, validate_constraints=False)
+        row.save(force_insert=True)
+        row.is_default = self.make_default_if_none(name)
+        return row, True
+
+    @transaction.atomic
+    def change(self, name: str, values: Mapping[str, Any]) -> ProviderConfig:
+        """Change a provider; what is not given keeps its value.
+
+        Errors: ProviderConfig.DoesNotExist; ValidationError by field.
+        """
+        return self.select_for_update().get(name=name).change(values)
 
     def make_default(self, name: str) -> ProviderConfig:
         """Make this provider the only default.
@@ -199,6 +229,14 @@ class ProviderConfig(models.Model):
         except SettingsError as error:
             return "; ".join(_settings_words(e["loc"], e["type"], e["msg"]) for e in error.errors(include_input=False))
         return ""
+
+    def change(self, values: Mapping[str, Any]) -> Self:
+        """Change what is given and save no more: probes write to the other columns meanwhile."""
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.full_clean(validate_unique=False, validate_constraints=False)
+        self.save(update_fields=[*values, "updated_at"])
+        return self
 
     def record_probe(self, probe: ProbeResult, *, now: datetime) -> None:
         """Keep what a probe found: a row of history, and this provider's health."""

@@ -108,13 +108,14 @@ def _model_entry(row: ProviderModel) -> ModelEntry:
 def _find_entry(row: ProviderConfig, models: Mapping[str, ModelEntry]) -> ProviderEntry | None:
     """Return a provider as it is routed to, None for a row that only SQL could write: it costs no other its changes."""
     try:
-        return _entry(row, models)
+        return entry_of(row, models)
     except (TypeError, ValueError):
         logger.warning("Provider %s is left out: its row in the database is not valid.", row.name)
         return None
 
 
-def _entry(row: ProviderConfig, models: Mapping[str, ModelEntry]) -> ProviderEntry:
+def entry_of(row: ProviderConfig, models: Mapping[str, ModelEntry] = NOTHING) -> ProviderEntry:
+    """Return a provider as it is routed to."""
     return ProviderEntry(
         name=row.name,
         provider_type=ProviderType(row.provider_type),

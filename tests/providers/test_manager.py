@@ -19,7 +19,8 @@ from providers.errors import (
     TruncatedReplyError,
     UpstreamError,
 )
-from providers.manager import Journey, ProviderManager, get_provider_manager
+from providers.journey import Journey
+from providers.manager import ProviderManager, get_provider_manager
 from providers.models import ProviderConfig
 from providers.types import ChatMessage, ChatRequest
 from tests import fakes

@@ -1,0 +1,103 @@
+"""What has been tried for one chat, and what it means when nothing of it worked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from providers.errors import NoProviderError, ProviderError, RateLimitedError
+from providers.pricing import cost_usd
+from providers.routing import Candidate
+from providers.types import Attempt, Usage
+
+
+@dataclass(slots=True)
+class Journey:
+    """What has been tried for one chat so far; the caller keeps it to know this even when cancelled."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    candidate: Candidate | None = None
+    """The one that answers, or was tried last."""
+    past_upstream_s: float = 0.0
+    attempt_began_s: float | None = None
+
+    @property
+    def provider(self) -> str | None:
+        return self.candidate.provider.name if self.candidate else None
+
+    @property
+    def model_name(self) -> str | None:
+        return self.candidate.model_name if self.candidate else None
+
+    @property
+    def upstream_s(self) -> float:
+        """The time spent at providers so far, the attempt under way included."""
+        now = time.monotonic() if self.attempt_began_s is not None else 0.0
+        return self.past_upstream_s + (now - (self.attempt_began_s or 0.0))
+
+    @property
+    def attempt_count(self) -> int:
+        """How many providers were asked so far, the one being asked included."""
+        return len(self.attempts) + (self.attempt_began_s is not None)
+
+    @contextmanager
+    def attempt(self, candidate: Candidate) -> Iterator[None]:
+        """Note one try, however it ends."""
+        self.candidate = candidate
+        self.attempt_began_s = time.monotonic()
+        failure: BaseException | None = None
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            seconds = time.monotonic() - self.attempt_began_s
+            self.past_upstream_s += seconds
+            self.attempt_began_s = None
+            self.attempts.append(_attempt_of(candidate, failure, seconds))
+
+    def cost_usd(self, usage: Usage | None) -> Decimal | None:
+        return cost_usd(usage, self.candidate.price) if self.candidate else None
+
+
+def _attempt_of(candidate: Candidate, failure: BaseException | None, seconds: float) -> Attempt:
+    attempt = Attempt(
+        provider=candidate.provider.name,
+        model_name=candidate.model_name,
+        ok=failure is None,
+        latency_ms=round(seconds * 1000),
+    )
+    if failure is None:
+        return attempt
+    if not isinstance(failure, ProviderError):
+        return replace(attempt, error_type="Cancelled", error="The caller went away or the time was up.")
+    return replace(
+        attempt,
+        error_type=type(failure).__name__,
+        error=failure.message,
+        upstream_status=failure.upstream_status,
+        upstream_request_id=failure.upstream_request_id,
+    )
+
+
+def all_failed(failures: Sequence[ProviderError], journey: Journey) -> ProviderError:
+    """Return the error that stands for all attempts: the last when it decides alone, else one that lists them."""
+    last = failures[-1]
+    waits = [f.retry_after_s for f in failures if f.retry_after_s is not None]
+    if len(failures) == 1 or not last.failover:
+        error = last
+    elif all(isinstance(failure, RateLimitedError) for failure in failures):
+        error = RateLimitedError(_listed(journey), retry_after_s=min(waits, default=None))
+    else:
+        error = NoProviderError(_listed(journey), retry_after_s=min(waits, default=None))
+    error.attempts = tuple(journey.attempts)
+    return error
+
+
+def _listed(journey: Journey) -> str:
+    tried = "; ".join(f"{attempt.provider}: {attempt.error}" for attempt in journey.attempts)
+    return f"All {len(journey.attempts)} providers failed. {tried}"
