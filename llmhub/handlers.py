@@ -180,7 +180,8 @@ class _Pings:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._last_at + self._every_s - loop.time())
-            if loop.time() - self._last_at >= self._every_s:
+            last_at = self._last_at
+            await asyncio.sleep(last_at + self._every_s - loop.time())
+            if self._last_at == last_at:
                 self.put_off()
                 await self._send({"type": "http.response.body", "body": self._ping, "more_body": True})

@@ -155,6 +155,7 @@ X_FRAME_OPTIONS = "DENY"
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_I18N = True
+FORMAT_MODULE_PATH = "llmhub.formats"
 USE_TZ = True
 
 STATIC_URL = "/static/"
