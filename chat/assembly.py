@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from providers.types import (
-    NOTHING,
     ChatChunk,
     ChatRequest,
     ChatResponse,
     Choice,
     ChoiceDelta,
     FinishReason,
+    JSONObject,
     ToolCall,
     Usage,
 )
@@ -25,6 +25,7 @@ class _Parts:
     reasoning: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     calls: dict[int, _Call] = field(default_factory=dict)
+    extra: JSONObject = field(default_factory=dict)
     finish_reason: FinishReason | None = None
     native_finish_reason: str | None = None
 
@@ -34,6 +35,7 @@ class _Call:
     id: str = ""
     name: str = ""
     arguments: list[str] = field(default_factory=list)
+    extra: JSONObject = field(default_factory=dict)
 
 
 class Assembly:
@@ -47,8 +49,8 @@ class Assembly:
         self._choices: dict[int, _Parts] = {}
 
     @property
-    def is_finished(self) -> bool:
-        return any(parts.finish_reason for parts in self._choices.values())
+    def finished_choices(self) -> int:
+        return sum(parts.finish_reason is not None for parts in self._choices.values())
 
     def add(self, chunk: ChatChunk) -> None:
         self.usage = chunk.usage or self.usage
@@ -73,11 +75,13 @@ class Assembly:
             call.id = piece.id or call.id
             call.name = piece.name or call.name
             call.arguments.append(piece.arguments)
+            call.extra.update(piece.extra)
+        parts.extra.update(delta.extra)
         parts.finish_reason = delta.finish_reason or parts.finish_reason
         parts.native_finish_reason = delta.native_finish_reason or parts.native_finish_reason
 
     def response(self) -> ChatResponse:
-        """Return what has come as an answer; unfinished choices are shown as stopped."""
+        """Return what has come as an answer; choices that are not finished have no finish reason."""
         return ChatResponse(
             choices=tuple(_choice(index, parts) for index, parts in sorted(self._choices.items())),
             model_name=self.model_name or "",
@@ -94,10 +98,11 @@ def _choice(index: int, parts: _Parts) -> Choice:
         reasoning="".join(parts.reasoning) or None,
         refusal="".join(parts.refusal) or None,
         tool_calls=tuple(
-            ToolCall(call.id, call.name, "".join(call.arguments), NOTHING) for _, call in sorted(parts.calls.items())
+            ToolCall(call.id, call.name, "".join(call.arguments), call.extra) for _, call in sorted(parts.calls.items())
         ),
-        finish_reason=parts.finish_reason or "stop",
+        finish_reason=parts.finish_reason,
         native_finish_reason=parts.native_finish_reason,
+        extra=parts.extra,
     )
 
 

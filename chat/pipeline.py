@@ -46,6 +46,7 @@ class ChatCall:
     deadline_s: float = 600.0
     journey: Journey = field(default_factory=Journey)
     first_token_ms: int | None = None
+    dropped_params: tuple[str, ...] = ()
 
     @property
     def elapsed_s(self) -> float:
@@ -99,6 +100,7 @@ class ChatPipeline:
             problem = to_problem(error)
             await self._close(call, ChatStatus.FAILED, answer_json=dump(problem.body), problem=problem)
             raise error from None
+        call.dropped_params = response.dropped_params
         response = _with_usage(request, response)
         answer_json = dump(render(response))
         await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=answer_json)
@@ -109,8 +111,8 @@ class ChatPipeline:
     ) -> AsyncGenerator[ChatChunk | ChatResponse]:
         """Yield the chunks of an answer, and at last, once it is recorded, the answer itself.
 
-        What finishes a choice is held back until the outcome is committed: nobody has the whole of an
-        answer that is not in the record.
+        What finishes the last choice is held back until the outcome is committed: nobody has the whole of
+        an answer that is not in the record.
         Errors: as `answer`, before the first chunk or after it.
         """
         request = await self._open(call)
@@ -121,9 +123,10 @@ class ChatPipeline:
             async with aclosing(_until(chunks, call.started_s + call.deadline_s)) as bounded:
                 async for chunk in bounded:
                     assembly.add(chunk)
+                    call.dropped_params = assembly.dropped_params
                     if call.first_token_ms is None and chunk.has_content:
                         call.first_token_ms = round(call.elapsed_s * 1000)
-                    if assembly.is_finished:
+                    if assembly.finished_choices >= (request.n or 1):
                         held.append(chunk)
                     else:
                         yield chunk
@@ -176,6 +179,7 @@ class ChatPipeline:
             provider=call.journey.provider,
             model_name=call.journey.model_name,
             attempts=tuple(call.journey.attempts),
+            dropped_params=call.dropped_params,
             usage=usage,
             cost_nano_usd=nano_usd(call.journey.cost_usd(usage)),
             finish_reason=choice.finish_reason if choice and is_whole else None,

@@ -149,11 +149,12 @@ async def _send_whole(response: HttpResponseBase, send: Send) -> None:
 
 
 async def _send_stream(response: EventStream, send: Send, *, ping_s: float) -> None:
-    await send(_start(response))
-    async with aclosing(response.frames) as frames, _Pings(response, send, every_s=ping_s) as pings:
-        async for frame in frames:
-            pings.put_off()
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
+    async with aclosing(response.frames) as frames:
+        await send(_start(response))
+        async with _Pings(response, send, every_s=ping_s) as pings:
+            async for frame in frames:
+                pings.put_off()
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
     await send({"type": "http.response.body"})
 
 

@@ -206,6 +206,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 15,
     "socket_keepalive": True,
     "health_check_interval": 25,
+    "max_retries": 1,  # of those who send: nobody waits for a broker that is not there
+    "interval_start": 0,
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_EXPIRES = None
@@ -241,5 +243,8 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": ENV.llmhub_log_level},
-    "loggers": {"httpx": {"level": "WARNING"}},  # a line for each call would say less than the chat's own record
+    "loggers": {
+        "httpx": {"level": "WARNING"},  # a line for each call would say less than the chat's own record
+        "django.request": {"level": "ERROR"},  # what is wrong with a request is told to its caller
+    },
 }

@@ -20,6 +20,7 @@ from llmhub.access.admin import ReadOnlyAdmin
 from providers.errors import ProviderError
 from providers.manager import get_provider_manager, run
 from providers.models import Health, HealthCheck, ProviderConfig, ProviderConfigQuerySet, ProviderModel
+from providers.tasks import look_at_soon
 from providers.types import ProbeResult
 
 HEALTH_COLOURS = {
@@ -119,6 +120,7 @@ class ProviderConfigAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
         else:
             super().save_model(request, obj, form, change)
             ProviderConfig.objects.make_default_if_none(obj.name)
+        look_at_soon(obj.pk)
 
     @admin.action(description="Check now", permissions=["change"])
     def check_now(self, request: HttpRequest, providers: ProviderConfigQuerySet) -> None:

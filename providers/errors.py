@@ -13,6 +13,7 @@ ProviderError
  ├─ TruncatedReplyError       a stream that ended before its end
  ├─ ModelNotServedError       the provider does not have the model
  ├─ RequestRejectedError      the request is at fault
+ │   ├─ UnsupportedRequestError   this type of provider cannot be asked that, another may
  │   ├─ ContextTooLongError
  │   └─ ContentBlockedError
  └─ NoProviderError           no provider could be asked, or all that were failed
@@ -104,6 +105,10 @@ class ModelNotServedError(ProviderError):
 
 class RequestRejectedError(ProviderError):
     failover: ClassVar[bool] = False
+
+
+class UnsupportedRequestError(RequestRejectedError):
+    failover: ClassVar[bool] = True
 
 
 class ContextTooLongError(RequestRejectedError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from providers.errors import NoProviderError, ProviderError, RateLimitedError
+from providers.errors import NoProviderError, ProviderError, RateLimitedError, UnsupportedRequestError
 from providers.pricing import cost_usd
 from providers.routing import Candidate
 from providers.types import Attempt, Usage
@@ -73,8 +74,10 @@ def _attempt_of(candidate: Candidate, failure: BaseException | None, seconds: fl
     )
     if failure is None:
         return attempt
-    if not isinstance(failure, ProviderError):
+    if isinstance(failure, asyncio.CancelledError | GeneratorExit | TimeoutError):
         return replace(attempt, error_type="Cancelled", error="The caller went away or the time was up.")
+    if not isinstance(failure, ProviderError):
+        return replace(attempt, error_type="InternalError", error="The hub failed; see its log.")
     return replace(
         attempt,
         error_type=type(failure).__name__,
@@ -90,6 +93,8 @@ def all_failed(failures: Sequence[ProviderError], journey: Journey) -> ProviderE
     waits = [f.retry_after_s for f in failures if f.retry_after_s is not None]
     if len(failures) == 1 or not last.failover:
         error = last
+    elif all(isinstance(failure, UnsupportedRequestError) for failure in failures):
+        error = UnsupportedRequestError(_listed(journey), param=last.param)
     elif all(isinstance(failure, RateLimitedError) for failure in failures):
         error = RateLimitedError(_listed(journey), retry_after_s=min(waits, default=None))
     else:

@@ -208,6 +208,18 @@ class ProviderManager:
         await sync_to_async(row.record_probe)(probe, now=timezone.now())
         return probe
 
+    async def look_at(self, name: str) -> None:
+        """Probe one provider and ask for its models, and keep both; a failure is kept as its health.
+
+        Errors: ProviderConfig.DoesNotExist.
+        """
+        probe = await self.health_check(name)
+        if probe.ok:
+            try:
+                await self.refresh_models(name)
+            except ProviderError as error:
+                logger.warning("Provider %s: %s", name, error.message)
+
     async def refresh_all_models(self) -> dict[str, list[str]]:
         """Ask every enabled provider at once for its models; one that fails is logged and keeps what it last had."""
         return await _of_each_enabled(self.refresh_models)

@@ -212,8 +212,8 @@ class ProviderConfig(models.Model):
     def _api_key_fault(self) -> str:
         if BACKENDS[ProviderType(self.provider_type)].needs_api_key and not self.api_key:
             return f"A provider of type {self.provider_type} needs an API key."
-        if isinstance(self.api_key, str) and not self.api_key.isprintable():
-            return "An API key holds printable characters only; this one has a line break or the like."
+        if isinstance(self.api_key, str) and not (self.api_key.isascii() and self.api_key.isprintable()):
+            return "An API key holds printable ASCII characters only; this one has a line break, a dash or the like."
         return ""
 
     def _base_url_fault(self) -> str:

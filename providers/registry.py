@@ -24,7 +24,9 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "llmhub_config"
 POLL_S = 30.0
-RECONNECT_S = 1.0
+RECONNECT_S = 0.3
+LISTENER = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2}
+"""A listener says nothing for hours: only keepalives tell it that its connection is gone. Units: seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +178,7 @@ class ConfigRegistry:
     def _listen(self, listening: threading.Event) -> None:
         while not self._stopping.is_set():
             try:
-                with psycopg.connect(conninfo(connect_timeout=3), autocommit=True) as connection:
+                with psycopg.connect(conninfo(**LISTENER), autocommit=True) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
                     self._reload_quietly()
                     listening.set()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from celery import shared_task
+from django.db import transaction
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from providers.manager import get_provider_manager, run
-from providers.models import HealthCheck
+from providers.models import HealthCheck, ProviderConfig
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task(name="providers.tasks.check_health", soft_time_limit=50, time_limit=60)
@@ -19,6 +25,26 @@ def check_health() -> dict[str, bool]:
 def refresh_models() -> dict[str, int]:
     models = run(get_provider_manager().refresh_all_models)
     return {name: len(names) for name, names in models.items()}
+
+
+@shared_task(name="providers.tasks.look_at", soft_time_limit=100, time_limit=120)
+def look_at(*, provider_id: int) -> None:
+    """Check one provider and ask for its models: what is new or changed need not wait for the next round."""
+    row = ProviderConfig.objects.filter(pk=provider_id, enabled=True).first()
+    if row is not None:
+        run(get_provider_manager().look_at, row.name)
+
+
+def look_at_soon(provider_id: int) -> None:
+    """Have the worker look at a provider once this transaction is committed; without a broker, the next round does."""
+
+    def send() -> None:
+        try:
+            look_at.apply_async(kwargs={"provider_id": provider_id}, retry=False)
+        except OperationalError as error:
+            logger.warning("No look at provider %s before the next round: %s.", provider_id, type(error).__name__)
+
+    transaction.on_commit(send)
 
 
 @shared_task(name="providers.tasks.delete_expired_health_checks", soft_time_limit=240, time_limit=300)

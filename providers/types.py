@@ -167,14 +167,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One answer of the model; `finish_reason` is canonical, `native_finish_reason` the provider's own word."""
+    """One answer of the model.
+
+    Shape: `finish_reason` is canonical, None while the answer is not whole; `native_finish_reason` the
+    provider's own word.
+    """
 
     index: int = 0
     content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
-    finish_reason: FinishReason = "stop"
+    finish_reason: FinishReason | None = "stop"
     native_finish_reason: str | None = None
     logprobs: Extra | None = None
     extra: Extra = NOTHING

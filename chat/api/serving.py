@@ -26,7 +26,8 @@ from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Caller
 from chat.pipeline import ChatCall, ChatPipeline
 from chat.wire import PING, dump
-from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit, presented_key
+from llmhub.access.keys import presented_key
+from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit
 from llmhub.access.sessions import session_principal
 from providers.api.problems import ANSWERS, Answer, Problem, problem_of
 from providers.manager import ProviderManager
@@ -313,8 +314,8 @@ def _headers(call: ChatCall, response: ChatResponse | None = None) -> dict[str, 
         "x-llmhub-cost-usd": "unknown" if cost is None else f"{cost:f}",
         "x-llmhub-overhead-ms": f"{call.overhead_s * 1000:.2f}",
     }
-    if response and response.dropped_params:
-        headers["x-llmhub-dropped-params"] = header_value(",".join(response.dropped_params))
+    if call.dropped_params:
+        headers["x-llmhub-dropped-params"] = header_value(",".join(call.dropped_params))
     return headers
 
 

@@ -95,6 +95,7 @@ class Outcome:
     provider: str | None = None
     model_name: str | None = None
     attempts: tuple[Attempt, ...] = ()
+    dropped_params: tuple[str, ...] = ()
     usage: Usage | None = None
     cost_nano_usd: int | None = None
     finish_reason: str | None = None
@@ -112,6 +113,7 @@ class Outcome:
             "status": ChatStatus(self.status).value,
             "served": {"provider": label(self.provider), "model": label(self.model_name)},
             "attempts": [_attempt(attempt) for attempt in self.attempts],
+            "dropped_params": [label(name) for name in self.dropped_params[:MAX_PARAMS]],
             "tokens": _tokens(self.usage),
             "cost_nano_usd": _count(self.cost_nano_usd),
             "finish_reason": label(self.finish_reason),

@@ -11,17 +11,9 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from llmhub.access.keys import is_well_formed, key_digest, presented_key
 from llmhub.access.models import ApiKey
-from llmhub.access.principals import (
-    KeyEntry,
-    KeyRefusedError,
-    Principal,
-    Scope,
-    admit,
-    is_well_formed,
-    key_digest,
-    presented_key,
-)
+from llmhub.access.principals import KeyEntry, KeyRefusedError, Principal, Scope, admit
 
 SCOPE_PERMISSIONS = {
     Scope.CHAT: "chat.use_chat",

@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
-from llmhub.access.principals import KeyEntry, Principal, Scope, key_digest
+from llmhub.access.keys import is_well_formed, key_digest, visible_prefix
+from llmhub.access.principals import KeyEntry, Principal, Scope
 
 
 class Application(models.Model):
@@ -45,8 +47,13 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def issue(
         self, application: Application, *, name: str, key: str | None = None, **fields: object
     ) -> tuple[ApiKey, str]:
-        """Make a key and return it with its secret, which is nowhere kept."""
+        """Make a key and return it with its secret, which is nowhere kept.
+
+        Errors: ValidationError for a chosen `key` that no request could carry.
+        """
         secret = key or f"lh_{secrets.token_urlsafe(32)}"
+        if not is_well_formed(secret):
+            raise ValidationError("An API key is 4 to 256 printable ASCII characters, without spaces.")
         row = self.create(
             application=application,
             name=name,
@@ -107,8 +114,3 @@ class ApiKey(models.Model):
             revoked_at=self.revoked_at,
             is_active=self.application.is_active,
         )
-
-
-def visible_prefix(secret: str) -> str:
-    """The part of a key that may be shown; never more than a third of a short one."""
-    return secret[: min(10, len(secret) // 3)]

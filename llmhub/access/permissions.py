@@ -24,5 +24,5 @@ class HasScope(BasePermission):
         if principal is None:
             return False
         wanted = getattr(view, "scopes", {}).get(request.method)
-        self.message = f"This needs the scope {wanted}." if wanted else "Not allowed."
+        self.message = f"This needs the scope {wanted}." if wanted else f"{request.method} is not allowed here."
         return wanted in principal.scopes

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import TextChoices
+
+from llmhub.access.keys import is_well_formed, key_digest
 
 
 class Scope(TextChoices):
@@ -64,25 +64,6 @@ class KeyRefusedError(Exception):
         super().__init__(message)
         self.message = message
         self.principal = principal
-
-
-_WELL_FORMED = re.compile(r"[!-~]{8,256}")
-
-
-def presented_key(authorization: str | None, x_api_key: str | None) -> str | None:
-    """Return the API key of a request's headers, None when there is none; `x-api-key` wins."""
-    if x_api_key:
-        return x_api_key.strip()
-    scheme, _, token = (authorization or "").strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
-
-
-def key_digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def is_well_formed(key: str) -> bool:
-    return _WELL_FORMED.fullmatch(key) is not None
 
 
 def admit(key: str | None, keys: Mapping[str, KeyEntry], *, now: datetime) -> Principal:

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from llmhub.access.keys import is_well_formed
 from llmhub.embedded import guard
 from llmhub.embedded.errors import EmbeddedError
 
 ADMIN_USER = "admin"
 KEPT_NAMES = ("LLMHUB_SECRET_KEYS", "DJANGO_SECRET_KEY")
+FIRST_SECRETS = ("LLMHUB_ADMIN_PASSWORD", "LLMHUB_DEMO_KEY")
 LEFTOVERS_TIMEOUT_S = guard.GRACE_S + 4
 POLL_S = 0.05
 
@@ -54,7 +56,11 @@ def open_home(home: Path) -> Iterator[int]:
 
 
 def make_secrets(home: Path, environment: Mapping[str, str]) -> Secrets:
-    """Return every secret: from the environment, else from an earlier start, else made now and kept."""
+    """Return every secret: from the environment, else from an earlier start, else made now and kept.
+
+    What the first start made accounts of stays as it was: the accounts do not follow the environment.
+    Errors: EmbeddedError for a key that no request could carry.
+    """
     kept = _read_json(home / "secrets.json") | _read_credentials(home)
     made = {
         "LLMHUB_SECRET_KEYS": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
@@ -62,7 +68,10 @@ def make_secrets(home: Path, environment: Mapping[str, str]) -> Secrets:
         "LLMHUB_ADMIN_PASSWORD": secrets.token_urlsafe(15),
         "LLMHUB_DEMO_KEY": f"lh_{secrets.token_urlsafe(32)}",
     }
-    variables = {name: environment.get(name) or kept.get(name) or new for name, new in made.items()}
+    chosen = dict(environment) | {name: kept[name] for name in FIRST_SECRETS if name in kept}
+    if not is_well_formed(chosen.get("LLMHUB_DEMO_KEY") or made["LLMHUB_DEMO_KEY"]):
+        raise EmbeddedError("LLMHUB_DEMO_KEY must be 4 to 256 printable ASCII characters, without spaces.")
+    variables = {name: chosen.get(name) or kept.get(name) or new for name, new in made.items()}
     generated = {name: value for name, value in variables.items() if name in KEPT_NAMES and not environment.get(name)}
     write_private(home / "secrets.json", json.dumps(_read_json(home / "secrets.json") | generated, indent=2) + "\n")
     return Secrets(variables=variables, is_new="LLMHUB_ADMIN_PASSWORD" not in kept)

@@ -15,14 +15,21 @@ from functools import partial
 from llmhub.embedded import services, wheels
 from llmhub.embedded.console import say, step
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.embedded.home import ADMIN_USER, Secrets, make_secrets, open_home, runtime_file, write_credentials
+from llmhub.embedded.home import (
+    ADMIN_USER,
+    FIRST_SECRETS,
+    Secrets,
+    make_secrets,
+    open_home,
+    runtime_file,
+    write_credentials,
+)
 from llmhub.embedded.options import Options, read_options
 from llmhub.embedded.process import Guard
 from llmhub.embedded.servers import running_servers
 from llmhub.embedded.services import HubCommands
 from llmhub.embedded.supervisor import StopRequestedError, Supervisor
 
-FIRST_SECRETS = ("LLMHUB_ADMIN_PASSWORD", "LLMHUB_DEMO_KEY")
 HUB_SECRETS = ("LLMHUB_SECRET_KEYS", "DJANGO_SECRET_KEY")
 
 DESCRIPTION = """\
@@ -67,6 +74,9 @@ def run(options: Options, environment: Mapping[str, str]) -> None:
         say(f"Starting llmhub; its data, secrets and logs are in {options.home}")
         secrets = make_secrets(options.home, environment)
         write_credentials(options.home, options.url, secrets)
+        for name in FIRST_SECRETS:
+            if environment.get(name, secrets.variables[name]) != secrets.variables[name]:
+                say(f"  {name} counts at the first start only: this hub keeps what it has, see credentials.json")
         supervisor = Supervisor(stack.enter_context(Guard(lock_fd=lock_fd)), say)
         supervisor.listen()
         stack.callback(say, "Stopped.")

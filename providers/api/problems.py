@@ -47,6 +47,7 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     errors.TruncatedReplyError: Answer(502, "api_error", "truncated_reply"),
     errors.ModelNotServedError: Answer(404, "invalid_request_error", "model_not_found", should_retry=False),
     errors.RequestRejectedError: Answer(400, "invalid_request_error", should_retry=False),
+    errors.UnsupportedRequestError: Answer(400, "invalid_request_error", "unsupported_by_provider", should_retry=False),
     errors.ContextTooLongError: Answer(400, "invalid_request_error", "context_length_exceeded", should_retry=False),
     errors.ContentBlockedError: Answer(400, "invalid_request_error", "content_filter", should_retry=False),
     errors.NoProviderError: Answer(503, "server_error", "no_provider"),

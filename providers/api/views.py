@@ -17,6 +17,7 @@ from llmhub.access.principals import Scope
 from providers.api import serializers
 from providers.manager import ProviderManager, get_provider_manager, run
 from providers.models import ProviderConfig
+from providers.tasks import look_at_soon
 
 READ = {"GET": Scope.PROVIDERS_READ}
 TO_WRITE = {"POST": Scope.PROVIDERS_WRITE}
@@ -74,6 +75,7 @@ class RegisterView(ProviderView):
         sent = serializers.ProviderRegistration(data=request.data)
         sent.is_valid(raise_exception=True)
         row, is_new = self.manager.register_provider(**sent.validated_data)
+        look_at_soon(row.pk)
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response({"status": "registered", "provider": row.name}, status=code)
 
@@ -100,6 +102,7 @@ class OneProviderView(ProviderView):
         sent = serializers.ProviderChange(data=request.data)
         sent.is_valid(raise_exception=True)
         row = self.manager.change_provider(name, **sent.validated_data)
+        look_at_soon(row.pk)
         return Response(serializers.ProviderDetail(row).data)
 
     @extend_schema(

@@ -329,6 +329,8 @@ class AnthropicProvider(BaseProvider):
             stream=stream,
         )
         unknown = UNKNOWN_PARAMS if takes_sampling else (*UNKNOWN_PARAMS, *SAMPLING_PARAMS)
+        if body.get("temperature") != request.temperature:
+            unknown = (*unknown, "temperature")
         return WireCall(
             path="/v1/messages",
             json=body,

@@ -16,7 +16,7 @@ from typing import ClassVar
 from providers.backends.base import ProviderSettings, WireCall
 from providers.backends.openai import OpenAIProvider, meaningless_params, openai_content, openai_payload
 from providers.backends.shapes import find_count, object_at, text_at
-from providers.errors import RequestRejectedError
+from providers.errors import UnsupportedRequestError
 from providers.types import (
     NOTHING,
     ChatMessage,
@@ -79,7 +79,7 @@ _ID_LETTERS = string.digits + string.ascii_letters
 def mistral_payload(request: ChatRequest) -> tuple[JSONObject, tuple[str, ...]]:
     """Translate a request; return also the names of the parameters that were left out or changed.
 
-    Errors: RequestRejectedError for what would make another request of it.
+    Errors: UnsupportedRequestError for what would make another request of it.
     """
     body = openai_payload(request, length_param="max_tokens")
     asked = body.copy()
@@ -106,7 +106,7 @@ def _renamed(body: JSONObject) -> JSONObject:
 
 def _tool(tool: Extra) -> JSONObject:
     if tool.get("type") != "function" or not isinstance(tool.get("function"), dict):
-        raise RequestRejectedError(
+        raise UnsupportedRequestError(
             f"Providers of type {ProviderType.MISTRAL} take tools of the type `function` only.", param="tools"
         )
     function = {key: value for key, value in tool["function"].items() if key in KNOWN_FUNCTION_KEYS}
@@ -143,7 +143,7 @@ def _message(message: ChatMessage) -> JSONObject:
 
 def _tool_call(call: ToolCall) -> JSONObject:
     if not call.name:
-        raise RequestRejectedError(
+        raise UnsupportedRequestError(
             f"Providers of type {ProviderType.MISTRAL} take calls of functions only.", param="messages"
         )
     function = {"name": call.name, "arguments": call.arguments}

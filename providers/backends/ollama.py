@@ -21,7 +21,7 @@ from providers.errors import (
     ContextTooLongError,
     MalformedReplyError,
     ProviderError,
-    RequestRejectedError,
+    UnsupportedRequestError,
     UpstreamError,
 )
 from providers.types import (
@@ -72,7 +72,7 @@ def request_body(request: ChatRequest, settings: OllamaSettings, *, stream: bool
     """Translate a request.
 
     An overlong prompt is to be refused: Ollama would else forget the oldest messages and answer the rest.
-    Errors: RequestRejectedError for what cannot be translated.
+    Errors: UnsupportedRequestError for what cannot be translated.
     """
     body: JSONObject = {
         "model": request.model_name,
@@ -112,7 +112,7 @@ def _message(message: ChatMessage) -> JSONObject:
 def _image(image: ImagePart) -> str:
     inline = inline_image(image)
     if inline is None:
-        raise RequestRejectedError(
+        raise UnsupportedRequestError(
             f"Providers of type {ProviderType.OLLAMA} take images as base64 `data:` URLs only.", param="messages"
         )
     return inline.data

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
-from providers.errors import RequestRejectedError
+from providers.errors import RequestRejectedError, UnsupportedRequestError
 from providers.types import ChatMessage, ChatRequest, ContentPart, ImagePart, OpaquePart, ProviderType, TextPart
 
 REFUSED_EXTRA = ("audio", "function_call", "functions", "logit_bias", "logprobs", "web_search_options")
@@ -63,11 +63,11 @@ def conversation(request: ChatRequest, provider_type: ProviderType) -> Conversat
 def check_translatable(request: ChatRequest, provider_type: ProviderType) -> None:
     """Refuse what would be lost on the way to a provider of this type.
 
-    Errors: RequestRejectedError naming the parameter.
+    Errors: UnsupportedRequestError naming the parameter.
     """
     for param in _untranslatable(request):
-        raise RequestRejectedError(
-            f"The hub cannot send `{param}` to providers of type {provider_type} yet.", param=param
+        raise UnsupportedRequestError(
+            f"The hub cannot send `{param}` to providers of type {provider_type}.", param=param
         )
     for message in request.messages:
         _check_message(message, provider_type)
@@ -164,9 +164,9 @@ def _check_message(message: ChatMessage, provider_type: ProviderType) -> None:
             raise _refused(f"images in a message of the role `{message.role}`", provider_type)
 
 
-def _refused(what: str, provider_type: ProviderType) -> RequestRejectedError:
-    return RequestRejectedError(
-        f"The hub cannot send {what} to providers of type {provider_type} yet.", param="messages"
+def _refused(what: str, provider_type: ProviderType) -> UnsupportedRequestError:
+    return UnsupportedRequestError(
+        f"The hub cannot send {what} to providers of type {provider_type}.", param="messages"
     )
 
 

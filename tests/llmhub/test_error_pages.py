@@ -8,8 +8,9 @@ from llmhub.error_pages import server_error
 pytestmark = pytest.mark.django_db
 
 
-def test_an_unknown_path_of_the_api_is_answered_in_json():
-    answer = Client().get("/api/nothing")
+@pytest.mark.parametrize("path", ["/api/nothing", "/api/providers/", "/api/providers/a/b/c"])
+def test_an_unknown_path_of_the_api_is_answered_in_json(path):
+    answer = Client().get(path)
 
     assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found_error")
 

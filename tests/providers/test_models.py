@@ -135,9 +135,9 @@ def test_keys_are_rotated_to_the_first_of_the_secret_keys(settings):
 
     settings.SECRET_KEYS = [new]
     row.refresh_from_db()
-    assert said == "1 keys encrypted again, 1 were current.\n"
+    assert said == "Keys encrypted again: 1. Already current: 1.\n"
     assert (row.api_key.reveal(), row.updated_at) == (KEY, NOW - timedelta(days=1))
-    assert run_rotation() == "0 keys encrypted again, 2 were current.\n"
+    assert run_rotation() == "Keys encrypted again: 0. Already current: 2.\n"
 
 
 def test_rotation_names_what_it_cannot_decrypt_and_rotates_the_rest(settings):
@@ -147,7 +147,7 @@ def test_rotation_names_what_it_cannot_decrypt_and_rotates_the_rest(settings):
     lost = make_provider("lost", api_key=Secret("gAAAA-not-a-token"))
     settings.SECRET_KEYS = [new, old]
 
-    with pytest.raises(CommandError, match=r"1 keys cannot be decrypted .*: lost\."):
+    with pytest.raises(CommandError, match=r"None of .* these providers: lost\."):
         run_rotation()
 
     settings.SECRET_KEYS = [new]

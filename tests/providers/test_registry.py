@@ -13,8 +13,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from llmhub.access.keys import key_digest
 from llmhub.access.models import ApiKey, Application
-from llmhub.access.principals import key_digest
 from llmhub.database import conninfo
 from providers.models import Health, ProviderConfig, ProviderModel
 from providers.registry import CHANNEL, ConfigRegistry, load_snapshot

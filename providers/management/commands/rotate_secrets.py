@@ -15,9 +15,9 @@ class Command(BaseCommand):
 
     def handle(self, **_: Any) -> None:
         rotation = ProviderConfig.objects.rotate_secrets()
-        self.stdout.write(f"{rotation.rotated} keys encrypted again, {rotation.current} were current.")
+        self.stdout.write(f"Keys encrypted again: {rotation.rotated}. Already current: {rotation.current}.")
         if rotation.undecryptable:
             raise CommandError(
-                f"{len(rotation.undecryptable)} keys cannot be decrypted with any of LLMHUB_SECRET_KEYS: "
+                "None of LLMHUB_SECRET_KEYS decrypts the keys of these providers: "
                 f"{', '.join(rotation.undecryptable)}. Bring the old key back, or enter them again."
             )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import httpx
@@ -9,7 +9,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from chat.models import ChatContent, ChatStatus, LedgerEvent
+from chat.models import ChatContent, ChatStatus, ContentPart, LedgerEvent
+from chat.process import can_record
 from llmhub.access.models import ApiKey, Application
 from tests import fakes
 from tests.fakes import FakeProvider
@@ -342,20 +343,14 @@ def test_the_intent_is_committed_before_the_provider_hears_of_the_chat(hub, upst
     assert closed_chat(chat.pk).status == ChatStatus.SUCCEEDED
 
 
-def test_no_provider_is_asked_while_the_record_cannot_be_written(hub, upstream, key):
+def test_no_provider_is_asked_while_the_record_cannot_be_written(hub, upstream, key, broken_ledger):
     hub.add_provider(upstream, name="up")
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER FUNCTION ledger_append RENAME TO ledger_append_away")
-    try:
-        answers = [post(hub, key), post(hub, key, stream=True), post(hub, key, model="nowhere")]
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("ALTER FUNCTION ledger_append_away RENAME TO ledger_append")
+    broken_ledger()
 
-    assert [a.json()["error"]["code"] for a in answers] == ["record_unavailable"] * 3
-    assert {a.status_code for a in answers} == {503}
+    answers = [post(hub, key), post(hub, key, stream=True), post(hub, key, model="nowhere")]
+
+    assert [(a.status_code, a.json()["error"]["code"]) for a in answers] == [(503, "record_unavailable")] * 3
     assert upstream.chats == []
-    until(lambda: post(hub, key).status_code == 200)
 
 
 @pytest.mark.parametrize(
@@ -459,3 +454,115 @@ def test_the_rate_limit_of_a_provider_is_kept(hub, upstream, key):
 
     assert statuses == [200, 200, 200, 429, 429]
     assert len(upstream.chats) == 3
+
+
+@pytest.fixture
+def broken_ledger() -> Iterator[Callable[[], None]]:
+    """Take the ledger's one way in away when called; it comes back after the test."""
+    with connection.cursor() as cursor:
+        yield lambda: cursor.execute("ALTER FUNCTION ledger_append RENAME TO ledger_append_away")
+        cursor.execute("ALTER FUNCTION ledger_append_away RENAME TO ledger_append")
+    until(can_record)
+
+
+def test_nobody_has_the_whole_of_an_answer_whose_outcome_cannot_be_recorded(hub, upstream, key, broken_ledger):
+    hub.add_provider(upstream, name="up", timeout=30)
+    upstream.fail(fakes.stall_before_headers())
+    answer = hub.in_background(lambda: post(hub, key))
+    assert upstream.stalled.wait(5)
+
+    broken_ledger()
+    upstream.release()
+
+    assert answer.result(10).status_code == 503
+    assert "Hello" not in answer.result().text
+    assert hub.last_chat().status == ChatStatus.STARTED
+
+
+def test_a_stream_does_not_end_as_whole_when_its_outcome_cannot_be_recorded(hub, upstream, key, broken_ledger):
+    hub.add_provider(upstream, name="up", timeout=30)
+    upstream.fail(fakes.stall_after(3))
+    answer = hub.in_background(lambda: post(hub, key, stream=True))
+    assert upstream.stalled.wait(5)
+
+    broken_ledger()
+    upstream.release()
+
+    text = answer.result(10).text
+    assert "record_unavailable" in text.split("\n\n")[-2]
+    assert "[DONE]" not in text
+    assert '"finish_reason":"stop"' not in text
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        pytest.param({"headers": {"x-llmhub-no-log": "1", "cf-aig-collect-log": "false"}}, id="headers"),
+        pytest.param({"store": False, "no-log": True, "no_log": True}, id="parameters"),
+        pytest.param({"metadata": {"log": "off"}, "extra_body": {"no-log": True}}, id="extensions"),
+    ],
+)
+def test_a_caller_cannot_switch_its_own_record_off(hub, upstream, key, wish):
+    hub.add_provider(upstream, name="up")
+
+    answer = post(hub, key, **wish)
+
+    chat_id = answer.headers["x-request-id"]
+    assert [event.kind for event in LedgerEvent.objects.filter(chat_id=chat_id).order_by("id")] == ["intent", "outcome"]
+    assert ContentPart.REQUEST in ChatContent.objects.filter(chat_id=chat_id).values_list("part", flat=True)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_parameters_that_a_provider_cannot_take_are_named_to_the_caller_and_in_the_record(hub, key, stream):
+    with FakeProvider("anthropic") as fake:
+        hub.add_provider(fake, name="claude", provider_type="anthropic", base_url=fake.url, api_key="sk-ant-0123456789")
+        answer = post(hub, key, model="claude/m", seed=7, stream=stream)
+
+    assert answer.headers["x-llmhub-dropped-params"] == "seed"
+    outcome = LedgerEvent.objects.get(chat_id=answer.headers["x-request-id"], kind="outcome")
+    assert outcome.event["dropped_params"] == ["seed"]
+
+
+def test_a_provider_that_cannot_be_asked_that_is_passed_over_for_one_that_can(hub, upstream, key):
+    with FakeProvider("anthropic") as fake:
+        hub.add_provider(
+            fake,
+            name="claude",
+            provider_type="anthropic",
+            base_url=fake.url,
+            api_key="sk-ant-0123456789",
+            models=("shared",),
+            priority=1,
+        )
+        hub.add_provider(upstream, name="up", models=("shared",), priority=2)
+        tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+
+        passed_over = post(hub, key, model="shared", tools=tools)
+        refused = post(hub, key, model="claude/shared", tools=tools)
+
+    assert passed_over.headers["x-llmhub-provider"] == "up"
+    assert fake.chats == []
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools")
+
+
+def test_with_several_choices_none_is_held_back_until_the_last_has_finished(hub, upstream, key):
+    hub.add_provider(upstream, name="up")
+    frames = [
+        b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n',
+        b'data: {"choices":[{"index":1,"delta":{"content":"b"},"finish_reason":null}]}\n\n',
+        b'data: {"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}\n\n',
+        b"data: [DONE]\n\n",
+    ]
+    upstream.fail(fakes.pieces(*frames[:2], fakes.Signal.STALL, *frames[2:]))
+
+    body = {"model": "up/m", "messages": ASK, "stream": True, "n": 2}
+    with hub.client.stream("POST", "/v1/chat/completions", json=body, headers=hub.headers(key)) as answer:
+        pieces = answer.iter_bytes()
+        early = b""
+        while b'"b"' not in early:
+            early += next(pieces)
+        upstream.release()
+        late = b"".join(pieces)
+
+    assert b'"a"' in early
+    assert b"[DONE]" in late

@@ -91,6 +91,7 @@ def test_an_outcome_says_what_was_served_and_at_what_cost():
                 "upstream_request_id": "r-1",
             }
         ],
+        "dropped_params": [],
         "tokens": {"prompt": 3, "completion": 5, "cached": 1, "reasoning": None, "source": "estimated"},
         "cost_nano_usd": 1200,
         "finish_reason": "stop",

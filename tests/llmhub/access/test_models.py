@@ -3,8 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.forms.models import model_to_dict
 
-from llmhub.access.models import ApiKey, Application, visible_prefix
-from llmhub.access.principals import admit, is_well_formed, key_digest
+from llmhub.access.keys import is_well_formed, key_digest, visible_prefix
+from llmhub.access.models import ApiKey, Application
+from llmhub.access.principals import admit
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

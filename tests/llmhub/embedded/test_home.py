@@ -5,7 +5,7 @@ import pytest
 from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
-from llmhub.access.principals import is_well_formed
+from llmhub.access.keys import is_well_formed
 from llmhub.embedded import home as homes
 from llmhub.embedded.errors import EmbeddedError
 
@@ -51,11 +51,29 @@ def test_the_environment_outranks_what_was_made_before(home):
     home.mkdir()
     homes.make_secrets(home, {})
 
-    chosen = homes.make_secrets(home, {"DJANGO_SECRET_KEY": "mine", "LLMHUB_DEMO_KEY": "lh_mine"})
+    chosen = homes.make_secrets(home, {"DJANGO_SECRET_KEY": "mine"})
 
     assert chosen.variables["DJANGO_SECRET_KEY"] == "mine"
-    assert chosen.variables["LLMHUB_DEMO_KEY"] == "lh_mine"
     assert "mine" not in (home / "secrets.json").read_text()
+
+
+def test_what_the_first_start_made_accounts_of_is_kept_whatever_the_environment_says_later(home):
+    home.mkdir()
+    first = homes.make_secrets(home, {"LLMHUB_DEMO_KEY": "lh_first"})
+    homes.write_credentials(home, "http://127.0.0.1:1", first)
+
+    later = homes.make_secrets(home, {"LLMHUB_DEMO_KEY": "lh_later", "LLMHUB_ADMIN_PASSWORD": "later"})
+
+    assert later.variables == first.variables
+
+
+def test_a_key_that_no_request_could_carry_is_refused_before_anything_is_kept(home):
+    home.mkdir()
+
+    with pytest.raises(EmbeddedError, match="LLMHUB_DEMO_KEY"):
+        homes.make_secrets(home, {"LLMHUB_DEMO_KEY": "a key"})
+
+    assert not (home / "secrets.json").exists()
 
 
 def test_secrets_are_readable_to_their_owner_alone_and_shown_to_nobody(home):

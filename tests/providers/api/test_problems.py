@@ -41,6 +41,7 @@ def test_every_failure_of_a_provider_has_a_line_of_its_own(kind):
         (errors.ContentBlockedError("x"), 400, "invalid_request_error", "content_filter", "false"),
         (errors.ModelNotServedError("x"), 404, "invalid_request_error", "model_not_found", "false"),
         (errors.RequestRejectedError("x"), 400, "invalid_request_error", None, "false"),
+        (errors.UnsupportedRequestError("x"), 400, "invalid_request_error", "unsupported_by_provider", "false"),
         (errors.ProviderTimeoutError("x"), 504, "api_error", "provider_timeout", None),
         (errors.UnreachableError("x"), 502, "api_error", "provider_unreachable", None),
         (errors.UpstreamError("x"), 502, "api_error", "provider_error", None),

@@ -66,7 +66,7 @@ def test_a_request_becomes_the_documented_one():
 
     assert call.path == "/v1/messages"
     assert call.json == sample("anthropic", "request")
-    assert call.dropped_params == ()
+    assert call.dropped_params == ("temperature",)
 
 
 def test_a_stream_is_asked_for_in_the_body():

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
-from llmhub.access.principals import is_well_formed
+from llmhub.access.keys import is_well_formed
 from llmhub.dashboard import first_things, schema
 
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     def handle(self, **_: Any) -> None:
         demo_key = _revealed(settings.ENV.llmhub_demo_key)
         if demo_key and not is_well_formed(demo_key):
-            raise CommandError("LLMHUB_DEMO_KEY must have 8 to 256 characters, all of them printable ASCII, no spaces.")
+            raise CommandError("LLMHUB_DEMO_KEY must have 4 to 256 characters, all of them printable ASCII, no spaces.")
         owner = "owner" if "owner" in settings.DATABASES else DEFAULT_DB_ALIAS
         with schema.alone(owner, on_wait=lambda: self.say("Another `prepare` is at work: waiting for it.")):
             self.say(schema.migrate(owner))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from llmhub.celery import app
+from providers.manager import get_provider_manager
+from providers.models import Health, HealthCheck, ProviderConfig
+from providers.tasks import look_at
+from tests import fakes
+from tests.clients import client_with
+from tests.fakes import FakeProvider
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def register(fake: FakeProvider) -> ProviderConfig:
+    row, _ = get_provider_manager().register_provider("new", provider_type="custom", base_url=fake.url)
+    return row
+
+
+def test_a_look_finds_health_and_models(upstream):
+    row = register(upstream)
+
+    look_at(provider_id=row.pk)
+
+    row.refresh_from_db()
+    assert row.health == Health.HEALTHY
+    assert row.model_names == ["fake-large", "fake-small"]
+
+
+def test_a_look_at_a_provider_that_does_not_answer_keeps_why(upstream):
+    row = register(upstream)
+    upstream.probe_faults.append(fakes.status(500))
+
+    look_at(provider_id=row.pk)
+
+    row.refresh_from_db()
+    assert (row.health, row.model_names) == (Health.UNHEALTHY, [])
+    assert row.last_error
+
+
+def test_a_look_at_a_provider_that_is_gone_does_nothing():
+    look_at(provider_id=0)
+
+    assert not HealthCheck.objects.exists()
+
+
+def test_a_provider_that_is_registered_is_looked_at_by_the_worker(upstream):
+    client = client_with("providers:write")
+    body = {"name": "new", "provider_type": "custom", "base_url": upstream.url}
+
+    client.post("/api/providers/register", body, format="json")
+
+    with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
+        message = queue.get(timeout=5)
+        message.ack()
+        queue.clear()
+    row = ProviderConfig.objects.get(name="new")
+    assert message.headers["task"] == "providers.tasks.look_at"
+    assert message.payload[1] == {"provider_id": row.pk}
+
+
+def test_without_a_broker_a_provider_is_saved_all_the_same():
+    saving = "import django; django.setup(); from providers.tasks import look_at_soon; look_at_soon(1)"
+
+    saved = subprocess.run(
+        [sys.executable, "-c", saving],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "llmhub.settings", "REDIS_URL": "redis://127.0.0.1:9/0"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    assert "No look at provider 1 before the next round" in saved.stderr
