@@ -18,7 +18,8 @@ from django.http import HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
 
-from chat.api.serving import BodyFault, EventStream
+from chat.api.answers import EventStream
+from chat.api.asking import BodyFault
 from llmhub.access.errors import error_body
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class GatewayHandler:
             await _send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
             return
         request._body = body  # noqa: SLF001  (what `request.body` would read from the stream)
-        request.body_fault = fault  # type: ignore[attr-defined]  # read by `chat.api.serving`
+        request.body_fault = fault  # type: ignore[attr-defined]  # read by `chat.api.asking`
         await _UntilGone(receive).run(self._respond(request, send))
 
     async def _respond(self, request: ASGIRequest, send: Send) -> None:

@@ -227,6 +227,9 @@ UNFOLD = {
     "SITE_HEADER": "llmhub",
     "SITE_SUBHEADER": "Every LLM call, in one place",
     "SITE_SYMBOL": "hub",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: f"{STATIC_URL}dashboard/favicon.svg"}
+    ],
     "SITE_URL": "/api/docs",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,

@@ -9,7 +9,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from prometheus_client.metrics import MetricWrapperBase
 
 from chat import metrics
-from chat.api.serving import SERVED
+from chat.api.answers import SERVED
 from chat.models import ChatStatus
 from llmhub import gateway_urls
 from llmhub.access.principals import Scope

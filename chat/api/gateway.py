@@ -11,9 +11,10 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
+from chat.api.answers import json_response, served_problem
+from chat.api.asking import authenticate, check_may_chat
 from chat.api.hub import HubDialect
 from chat.api.openai import OpenAIDialect
-from chat.api.serving import authenticate, json_response, served_problem
 from chat.ids import uuid7
 from chat.process import get_chat_server
 from llmhub.access.principals import KeyRefusedError, Principal
@@ -80,6 +81,7 @@ async def _models_answer(
     ids = {"x-request-id": str(uuid7())}
     try:
         principal = await authenticate(request, manager)
+        check_may_chat(principal)
         return json_response(choose(request, usable_models(manager.registry.snapshot(), principal)), headers=ids)
     except (KeyRefusedError, NotPermittedError, ModelNotServedError) as error:
         problem = served_problem(error)

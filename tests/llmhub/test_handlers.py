@@ -7,7 +7,7 @@ import pytest
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
 
-from chat.api.serving import EventStream
+from chat.api.answers import EventStream
 from llmhub.handlers import GatewayHandler
 
 CANARY = b'{"prompt": "canary-of-the-tests"}'

@@ -195,6 +195,7 @@ def test_a_key_without_the_scope_may_not_chat(hub, upstream):
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "missing_scope")
     assert upstream.requests == []
+    assert get_chat(answer.headers["x-request-id"]).application == "tester"
 
 
 def test_a_key_may_be_bound_to_providers_and_models(hub, upstream):

@@ -5,8 +5,9 @@ from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404
 from rest_framework.exceptions import NotAuthenticated, NotFound, PermissionDenied, Throttled, ValidationError
 
+from chat.api.answers import SERVED, served_problem
+from chat.api.asking import BodyTooLargeError, BodyTooSlowError, MediaTypeError
 from chat.api.reading import BadRequestError
-from chat.api.serving import SERVED, BodyTooLargeError, BodyTooSlowError, MediaTypeError, served_problem
 from chat.ledger.errors import LedgerUnavailableError
 from llmhub.access.principals import KeyRefusedError
 from providers import errors

@@ -1,0 +1,146 @@
+"""What an HTTP request for a chat says: who asks, for what, within which bounds."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.utils import timezone
+
+from chat.api.dialects import Asked, Dialect
+from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
+from chat.ids import uuid7
+from chat.ledger import events
+from chat.ledger.content import Content, make_content
+from chat.ledger.events import Caller
+from chat.pipeline import ChatCall
+from llmhub.access.keys import presented_key
+from llmhub.access.principals import Principal, Scope, admit
+from llmhub.access.sessions import session_principal
+from providers.manager import ProviderManager
+from providers.routing import NotPermittedError
+from providers.types import ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class BodyFault:
+    """Why a body was not read. Units: `size_bytes` as declared, or as far as it was read."""
+
+    status: int
+    message: str
+    size_bytes: int
+
+
+class BodyTooLargeError(Exception):
+    pass
+
+
+class BodyTooSlowError(Exception):
+    pass
+
+
+class MediaTypeError(Exception):
+    pass
+
+
+async def authenticate(request: ASGIRequest, manager: ProviderManager) -> Principal:
+    """Return who calls, by API key or by the session of a signed-in user.
+
+    Errors: KeyRefusedError.
+    """
+    key = presented_key(request.headers.get("authorization"), request.headers.get("x-api-key"))
+    if key is None and settings.SESSION_COOKIE_NAME in request.COOKIES:
+        return await session_principal(request)
+    return admit(key, manager.registry.snapshot().keys, now=timezone.now())
+
+
+def check_may_chat(principal: Principal) -> None:
+    """Errors: NotPermittedError without the scope to chat."""
+    if Scope.CHAT not in principal.scopes:
+        raise NotPermittedError(f"This needs the scope {Scope.CHAT}.", code="missing_scope")
+
+
+def read_asked(request: ASGIRequest, dialect: Dialect) -> Asked:
+    fault: BodyFault | None = request.body_fault  # type: ignore[attr-defined]  # set by the handler
+    if fault is not None:
+        raise (BodyTooLargeError if fault.status == 413 else BodyTooSlowError)(fault.message)
+    if request.content_type not in ("application/json", ""):
+        raise MediaTypeError(f"The body must be application/json, not {request.content_type}.")
+    body = read_json(request.body)
+    refuse_routing_fields(body)
+    return dialect.read(body)
+
+
+def new_call(request: ASGIRequest, dialect: Dialect) -> ChatCall:
+    return ChatCall(
+        chat_id=uuid7(),
+        started_s=time.monotonic(),
+        caller=Caller(),
+        asked=events.Asked(dialect=dialect.name, model_name=""),
+        content=_content(request),
+    )
+
+
+def _content(request: ASGIRequest) -> Content:
+    """What is kept of the body; of one that was not read, its size."""
+    content = make_content(request.body)
+    fault: BodyFault | None = request.body_fault  # type: ignore[attr-defined]  # set by the handler
+    return replace(content, size_bytes=fault.size_bytes) if fault else content
+
+
+def caller_of(request: ASGIRequest, principal: Principal) -> Caller:
+    return Caller(
+        application=principal.application,
+        api_key=principal.api_key,
+        actor=principal.actor,
+        end_user=request.headers.get("x-llmhub-user"),
+        conversation=request.headers.get("x-llmhub-conversation"),
+        address=request.META.get("REMOTE_ADDR"),
+    )
+
+
+def fill(call: ChatCall, asked: Asked, request: ASGIRequest) -> None:
+    """Note what was asked for, once it is understood."""
+    call.request = asked.request
+    call.failover = request.headers.get("x-llmhub-no-fallback") != "1"
+    call.deadline_s = _deadline_s(request.headers.get("x-llmhub-timeout-s"))
+    call.asked = events.Asked(
+        dialect=call.asked.dialect,
+        provider=asked.provider,
+        model_name=asked.request.model_name,
+        is_stream=asked.is_stream,
+        params=sampling_params(asked.request),
+        message_count=len(asked.request.messages),
+        tool_count=len(asked.request.tools),
+    )
+    if call.caller.end_user is None and asked.request.user is not None:
+        call.caller = replace(call.caller, end_user=asked.request.user)
+
+
+def _deadline_s(header: str | None) -> float:
+    if header is None:
+        return float(settings.CHAT_DEADLINE_S)
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise BadRequestError("`x-llmhub-timeout-s` must be a number of seconds above 0.", param="x-llmhub-timeout-s")
+    return min(seconds, float(settings.CHAT_DEADLINE_S))
+
+
+SAMPLING = (
+    "temperature", "top_p", "top_k", "max_tokens", "seed", "presence_penalty", "frequency_penalty", "n",
+    "parallel_tool_calls", "reasoning_effort",
+)  # fmt: skip
+
+
+def sampling_params(request: ChatRequest) -> dict[str, object]:
+    """The parameters that the ledger names; of others only that they were there, as their values may be content."""
+    found = {name: value for name in SAMPLING if (value := getattr(request, name)) is not None}
+    if request.extra:
+        found["others"] = ", ".join(sorted(request.extra))
+    return found
