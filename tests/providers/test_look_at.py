@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+from celery.signals import after_task_publish
 
-from llmhub.celery import app
 from providers.manager import get_provider_manager
 from providers.models import Health, HealthCheck, ProviderConfig
 from providers.tasks import look_at
@@ -15,6 +17,14 @@ from tests.clients import client_with
 from tests.fakes import FakeProvider
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def published(receiver: Callable[..., None]) -> Iterator[None]:
+    """Have Celery tell of every message that the broker took."""
+    after_task_publish.connect(receiver, weak=False)
+    yield
+    after_task_publish.disconnect(receiver)
 
 
 def register(fake: FakeProvider) -> ProviderConfig:
@@ -50,18 +60,14 @@ def test_a_look_at_a_provider_that_is_gone_does_nothing():
 
 
 def test_a_provider_that_is_registered_is_looked_at_by_the_worker(upstream):
-    client = client_with("providers:write")
+    sent = []
     body = {"name": "new", "provider_type": "custom", "base_url": upstream.url}
 
-    client.post("/api/providers/register", body, format="json")
+    with published(lambda sender, body, **_: sent.append((sender, body[1]))):
+        client_with("providers:write").post("/api/providers/register", body, format="json")
 
-    with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
-        message = queue.get(timeout=5)
-        message.ack()
-        queue.clear()
     row = ProviderConfig.objects.get(name="new")
-    assert message.headers["task"] == "providers.tasks.look_at"
-    assert message.payload[1] == {"provider_id": row.pk}
+    assert sent == [("providers.tasks.look_at", {"provider_id": row.pk})]
 
 
 def test_without_a_broker_a_provider_is_saved_all_the_same():
