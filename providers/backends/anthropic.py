@@ -142,7 +142,7 @@ def read_message(body: JSONObject) -> ChatResponse:
     Errors: MalformedReplyError, or the error in the body.
     """
     if body.get("type") == "error":
-        raise classified(200, body)
+        raise read_refusal(200, body)
     blocks = objects_at(body, "content")
     stop_reason = text_at(body, "stop_reason")
     choice = Choice(
@@ -207,7 +207,7 @@ class AnthropicStreamReader(StreamReader):
             case "message_stop":
                 self.finished = True
             case "error":
-                raise classified(200, data)
+                raise read_refusal(200, data)
 
     def _started(self, message: JSONObject) -> ChatChunk:
         return ChatChunk(
@@ -287,7 +287,7 @@ def read_model(item: JSONObject) -> ModelInfo:
     )
 
 
-def classified(status: int, body: Any) -> ProviderError:
+def read_refusal(status: int, body: Any) -> ProviderError:
     """Classify a refusal, or an error that came after the status 200."""
     error = object_or_empty(object_or_empty(body).get("error"))
     if status < 400:
@@ -355,8 +355,8 @@ class AnthropicProvider(BaseProvider):
     def probe_call(self) -> WireCall:
         return self._models_call({"limit": "1"})
 
-    def read_error(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
-        return classified(status, body)
+    def read_error(self, status: int, body: Any) -> ProviderError:
+        return read_refusal(status, body)
 
     def without_refused(self, call: WireCall, error: ProviderError) -> WireCall | None:
         """Leave out the sampling parameters for a model that takes none: the model list does not tell which do."""

@@ -272,11 +272,11 @@ class BaseProvider(ABC):
 
     def _classified(self, reply: HttpReply, body: Any) -> ProviderError:
         """Let the wire format read an error; add what the headers of every provider tell alike."""
-        headers = {"date": formatdate(usegmt=True), **reply.headers}
         try:
-            error = self.read_error(reply.status, headers, body)
+            error = self.read_error(reply.status, body)
         except MALFORMED:
-            error = self.read_error(reply.status, headers, "")
+            error = self.read_error(reply.status, "")
+        headers = {"date": formatdate(usegmt=True), **reply.headers}
         if error.retry_after_s is None and isinstance(error, RateLimitedError | OverloadedError | UpstreamError):
             error.retry_after_s = retry_after_s(headers)
         error.upstream_status = error.upstream_status or reply.status
@@ -320,7 +320,7 @@ class BaseProvider(ABC):
         """The cheapest call that proves address and key, and costs no tokens."""
 
     @abstractmethod
-    def read_error(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
+    def read_error(self, status: int, body: Any) -> ProviderError:
         """Classify a refusal.
 
         Shape: `body` is the decoded JSON, or the text where it was none.

@@ -160,7 +160,7 @@ def check_answered(body: JSONObject) -> None:
     Errors: ContentBlockedError where the prompt was blocked; the error in the body.
     """
     if body.get("error") is not None:
-        raise classified(200, body)
+        raise read_refusal(200, body)
     block_reason = find_text(object_at(body, "promptFeedback"), "blockReason")
     if block_reason and not list_at(body, "candidates"):
         raise ContentBlockedError(f"The provider blocked the prompt: {block_reason}.", code=block_reason)
@@ -308,7 +308,7 @@ def _capabilities(item: JSONObject) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def classified(status: int, body: Any) -> ProviderError:
+def read_refusal(status: int, body: Any) -> ProviderError:
     """Classify a refusal, whose object may stand in a list of one, or an error that came after the status 200."""
     if isinstance(body, list) and body:
         body = body[0]
@@ -396,5 +396,5 @@ class GoogleProvider(BaseProvider):
     def probe_call(self) -> WireCall:
         return WireCall(path="/models", method="GET", query={"pageSize": "1"})
 
-    def read_error(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
-        return classified(status, body)
+    def read_error(self, status: int, body: Any) -> ProviderError:
+        return read_refusal(status, body)

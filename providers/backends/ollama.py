@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -124,7 +124,7 @@ def read_chat(body: JSONObject) -> ChatResponse:
     Errors: MalformedReplyError, UpstreamError for an aborted answer, or the error in the body.
     """
     if body.get("error") is not None:
-        raise classified(200, body)
+        raise read_refusal(200, body)
     if body.get("done") is not True:
         raise MalformedReplyError("The provider's answer is not done.")
     message = object_at(body, "message")
@@ -179,7 +179,7 @@ class OllamaStreamReader(StreamReader):
 
     def read(self, event: str | None, data: JSONObject) -> Iterable[ChatChunk]:
         if data.get("error") is not None:
-            raise classified(200, data)
+            raise read_refusal(200, data)
         is_done = data.get("done") is True
         yield ChatChunk(
             choices=(self._delta(data, is_done=is_done),),
@@ -218,7 +218,7 @@ def read_model(item: JSONObject) -> ModelInfo:
     )
 
 
-def classified(status: int, body: Any) -> ProviderError:
+def read_refusal(status: int, body: Any) -> ProviderError:
     """Classify a refusal, or an error that came after the status 200."""
     if status < 400:
         status = 500
@@ -274,5 +274,5 @@ class OllamaProvider(BaseProvider):
     def probe_call(self) -> WireCall:
         return WireCall(path="/api/version", method="GET")
 
-    def read_error(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
-        return classified(status, body)
+    def read_error(self, status: int, body: Any) -> ProviderError:
+        return read_refusal(status, body)

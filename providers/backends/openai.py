@@ -434,7 +434,7 @@ class OpenAIProvider(BaseProvider):
     def probe_call(self) -> WireCall:
         return self.models_call(None)
 
-    def read_error(self, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
+    def read_error(self, status: int, body: Any) -> ProviderError:
         return read_refusal(status, body)
 
     def without_refused(self, call: WireCall, error: ProviderError) -> WireCall | None:

@@ -244,12 +244,12 @@ def test_an_error_of_the_status_200_is_classified():
 
     with pytest.raises(errors.RateLimitedError):
         make_anthropic().read_reply(body)
-    assert isinstance(make_anthropic().read_error(200, {}, body), errors.RateLimitedError)
+    assert isinstance(make_anthropic().read_error(200, body), errors.RateLimitedError)
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in sample("anthropic", "errors")])
 def test_a_refusal_picks_the_error(case):
-    error = make_anthropic().read_error(case["status"], {}, case["body"])
+    error = make_anthropic().read_error(case["status"], case["body"])
 
     assert type(error).__name__ == case["error"]
     assert error.upstream_status == case["status"]
@@ -259,8 +259,8 @@ def test_a_refusal_picks_the_error(case):
 def test_the_message_is_the_providers_own_or_tells_the_status():
     anthropic = make_anthropic()
 
-    told = anthropic.read_error(401, {}, {"type": "error", "error": {"message": "invalid x-api-key"}})
-    page = anthropic.read_error(502, {}, "<html>secret innards</html>")
+    told = anthropic.read_error(401, {"type": "error", "error": {"message": "invalid x-api-key"}})
+    page = anthropic.read_error(502, "<html>secret innards</html>")
 
     assert told.message == "invalid x-api-key"
     assert page.message == "The provider answered with status 502."
@@ -271,7 +271,7 @@ def test_a_model_without_sampling_is_asked_again_without():
     case = next(case for case in sample("anthropic", "errors") if case["id"] == "sampling-deprecated")
     anthropic = make_anthropic()
 
-    again = anthropic.without_refused(call, anthropic.read_error(case["status"], {}, case["body"]))
+    again = anthropic.without_refused(call, anthropic.read_error(case["status"], case["body"]))
 
     assert not {"temperature", "top_p"} & again.json.keys()
     assert again.dropped_params == ("seed", "temperature", "top_p")
@@ -339,4 +339,4 @@ def test_a_broken_model_list_raises_provider_errors_alone(body):
 def test_a_broken_refusal_is_still_an_error(case):
     bodies = [item.get("body") for item in case if isinstance(item, dict)]
 
-    assert all(isinstance(make_anthropic().read_error(400, {}, body), errors.ProviderError) for body in bodies)
+    assert all(isinstance(make_anthropic().read_error(400, body), errors.ProviderError) for body in bodies)

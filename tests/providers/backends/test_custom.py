@@ -82,7 +82,7 @@ def test_a_custom_provider_has_no_address_of_its_own():
 
 @pytest.mark.parametrize("case", sample("custom", "errors"), ids=lambda case: case["id"])
 def test_each_refusal_has_its_error(case):
-    error = make_custom().read_error(case["status"], {}, case["body"])
+    error = make_custom().read_error(case["status"], case["body"])
 
     assert type(error) is getattr(errors, case["error"])
     assert error.upstream_status == case["status"]
@@ -91,7 +91,7 @@ def test_each_refusal_has_its_error(case):
 def test_a_validators_complaint_names_the_field_without_its_value():
     [case] = [case for case in sample("custom", "errors") if case["id"] == "fastapi-details"]
 
-    error = make_custom().read_error(422, {}, case["body"])
+    error = make_custom().read_error(422, case["body"])
 
     assert error.message == "body.stream_options: Extra inputs are not permitted"
 

@@ -245,12 +245,12 @@ def test_an_error_within_a_stream_is_classified():
 
     with pytest.raises(errors.OverloadedError, match="overloaded"):
         read_stream([{"event": None, "data": body}])
-    assert isinstance(make_google().read_error(200, {}, body), errors.OverloadedError)
+    assert isinstance(make_google().read_error(200, body), errors.OverloadedError)
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in sample("google", "errors")])
 def test_a_refusal_picks_the_error(case):
-    error = make_google().read_error(case["status"], {}, case["body"])
+    error = make_google().read_error(case["status"], case["body"])
 
     assert type(error).__name__ == case["error"]
     assert error.upstream_status == case["status"]
@@ -261,7 +261,7 @@ def test_a_refusal_picks_the_error(case):
 def test_a_retry_delay_is_at_most_a_minute():
     body = {"error": {"code": 429, "details": [{"retryDelay": "86400s"}]}}
 
-    assert make_google().read_error(429, {}, body).retry_after_s == 60
+    assert make_google().read_error(429, body).retry_after_s == 60
 
 
 def test_models_are_listed_with_what_they_can_but_for_those_of_no_use():
@@ -316,4 +316,4 @@ def test_a_broken_model_list_raises_provider_errors_alone(body):
 def test_a_broken_refusal_is_still_an_error(case):
     bodies = [item.get("body") for item in case if isinstance(item, dict)]
 
-    assert all(isinstance(make_google().read_error(429, {}, body), errors.ProviderError) for body in bodies)
+    assert all(isinstance(make_google().read_error(429, body), errors.ProviderError) for body in bodies)

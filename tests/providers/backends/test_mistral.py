@@ -208,7 +208,7 @@ def test_a_stream_is_read_frame_by_frame():
 
 @pytest.mark.parametrize("case", sample("mistral", "errors"), ids=lambda case: case["id"])
 def test_each_refusal_has_its_error(case):
-    error = make_mistral().read_error(case["status"], {}, case["body"])
+    error = make_mistral().read_error(case["status"], case["body"])
 
     assert type(error) is getattr(errors, case["error"])
     assert error.code == case.get("code")
@@ -254,6 +254,6 @@ def test_a_broken_model_list_raises_provider_errors_alone(body):
 def test_a_broken_refusal_is_still_an_error(case):
     bodies = [item.get("body") for item in case if isinstance(item, dict)]
 
-    found = [make_mistral().read_error(400, {}, body) for body in bodies]
+    found = [make_mistral().read_error(400, body) for body in bodies]
 
     assert all(isinstance(error, errors.ProviderError) for error in found)

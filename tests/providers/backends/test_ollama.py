@@ -210,7 +210,7 @@ def test_an_error_after_the_status_200_is_classified(message, error):
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in sample("ollama", "errors")])
 def test_a_refusal_picks_the_error(case):
-    error = make_ollama().read_error(case["status"], {}, case["body"])
+    error = make_ollama().read_error(case["status"], case["body"])
 
     assert type(error).__name__ == case["error"]
     assert error.upstream_status == case["status"]
@@ -259,4 +259,4 @@ def test_a_broken_model_list_raises_provider_errors_alone(body):
 def test_a_broken_refusal_is_still_an_error(case):
     bodies = [item.get("body") for item in case if isinstance(item, dict)]
 
-    assert all(isinstance(make_ollama().read_error(400, {}, body), errors.ProviderError) for body in bodies)
+    assert all(isinstance(make_ollama().read_error(400, body), errors.ProviderError) for body in bodies)
