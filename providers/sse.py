@@ -9,9 +9,6 @@ from abc import ABC, abstractmethod
 
 from providers.errors import MalformedReplyError
 
-Frame = tuple[str | None, bytes]
-"""The event's name, None when not sent, and its data."""
-
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
@@ -62,52 +59,52 @@ class LineSplitter:
 
 
 class FrameParser(ABC):
-    """Cuts a stream of bytes into frames."""
+    """Cuts a stream of bytes into the data of its frames."""
 
     def __init__(self) -> None:
         self._lines = LineSplitter()
 
     @abstractmethod
-    def feed(self, data: bytes) -> list[Frame]:
+    def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that `data` completes.
 
         Errors: MalformedReplyError for a frame of more than MAX_FRAME_BYTES.
         """
 
     @abstractmethod
-    def flush(self) -> list[Frame]:
+    def flush(self) -> list[bytes]:
         """Return a last frame that lacks its end."""
 
 
 class SseParser(FrameParser):
     """Server-sent events, read as liberally as servers write them.
 
-    Shape: JSON on lines of its own, without `data:`, counts as data: some servers report errors so.
+    Shape: JSON on lines of its own, without `data:`, counts as data: some servers report errors so. The names of
+    events are passed over: every format's data say what they are.
     Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation, 2026-11.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._event: str | None = None
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._is_bare = False
         self._is_first_line = True
 
-    def feed(self, data: bytes) -> list[Frame]:
-        frames: list[Frame] = []
+    def feed(self, data: bytes) -> list[bytes]:
+        frames: list[bytes] = []
         for line in self._lines.feed(data):
             self._take(line, frames)
         return frames
 
-    def flush(self) -> list[Frame]:
-        frames: list[Frame] = []
+    def flush(self) -> list[bytes]:
+        frames: list[bytes] = []
         if rest := self._lines.flush():
             self._take(rest, frames)
         self._take(b"", frames)
         return frames
 
-    def _take(self, line: bytes, frames: list[Frame]) -> None:
+    def _take(self, line: bytes, frames: list[bytes]) -> None:
         if self._is_first_line:
             self._is_first_line = False
             line = line.removeprefix(_BOM)
@@ -118,8 +115,6 @@ class SseParser(FrameParser):
         elif self._is_bare or line[0] in b"{[":
             self._is_bare = True
             self._add(line)
-        elif line.startswith(b"event:"):
-            self._event = line[6:].removeprefix(b" ").decode(errors="replace") or None
 
     def _add(self, data: bytes) -> None:
         self._data.append(data)
@@ -127,11 +122,10 @@ class SseParser(FrameParser):
         if self._data_bytes > MAX_FRAME_BYTES:
             raise MalformedReplyError("The provider sent a frame of more than 8 MiB.")
 
-    def _end_frame(self, frames: list[Frame]) -> None:
+    def _end_frame(self, frames: list[bytes]) -> None:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
         if data:
-            frames.append((self._event, data))
-        self._event = None
+            frames.append(data)
         self._data.clear()
         self._data_bytes = 0
         self._is_bare = False
@@ -140,9 +134,9 @@ class SseParser(FrameParser):
 class NdjsonParser(FrameParser):
     """One JSON value a line."""
 
-    def feed(self, data: bytes) -> list[Frame]:
-        return [(None, line) for line in self._lines.feed(data) if line.strip()]
+    def feed(self, data: bytes) -> list[bytes]:
+        return [line for line in self._lines.feed(data) if line.strip()]
 
-    def flush(self) -> list[Frame]:
+    def flush(self) -> list[bytes]:
         rest = self._lines.flush()
-        return [(None, rest)] if rest.strip() else []
+        return [rest] if rest.strip() else []

@@ -192,7 +192,7 @@ class AnthropicStreamReader(StreamReader):
         self._tool_of_block: dict[int, int] = {}
         self._tools_with_arguments: set[int] = set()
 
-    def read(self, event: str | None, data: JSONObject) -> Iterable[ChatChunk]:
+    def read(self, data: JSONObject) -> Iterable[ChatChunk]:
         match data.get("type"):
             case "message_start":
                 yield self._started(object_at(data, "message"))

@@ -27,7 +27,7 @@ from providers.errors import (
     UpstreamError,
 )
 from providers.http import HttpCall, HttpClient, HttpReply
-from providers.sse import Frame, FrameParser, NdjsonParser, SseParser
+from providers.sse import FrameParser, NdjsonParser, SseParser
 from providers.types import (
     NOTHING,
     ChatChunk,
@@ -90,10 +90,9 @@ class StreamReader(ABC):
     finished: bool = False
 
     @abstractmethod
-    def read(self, event: str | None, data: JSONObject) -> Iterable[ChatChunk]:
+    def read(self, data: JSONObject) -> Iterable[ChatChunk]:
         """Translate one frame.
 
-        Shape: `event` is the SSE event name, None when not sent; `data` the decoded JSON.
         Errors: a ProviderError where the frame reports one.
         """
 
@@ -362,23 +361,23 @@ class _FrameReader:
             raise MalformedReplyError("The provider's reply is not a stream in its format.")
         raise TruncatedReplyError("The provider's stream ended before the answer did.")
 
-    def _translate(self, frames: list[Frame]) -> Iterator[ChatChunk]:
-        for event, data in frames:
+    def _translate(self, frames: list[bytes]) -> Iterator[ChatChunk]:
+        for data in frames:
             if self.is_over:
                 return
             if data.strip() == b"[DONE]":
                 self.is_over = True
             else:
-                yield from self._read(event, data)
+                yield from self._read(data)
 
-    def _read(self, event: str | None, data: bytes) -> Iterator[ChatChunk]:
+    def _read(self, data: bytes) -> Iterator[ChatChunk]:
         body = _find_object(data)
         if body is None:
             self.skipped += 1
             return
         self._has_frames = True
         with _malformed_reply():
-            for chunk in self._reader.read(event, body):
+            for chunk in self._reader.read(body):
                 yield self._with_dropped_params(chunk)
 
     def _with_dropped_params(self, chunk: ChatChunk) -> ChatChunk:

@@ -239,7 +239,7 @@ class GoogleStreamReader(StreamReader):
         self._calls_of_choice: dict[int, int] = {}
         self._choices_with_content: set[int] = set()
 
-    def read(self, event: str | None, data: JSONObject) -> Iterable[ChatChunk]:
+    def read(self, data: JSONObject) -> Iterable[ChatChunk]:
         check_answered(data)
         upstream_id = find_text(data, "responseId")
         model_name = find_text(data, "modelVersion")

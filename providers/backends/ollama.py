@@ -177,7 +177,7 @@ class OllamaStreamReader(StreamReader):
     def __init__(self) -> None:
         self._tool_calls_seen = 0
 
-    def read(self, event: str | None, data: JSONObject) -> Iterable[ChatChunk]:
+    def read(self, data: JSONObject) -> Iterable[ChatChunk]:
         if data.get("error") is not None:
             raise read_refusal(200, data)
         is_done = data.get("done") is True

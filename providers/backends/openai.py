@@ -293,7 +293,7 @@ class OpenAIStreamReader(StreamReader):
         self._unfinished: set[int] = set()
         self._tool_calls_begun: dict[int, int] = {}
 
-    def read(self, event: str | None, data: JSONObject) -> Iterable[ChatChunk]:
+    def read(self, data: JSONObject) -> Iterable[ChatChunk]:
         check_no_error(data)
         choices = tuple(self._delta(choice) for choice in objects_at(data, "choices"))
         if choices:

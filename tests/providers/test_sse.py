@@ -51,32 +51,29 @@ def test_however_the_bytes_come_the_events_are_the_same(case):
 def test_any_text_survives_inside_json(text, end):
     content = json.dumps({"t": text}, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
-    [(event, data)] = sse(f"event: e{end}data: ".encode() + content + end.encode() * 2)
-    [(_, line)] = parsed(NdjsonParser(), content + end.encode())
+    [data] = sse(f"event: e{end}data: ".encode() + content + end.encode() * 2)
+    [line] = parsed(NdjsonParser(), content + end.encode())
 
-    assert event == "e"
     assert data == line == content
 
 
 @pytest.mark.parametrize(
     ("stream", "frames"),
     [
-        pytest.param(b"data: 1\n\ndata: 2\n\n", [(None, b"1"), (None, b"2")], id="two"),
-        pytest.param(b"data:1\n\n", [(None, b"1")], id="no-space"),
-        pytest.param(b"data:  1\n\n", [(None, b" 1")], id="one-space-only"),
-        pytest.param(b"data: {\ndata: }\n\n", [(None, b"{\n}")], id="joined"),
-        pytest.param(b": ping\n\n:\ndata: 1\n\n", [(None, b"1")], id="comments"),
-        pytest.param(b"\xef\xbb\xbfdata: 1\n\n", [(None, b"1")], id="bom"),
-        pytest.param(b"event: x\ndata: 1\n\ndata: 2\n\n", [("x", b"1"), (None, b"2")], id="event-of-one-frame"),
-        pytest.param(b"event: x\n\ndata: 1\n\n", [(None, b"1")], id="event-without-data"),
-        pytest.param(b"data: 1", [(None, b"1")], id="unterminated-line"),
-        pytest.param(b"data: 1\n", [(None, b"1")], id="unterminated-frame"),
+        pytest.param(b"data: 1\n\ndata: 2\n\n", [b"1", b"2"], id="two"),
+        pytest.param(b"data:1\n\n", [b"1"], id="no-space"),
+        pytest.param(b"data:  1\n\n", [b" 1"], id="one-space-only"),
+        pytest.param(b"data: {\ndata: }\n\n", [b"{\n}"], id="joined"),
+        pytest.param(b": ping\n\n:\ndata: 1\n\n", [b"1"], id="comments"),
+        pytest.param(b"\xef\xbb\xbfdata: 1\n\n", [b"1"], id="bom"),
+        pytest.param(b"event: x\ndata: 1\n\ndata: 2\n\n", [b"1", b"2"], id="named-events"),
+        pytest.param(b"event: x\n\ndata: 1\n\n", [b"1"], id="event-without-data"),
+        pytest.param(b"data: 1", [b"1"], id="unterminated-line"),
+        pytest.param(b"data: 1\n", [b"1"], id="unterminated-frame"),
         pytest.param(b"data:\n\ndata\n\n", [], id="empty-data"),
-        pytest.param(b"id: 7\nretry: 1\ndata: 1\n\n", [(None, b"1")], id="other-fields"),
-        pytest.param(b'{"error": 1}\n', [(None, b'{"error": 1}')], id="bare-json"),
-        pytest.param(
-            b'{\n  "error": 1\n}\n\ndata: 1\n\n', [(None, b'{\n  "error": 1\n}'), (None, b"1")], id="bare-lines"
-        ),
+        pytest.param(b"id: 7\nretry: 1\ndata: 1\n\n", [b"1"], id="other-fields"),
+        pytest.param(b'{"error": 1}\n', [b'{"error": 1}'], id="bare-json"),
+        pytest.param(b'{\n  "error": 1\n}\n\ndata: 1\n\n', [b'{\n  "error": 1\n}', b"1"], id="bare-lines"),
         pytest.param(b"<html>\n<p>no</p>\n", [], id="html"),
     ],
 )
@@ -88,17 +85,17 @@ def test_frames_come_out_as_soon_as_they_are_complete():
     parser = SseParser()
 
     assert parser.feed(b"data: 1\n") == []
-    assert parser.feed(b"\nda") == [(None, b"1")]
-    assert parser.feed(b"ta: 2\r\n\r") == [(None, b"2")]
+    assert parser.feed(b"\nda") == [b"1"]
+    assert parser.feed(b"ta: 2\r\n\r") == [b"2"]
     assert parser.feed(b"\n") == []
 
 
 def test_a_line_end_that_comes_in_two_pieces_is_one():
-    assert sse(b"data: 1\r", b"\ndata: 2\r\n\r", b"\n") == [(None, b"1\n2")]
+    assert sse(b"data: 1\r", b"\ndata: 2\r\n\r", b"\n") == [b"1\n2"]
 
 
 def test_blank_lines_between_json_lines_are_skipped():
-    assert parsed(NdjsonParser(), b'{"a":1}\n\n \r\n{"b":2}') == [(None, b'{"a":1}'), (None, b'{"b":2}')]
+    assert parsed(NdjsonParser(), b'{"a":1}\n\n \r\n{"b":2}') == [b'{"a":1}', b'{"b":2}']
 
 
 @pytest.mark.parametrize("parser", [SseParser, NdjsonParser])

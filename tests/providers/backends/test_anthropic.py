@@ -1,14 +1,12 @@
 import json
-from contextlib import suppress
 
 import pytest
-from hypothesis import given
 from pydantic import ValidationError
 
 from providers import errors
 from providers.backends.anthropic import AnthropicProvider
 from providers.types import ChatMessage, ChatRequest, Endpoint, ImagePart, ModelInfo, TextPart, ToolCall, Usage
-from tests.providers.backends.mutations import mutated
+from tests.providers.backends.streams import joined, read_stream
 from tests.wire import sample
 
 USAGE = Usage(prompt_tokens=78, completion_tokens=30, cached_tokens=64, cache_write_tokens=5, reasoning_tokens=12)
@@ -27,16 +25,6 @@ def make_request(*messages, **params):
 
 def call_for(*messages, settings=None, **params):
     return make_anthropic(**settings or {}).chat_call(make_request(*messages, **params), stream=False)
-
-
-def read_stream(frames):
-    reader = make_anthropic().stream_reader()
-    chunks = [chunk for frame in frames for chunk in reader.read(frame["event"], frame["data"])]
-    return reader, chunks
-
-
-def joined(chunks, field):
-    return "".join(getattr(choice, field) or "" for chunk in chunks for choice in chunk.choices)
 
 
 def test_a_request_becomes_the_documented_one():
@@ -196,7 +184,7 @@ def test_stop_reasons_are_translated(native, canonical):
 
 
 def test_a_stream_becomes_chunks():
-    reader, chunks = read_stream(sample("anthropic", "stream"))
+    reader, chunks = read_stream(make_anthropic(), sample("anthropic", "stream"))
 
     assert joined(chunks, "content") == "Grey."
     assert joined(chunks, "reasoning") == "A fur colour is asked for."
@@ -206,7 +194,7 @@ def test_a_stream_becomes_chunks():
 
 
 def test_the_usage_of_a_stream_starts_with_the_prompt_and_ends_complete():
-    _, chunks = read_stream(sample("anthropic", "stream"))
+    _, chunks = read_stream(make_anthropic(), sample("anthropic", "stream"))
 
     usages = [chunk.usage for chunk in chunks if chunk.usage]
     assert (usages[0].prompt_tokens, usages[0].completion_tokens) == (78, 1)
@@ -214,7 +202,7 @@ def test_the_usage_of_a_stream_starts_with_the_prompt_and_ends_complete():
 
 
 def test_tool_calls_in_a_stream_are_numbered_from_0_and_have_arguments():
-    _, chunks = read_stream(sample("anthropic", "stream_tool_use"))
+    _, chunks = read_stream(make_anthropic(), sample("anthropic", "stream_tool_use"))
 
     deltas = [delta for chunk in chunks for choice in chunk.choices for delta in choice.tool_calls]
     assert [(delta.index, delta.id, delta.name) for delta in deltas if delta.id] == [
@@ -227,7 +215,7 @@ def test_tool_calls_in_a_stream_are_numbered_from_0_and_have_arguments():
 
 
 def test_a_stream_without_message_stop_is_not_finished():
-    reader, _ = read_stream(sample("anthropic", "stream")[:-1])
+    reader, _ = read_stream(make_anthropic(), sample("anthropic", "stream")[:-1])
 
     assert not reader.finished
 
@@ -236,7 +224,7 @@ def test_an_error_within_a_stream_is_classified():
     frame = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 
     with pytest.raises(errors.OverloadedError, match="Overloaded"):
-        read_stream([{"event": "error", "data": frame}])
+        read_stream(make_anthropic(), [{"data": frame}])
 
 
 def test_an_error_of_the_status_200_is_classified():
@@ -314,29 +302,3 @@ def test_the_probe_lists_one_model():
 
     assert (call.method, call.path, call.query) == ("GET", "/v1/models", {"limit": "1"})
     assert call.headers == {"anthropic-version": "2026-10-21"}
-
-
-@given(body=mutated(sample("anthropic", "reply")) | mutated(sample("anthropic", "reply_tool_use")))
-def test_a_broken_reply_raises_provider_errors_alone(body):
-    with suppress(errors.ProviderError):
-        make_anthropic().read_reply(body)
-
-
-@given(frames=mutated(sample("anthropic", "stream")) | mutated(sample("anthropic", "stream_tool_use")))
-def test_a_broken_stream_raises_provider_errors_alone(frames):
-    frames = [frame for frame in frames if isinstance(frame, dict) and isinstance(frame.get("data"), dict)]
-    with suppress(errors.ProviderError):
-        read_stream([{"event": None} | frame for frame in frames])
-
-
-@given(body=mutated(sample("anthropic", "models")))
-def test_a_broken_model_list_raises_provider_errors_alone(body):
-    with suppress(errors.ProviderError):
-        make_anthropic().read_models(body)
-
-
-@given(case=mutated(sample("anthropic", "errors")))
-def test_a_broken_refusal_is_still_an_error(case):
-    bodies = [item.get("body") for item in case if isinstance(item, dict)]
-
-    assert all(isinstance(make_anthropic().read_error(400, body), errors.ProviderError) for body in bodies)

@@ -108,7 +108,7 @@ def test_a_reply_with_nothing_but_the_answer_is_enough():
 def test_a_stream_may_repeat_the_role_leave_out_the_index_and_end_without_done():
     reader = make_custom().stream_reader()
 
-    chunks = [c for frame in sample("custom", "stream_llamacpp") for c in reader.read(None, frame["data"])]
+    chunks = [c for frame in sample("custom", "stream_llamacpp") for c in reader.read(frame["data"])]
 
     choices = [choice for chunk in chunks for choice in chunk.choices]
     assert reader.finished
@@ -123,7 +123,7 @@ def test_tool_calls_without_an_index_are_told_apart_by_their_ids():
     pieces = [{"id": "a", "function": {"name": "f", "arguments": {"q": 1}}}, {"id": "b", "function": {"name": "g"}}]
     pieces.append({"function": {"arguments": "{}"}})
 
-    chunks = [c for piece in pieces for c in reader.read(None, {"choices": [{"delta": {"tool_calls": [piece]}}]})]
+    chunks = [c for piece in pieces for c in reader.read({"choices": [{"delta": {"tool_calls": [piece]}}]})]
 
     deltas = [call for chunk in chunks for choice in chunk.choices for call in choice.tool_calls]
     assert [(d.index, d.id, d.arguments) for d in deltas] == [(0, "a", '{"q":1}'), (1, "b", ""), (1, None, "{}")]

@@ -1,12 +1,9 @@
-from contextlib import suppress
-
 import pytest
-from hypothesis import given
 
 from providers import errors
 from providers.backends.google import GoogleProvider
 from providers.types import ChatMessage, ChatRequest, Endpoint, ImagePart, ModelInfo, TextPart, ToolCall, Usage
-from tests.providers.backends.mutations import mutated
+from tests.providers.backends.streams import joined, read_stream
 from tests.wire import sample
 
 USAGE = Usage(prompt_tokens=78, completion_tokens=30, cached_tokens=64, reasoning_tokens=12)
@@ -26,16 +23,6 @@ def make_request(*messages, model_name="gemini-3.8-flash", **params):
 
 def call_for(*messages, stream=False, **params):
     return make_google().chat_call(make_request(*messages, **params), stream=stream)
-
-
-def read_stream(frames):
-    reader = make_google().stream_reader()
-    chunks = [chunk for frame in frames for chunk in reader.read(frame["event"], frame["data"])]
-    return reader, chunks
-
-
-def joined(chunks, field):
-    return "".join(getattr(choice, field) or "" for chunk in chunks for choice in chunk.choices)
 
 
 def finished_with(reason, **candidate):
@@ -152,7 +139,7 @@ def test_a_blocked_prompt_is_an_error_although_the_status_is_200():
     with pytest.raises(errors.ContentBlockedError, match="PROHIBITED_CONTENT"):
         make_google().read_reply(body)
     with pytest.raises(errors.ContentBlockedError, match="PROHIBITED_CONTENT"):
-        read_stream([{"event": None, "data": body}])
+        read_stream(make_google(), [{"data": body}])
 
 
 def test_a_blocked_answer_is_an_answer_without_content():
@@ -202,11 +189,11 @@ def test_a_failed_finish_is_an_error(native, error):
     with pytest.raises(error):
         make_google().read_reply(finished_with(native))
     with pytest.raises(error):
-        read_stream([{"event": None, "data": finished_with(native)}])
+        read_stream(make_google(), [{"data": finished_with(native)}])
 
 
 def test_a_stream_becomes_chunks():
-    reader, chunks = read_stream(sample("google", "stream"))
+    reader, chunks = read_stream(make_google(), sample("google", "stream"))
 
     assert joined(chunks, "content") == "Grey."
     assert joined(chunks, "reasoning") == "A fur colour is asked for."
@@ -216,14 +203,14 @@ def test_a_stream_becomes_chunks():
 
 
 def test_the_usage_of_a_stream_is_the_last_that_was_told():
-    _, chunks = read_stream(sample("google", "stream"))
+    _, chunks = read_stream(make_google(), sample("google", "stream"))
 
     assert [chunk.usage.completion_tokens if chunk.usage else None for chunk in chunks] == [12, None, 29, 30]
     assert chunks[-1].usage == USAGE
 
 
 def test_function_calls_in_a_stream_are_numbered_across_frames():
-    _, chunks = read_stream(sample("google", "stream_function_call"))
+    _, chunks = read_stream(make_google(), sample("google", "stream_function_call"))
 
     deltas = [delta for chunk in chunks for choice in chunk.choices for delta in choice.tool_calls]
     assert [(delta.index, delta.id, delta.name, delta.arguments) for delta in deltas] == [
@@ -235,7 +222,7 @@ def test_function_calls_in_a_stream_are_numbered_across_frames():
 
 
 def test_a_stream_without_finish_reason_is_not_finished():
-    reader, _ = read_stream(sample("google", "stream")[:-1])
+    reader, _ = read_stream(make_google(), sample("google", "stream")[:-1])
 
     assert not reader.finished
 
@@ -244,7 +231,7 @@ def test_an_error_within_a_stream_is_classified():
     body = next(case["body"] for case in sample("google", "errors") if case["id"] == "overloaded")
 
     with pytest.raises(errors.OverloadedError, match="overloaded"):
-        read_stream([{"event": None, "data": body}])
+        read_stream(make_google(), [{"data": body}])
     assert isinstance(make_google().read_error(200, body), errors.OverloadedError)
 
 
@@ -291,29 +278,3 @@ def test_the_probe_lists_one_model():
     call = make_google().probe_call()
 
     assert (call.method, call.path, call.query) == ("GET", "/models", {"pageSize": "1"})
-
-
-@given(body=mutated(sample("google", "reply")) | mutated(sample("google", "reply_function_call")))
-def test_a_broken_reply_raises_provider_errors_alone(body):
-    with suppress(errors.ProviderError):
-        make_google().read_reply(body)
-
-
-@given(frames=mutated(sample("google", "stream")) | mutated(sample("google", "stream_function_call")))
-def test_a_broken_stream_raises_provider_errors_alone(frames):
-    frames = [frame for frame in frames if isinstance(frame, dict) and isinstance(frame.get("data"), dict)]
-    with suppress(errors.ProviderError):
-        read_stream([{"event": None} | frame for frame in frames])
-
-
-@given(body=mutated(sample("google", "models")))
-def test_a_broken_model_list_raises_provider_errors_alone(body):
-    with suppress(errors.ProviderError):
-        make_google().read_models(body)
-
-
-@given(case=mutated(sample("google", "errors")))
-def test_a_broken_refusal_is_still_an_error(case):
-    bodies = [item.get("body") for item in case if isinstance(item, dict)]
-
-    assert all(isinstance(make_google().read_error(429, body), errors.ProviderError) for body in bodies)

@@ -1,5 +1,4 @@
 import re
-from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -18,7 +17,7 @@ from providers.types import (
     ToolCall,
     Usage,
 )
-from tests.providers.backends.mutations import mutated
+from tests.providers.backends.streams import read_stream
 from tests.wire import sample
 
 NEVER_SENT = {"max_completion_tokens", "seed", "stream_options", "user", "logit_bias", "store"}
@@ -33,11 +32,6 @@ def make_mistral():
 def call_for(*messages, stream=False, **params):
     messages = messages or (ChatMessage(role="user", content="Hi"),)
     return make_mistral().chat_call(ChatRequest(messages=messages, model_name="m", **params), stream=stream)
-
-
-def read_stream(frames):
-    reader = make_mistral().stream_reader()
-    return reader, [chunk for frame in frames for chunk in reader.read(frame["event"], frame["data"])]
 
 
 def test_a_request_becomes_the_documented_one():
@@ -197,7 +191,7 @@ def test_thoughts_are_told_apart_from_the_answer():
 
 
 def test_a_stream_is_read_frame_by_frame():
-    reader, chunks = read_stream(sample("mistral", "stream"))
+    reader, chunks = read_stream(make_mistral(), sample("mistral", "stream"))
 
     choices = [choice for chunk in chunks for choice in chunk.choices]
     assert reader.finished
@@ -219,7 +213,7 @@ def test_an_error_in_mid_stream_is_raised():
     [case] = [case for case in sample("mistral", "errors") if case["id"] == "in-mid-stream"]
 
     with pytest.raises(errors.UpstreamError, match="Service unavailable"):
-        read_stream([{"event": None, "data": case["body"]}])
+        read_stream(make_mistral(), [{"data": case["body"]}])
 
 
 def test_models_tell_what_they_can():
@@ -229,31 +223,3 @@ def test_models_tell_what_they_can():
         ModelInfo(name="mistral-small-latest", capabilities=("chat", "tools", "vision"), context_window=131072),
         ModelInfo(name="mistral-embed", context_window=8192),
     ]
-
-
-@given(body=mutated(sample("mistral", "reply")) | mutated(sample("mistral", "reply_thinking")))
-def test_a_broken_reply_raises_provider_errors_alone(body):
-    with suppress(errors.ProviderError):
-        make_mistral().read_reply(body)
-
-
-@given(frames=mutated(sample("mistral", "stream")))
-def test_a_broken_stream_raises_provider_errors_alone(frames):
-    frames = [frame for frame in frames if isinstance(frame, dict) and isinstance(frame.get("data"), dict)]
-    with suppress(errors.ProviderError):
-        read_stream([{"event": None} | frame for frame in frames])
-
-
-@given(body=mutated(sample("mistral", "models")))
-def test_a_broken_model_list_raises_provider_errors_alone(body):
-    with suppress(errors.ProviderError):
-        make_mistral().read_models(body)
-
-
-@given(case=mutated(sample("mistral", "errors")))
-def test_a_broken_refusal_is_still_an_error(case):
-    bodies = [item.get("body") for item in case if isinstance(item, dict)]
-
-    found = [make_mistral().read_error(400, body) for body in bodies]
-
-    assert all(isinstance(error, errors.ProviderError) for error in found)

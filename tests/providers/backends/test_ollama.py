@@ -1,13 +1,10 @@
-from contextlib import suppress
-
 import pytest
-from hypothesis import given
 from pydantic import ValidationError
 
 from providers import errors
 from providers.backends.ollama import OllamaProvider
 from providers.types import ChatMessage, ChatRequest, Endpoint, ImagePart, ModelInfo, TextPart, ToolCall, Usage
-from tests.providers.backends.mutations import mutated
+from tests.providers.backends.streams import joined, read_stream
 from tests.wire import sample
 
 PNG_DATA = sample("ollama", "request")["messages"][2]["images"][0]
@@ -25,16 +22,6 @@ def make_request(*messages, **params):
 
 def call_for(*messages, stream=False, settings=None, **params):
     return make_ollama(**settings or {}).chat_call(make_request(*messages, **params), stream=stream)
-
-
-def read_stream(frames):
-    reader = make_ollama().stream_reader()
-    chunks = [chunk for frame in frames for chunk in reader.read(frame["event"], frame["data"])]
-    return reader, chunks
-
-
-def joined(chunks, field):
-    return "".join(getattr(choice, field) or "" for chunk in chunks for choice in chunk.choices)
 
 
 def test_a_request_becomes_the_documented_one():
@@ -158,7 +145,7 @@ def test_an_answer_without_done_reason_was_aborted():
     with pytest.raises(errors.UpstreamError, match="aborted"):
         make_ollama().read_reply(aborted)
     with pytest.raises(errors.UpstreamError, match="aborted"):
-        read_stream([{"event": None, "data": aborted}])
+        read_stream(make_ollama(), [{"data": aborted}])
 
 
 def test_an_answer_that_is_not_done_is_malformed():
@@ -167,7 +154,7 @@ def test_an_answer_that_is_not_done_is_malformed():
 
 
 def test_a_stream_becomes_chunks():
-    reader, chunks = read_stream(sample("ollama", "stream"))
+    reader, chunks = read_stream(make_ollama(), sample("ollama", "stream"))
 
     assert reader.framing == "ndjson"
     assert joined(chunks, "content") == "Grey."
@@ -178,7 +165,7 @@ def test_a_stream_becomes_chunks():
 
 
 def test_tool_calls_in_a_stream_are_numbered_across_frames():
-    _, chunks = read_stream(sample("ollama", "stream_tool_calls"))
+    _, chunks = read_stream(make_ollama(), sample("ollama", "stream_tool_calls"))
 
     deltas = [delta for chunk in chunks for choice in chunk.choices for delta in choice.tool_calls]
     assert [(delta.index, delta.id, delta.name, delta.arguments) for delta in deltas] == [
@@ -189,7 +176,7 @@ def test_tool_calls_in_a_stream_are_numbered_across_frames():
 
 
 def test_a_stream_that_is_not_done_is_not_finished():
-    reader, _ = read_stream(sample("ollama", "stream")[:-1])
+    reader, _ = read_stream(make_ollama(), sample("ollama", "stream")[:-1])
 
     assert not reader.finished
 
@@ -203,7 +190,7 @@ def test_a_stream_that_is_not_done_is_not_finished():
 )
 def test_an_error_after_the_status_200_is_classified(message, error):
     with pytest.raises(error, match=message):
-        read_stream([{"event": None, "data": {"error": message}}])
+        read_stream(make_ollama(), [{"data": {"error": message}}])
     with pytest.raises(error, match=message):
         make_ollama().read_reply({"error": message})
 
@@ -234,29 +221,3 @@ def test_models_and_version_are_asked_for_at_no_cost():
 
     assert (listing.method, listing.path) == ("GET", "/api/tags")
     assert (probe.method, probe.path) == ("GET", "/api/version")
-
-
-@given(body=mutated(sample("ollama", "reply")) | mutated(sample("ollama", "reply_tool_calls")))
-def test_a_broken_reply_raises_provider_errors_alone(body):
-    with suppress(errors.ProviderError):
-        make_ollama().read_reply(body)
-
-
-@given(frames=mutated(sample("ollama", "stream")) | mutated(sample("ollama", "stream_tool_calls")))
-def test_a_broken_stream_raises_provider_errors_alone(frames):
-    frames = [frame for frame in frames if isinstance(frame, dict) and isinstance(frame.get("data"), dict)]
-    with suppress(errors.ProviderError):
-        read_stream([{"event": None} | frame for frame in frames])
-
-
-@given(body=mutated(sample("ollama", "models")))
-def test_a_broken_model_list_raises_provider_errors_alone(body):
-    with suppress(errors.ProviderError):
-        make_ollama().read_models(body)
-
-
-@given(case=mutated(sample("ollama", "errors")))
-def test_a_broken_refusal_is_still_an_error(case):
-    bodies = [item.get("body") for item in case if isinstance(item, dict)]
-
-    assert all(isinstance(make_ollama().read_error(400, body), errors.ProviderError) for body in bodies)

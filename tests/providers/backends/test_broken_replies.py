@@ -1,0 +1,73 @@
+"""Whatever a provider sends instead of what its samples show, nothing but a ProviderError comes of it."""
+
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.backends import BACKENDS
+from providers.errors import ProviderError
+from providers.types import Endpoint
+from tests import wire
+from tests.providers.backends.mutations import mutated
+
+WIRE = Path(wire.__file__).parent
+every_type = pytest.mark.parametrize("provider_type", BACKENDS)
+
+
+def make_backend(provider_type):
+    endpoint = Endpoint(name="acme", base_url="https://acme.example", api_key="k-1")
+    return BACKENDS[provider_type](endpoint, client=None)
+
+
+@cache
+def broken(provider_type, kind):
+    """Return a strategy for the samples of a kind, each with one fault."""
+    names = sorted(path.stem for path in (WIRE / provider_type).glob(f"{kind}*.json"))
+    return st.one_of([mutated(wire.sample(provider_type, name)) for name in names])
+
+
+def bodies_in(items, key):
+    return [item.get(key) for item in items if isinstance(item, dict)]
+
+
+@every_type
+@given(data=st.data())
+def test_a_broken_reply_raises_provider_errors_alone(provider_type, data):
+    body = data.draw(broken(provider_type, "reply"))
+
+    with suppress(ProviderError):
+        make_backend(provider_type).read_reply(body)
+
+
+@every_type
+@given(data=st.data())
+def test_a_broken_stream_raises_provider_errors_alone(provider_type, data):
+    frames = bodies_in(data.draw(broken(provider_type, "stream")), "data")
+    reader = make_backend(provider_type).stream_reader()
+
+    with suppress(ProviderError):
+        for frame in frames:
+            if isinstance(frame, dict):
+                list(reader.read(frame))
+
+
+@every_type
+@given(data=st.data())
+def test_a_broken_model_list_raises_provider_errors_alone(provider_type, data):
+    body = data.draw(broken(provider_type, "models"))
+
+    with suppress(ProviderError):
+        make_backend(provider_type).read_models(body)
+
+
+@every_type
+@given(data=st.data())
+def test_a_broken_refusal_is_still_an_error(provider_type, data):
+    bodies = bodies_in(data.draw(broken(provider_type, "errors")), "body")
+    backend = make_backend(provider_type)
+
+    assert all(isinstance(backend.read_error(status, body), ProviderError) for status in (400, 429) for body in bodies)
