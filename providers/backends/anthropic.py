@@ -14,8 +14,17 @@ from typing import Any, ClassVar, Final
 from pydantic import Field, PositiveInt
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
-from providers.backends.refusals import error_of_status, message_of, object_or_empty, text_or_none
-from providers.backends.shapes import count_at, find_count, find_text, object_at, objects_at, text_at
+from providers.backends.refusals import error_of_status, message_of
+from providers.backends.shapes import (
+    count_at,
+    find_count,
+    find_text,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
+    text_or_none,
+)
 from providers.backends.turns import Turn, check_translatable, conversation, dropped_params, inline_image, max_tokens_of
 from providers.errors import (
     ConfigurationError,

@@ -16,8 +16,18 @@ from urllib.parse import quote, urlsplit
 
 from providers.backends.base import BaseProvider, StreamReader, WireCall
 from providers.backends.headers import MAX_RETRY_AFTER_S
-from providers.backends.refusals import error_of_status, message_of, object_or_empty, text_or_none
-from providers.backends.shapes import count_at, find_count, find_text, list_at, object_at, objects_at, text_at
+from providers.backends.refusals import error_of_status, message_of
+from providers.backends.shapes import (
+    count_at,
+    find_count,
+    find_text,
+    list_at,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
+    text_or_none,
+)
 from providers.backends.turns import Turn, check_translatable, conversation, dropped_params, inline_image, max_tokens_of
 from providers.errors import (
     ConfigurationError,

@@ -72,6 +72,7 @@ CAPABILITIES = {
     "reasoning": "reasoning",
 }
 
+_RENAMED = {"seed": "random_seed", "max_completion_tokens": "max_tokens"}
 _TOOL_CALL_ID = re.compile(r"[A-Za-z0-9]{9}")
 _ID_LETTERS = string.digits + string.ascii_letters
 
@@ -95,9 +96,6 @@ def mistral_payload(request: ChatRequest) -> tuple[JSONObject, tuple[str, ...]]:
     left_out = asked.keys() - body.keys() - _RENAMED.keys()
     dropped = changed | left_out | set(_dropped_of_messages(request.messages)) | set(meaningless_params(request))
     return body, tuple(sorted(dropped))
-
-
-_RENAMED = {"seed": "random_seed", "max_completion_tokens": "max_tokens"}
 
 
 def _renamed(body: JSONObject) -> JSONObject:

@@ -13,8 +13,17 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
-from providers.backends.refusals import error_of_status, message_of, object_or_empty
-from providers.backends.shapes import count_at, find_count, find_text, list_at, object_at, objects_at, text_at
+from providers.backends.refusals import error_of_status, message_of
+from providers.backends.shapes import (
+    count_at,
+    find_count,
+    find_text,
+    list_at,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
+)
 from providers.backends.turns import check_translatable, dropped_params, inline_image, max_tokens_of, parts_of
 from providers.errors import (
     ConfigurationError,
@@ -222,13 +231,9 @@ def read_refusal(status: int, body: Any) -> ProviderError:
     """Classify a refusal, or an error that came after the status 200."""
     if status < 400:
         status = 500
-    message = _message_of(body, status)
-    has_error = bool(object_or_empty(body).get("error"))
-    return _error_class(status, message, has_error=has_error)(message, upstream_status=status)
-
-
-def _message_of(body: Any, status: int) -> str:
-    return message_of({"message": object_or_empty(body).get("error")}, status)
+    told = object_or_empty(body).get("error")
+    message = message_of({"message": told}, status)
+    return _error_class(status, message, has_error=bool(told))(message, upstream_status=status)
 
 
 def _error_class(status: int, message: str, *, has_error: bool) -> type[ProviderError]:

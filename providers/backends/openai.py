@@ -14,8 +14,18 @@ import orjson
 from pydantic import StringConstraints
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
-from providers.backends.refusals import error_of_status, message_of, object_or_empty, text_or_none
-from providers.backends.shapes import count_at, find_count, find_text, object_at, objects_at, text_at
+from providers.backends.refusals import error_of_status, message_of
+from providers.backends.shapes import (
+    count_at,
+    count_or_none,
+    find_count,
+    find_text,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
+    text_or_none,
+)
 from providers.errors import (
     ContentBlockedError,
     ContextTooLongError,
@@ -96,10 +106,12 @@ ERROR_OF_CODE: Mapping[str, type[ProviderError]] = {
 }
 CONTEXT_MESSAGE = re.compile(r"maximum context length|context size|prompt is too long", re.IGNORECASE)
 
+_TOOL_PARAMS = ("tool_choice", "parallel_tool_calls")
 _REASONING_KEYS = ("reasoning_content", "reasoning")
 _MESSAGE_KEYS = frozenset({"role", "content", "refusal", "tool_calls", *_REASONING_KEYS})
 _CHOICE_KEYS = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
 _REPLY_KEYS = frozenset({"id", "object", "model", "choices", "usage"})
+_TOOL_CALL_KEYS = frozenset({"id", "type", "index", "function"})
 
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]+$")]
 
@@ -127,9 +139,6 @@ def openai_payload(request: ChatRequest, *, length_param: str) -> JSONObject:
         body |= {name: value for name in _TOOL_PARAMS if (value := getattr(request, name)) is not None}
     body |= {name: value for name, value in request.extra.items() if name != "stream_options"}
     return body
-
-
-_TOOL_PARAMS = ("tool_choice", "parallel_tool_calls")
 
 
 def meaningless_params(request: ChatRequest) -> tuple[str, ...]:
@@ -242,9 +251,6 @@ def _read_tool_call(call: JSONObject, number: int) -> ToolCall:
     return ToolCall(id_, text_at(function, "name"), arguments, _rest(call, _TOOL_CALL_KEYS))
 
 
-_TOOL_CALL_KEYS = frozenset({"id", "type", "index", "function"})
-
-
 def _arguments_text(function: JSONObject) -> str:
     """Return the arguments as JSON text; some servers send the object itself."""
     arguments = function.get("arguments")
@@ -270,20 +276,16 @@ def find_usage(body: JSONObject) -> Usage | None:
     usage = object_or_empty(body.get("usage"))
     of_prompt = object_or_empty(usage.get("prompt_tokens_details"))
     of_completion = object_or_empty(usage.get("completion_tokens_details"))
-    prompt_tokens = _count_or_none(usage.get("prompt_tokens"))
+    prompt_tokens = count_or_none(usage.get("prompt_tokens"))
     if prompt_tokens is None:
         return None
     return Usage(
         prompt_tokens=prompt_tokens,
-        completion_tokens=_count_or_none(usage.get("completion_tokens")) or 0,
-        cached_tokens=_count_or_none(of_prompt.get("cached_tokens")),
-        cache_write_tokens=_count_or_none(of_prompt.get("cache_write_tokens")),
-        reasoning_tokens=_count_or_none(of_completion.get("reasoning_tokens")),
+        completion_tokens=count_or_none(usage.get("completion_tokens")) or 0,
+        cached_tokens=count_or_none(of_prompt.get("cached_tokens")),
+        cache_write_tokens=count_or_none(of_prompt.get("cache_write_tokens")),
+        reasoning_tokens=count_or_none(of_completion.get("reasoning_tokens")),
     )
-
-
-def _count_or_none(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 class OpenAIStreamReader(StreamReader):

@@ -45,11 +45,3 @@ def message_of(error: Mapping[str, Any], status: int) -> str:
     if isinstance(message, str) and message.strip():
         return message.strip()
     return f"The provider answered with status {status}."
-
-
-def object_or_empty(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -1,4 +1,8 @@
-"""Checked access to JSON that a provider sent: the wrong type is a MalformedReplyError, null is the same as absent."""
+"""Access to JSON that a provider sent.
+
+`…_at` and `find_…` are strict: the wrong type is a MalformedReplyError, null is the same as absent. `…_or_…` forgive:
+what is not of the type is taken for absent, where a good answer or an error must not be lost over it.
+"""
 
 from __future__ import annotations
 
@@ -64,3 +68,15 @@ def as_object(value: Any, key: str) -> JSONObject:
     if not isinstance(value, dict):
         raise MalformedReplyError(f"The provider's `{key}` is not an object.")
     return value
+
+
+def object_or_empty(value: Any) -> JSONObject:
+    return value if isinstance(value, dict) else {}
+
+
+def text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def count_or_none(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
