@@ -126,14 +126,14 @@ class ProviderConfigAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     def check_now(self, request: HttpRequest, providers: ProviderConfigQuerySet) -> None:
         probes = run(check_each, providers.names())
         failed = {name: probe.error for name, probe in probes.items() if not probe.ok}
-        self._tell(request, len(probes) - len(failed), "healthy", failed)
+        self._tell(request, well=len(probes) - len(failed), words="healthy", failed=failed)
 
     @admin.action(description="Refresh models", permissions=["change"])
     def refresh_models(self, request: HttpRequest, providers: ProviderConfigQuerySet) -> None:
         found = run(refresh_each, providers.names())
         failed = {name: error.message for name, error in found.items() if isinstance(error, ProviderError)}
         models = sum(len(names) for names in found.values() if not isinstance(names, ProviderError))
-        self._tell(request, len(found) - len(failed), f"refreshed, {models} models", failed)
+        self._tell(request, well=len(found) - len(failed), words=f"refreshed, {models} models", failed=failed)
 
     @admin.action(description="Make default", permissions=["change"])
     def make_default(self, request: HttpRequest, providers: ProviderConfigQuerySet) -> None:
@@ -152,7 +152,7 @@ class ProviderConfigAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     def disable(self, request: HttpRequest, providers: ProviderConfigQuerySet) -> None:
         self.message_user(request, f"{providers.switch(on=False)} disabled.", messages.SUCCESS)
 
-    def _tell(self, request: HttpRequest, well: int, words: str, failed: dict[str, str]) -> None:
+    def _tell(self, request: HttpRequest, *, well: int, words: str, failed: dict[str, str]) -> None:
         if well:
             self.message_user(request, f"{well} {words}.", messages.SUCCESS)
         for name, error in failed.items():

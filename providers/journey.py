@@ -56,21 +56,21 @@ class Journey:
             failure = error
             raise
         finally:
-            seconds = time.monotonic() - self.attempt_began_s
-            self.past_upstream_s += seconds
+            took_s = time.monotonic() - self.attempt_began_s
+            self.past_upstream_s += took_s
             self.attempt_began_s = None
-            self.attempts.append(_attempt_of(candidate, failure, seconds))
+            self.attempts.append(_attempt_of(candidate, failure, took_s=took_s))
 
     def cost_usd(self, usage: Usage | None) -> Decimal | None:
         return cost_usd(usage, self.candidate.price) if self.candidate else None
 
 
-def _attempt_of(candidate: Candidate, failure: BaseException | None, seconds: float) -> Attempt:
+def _attempt_of(candidate: Candidate, failure: BaseException | None, *, took_s: float) -> Attempt:
     attempt = Attempt(
         provider=candidate.provider.name,
         model_name=candidate.model_name,
         ok=failure is None,
-        latency_ms=round(seconds * 1000),
+        latency_ms=round(took_s * 1000),
     )
     if failure is None:
         return attempt

@@ -131,7 +131,7 @@ class ProviderManager:
         """
         journey = journey if journey is not None else Journey()
         failures: list[ProviderError] = []
-        for candidate in self._to_try(request, plan, failover):
+        for candidate in self._to_try(request, plan, failover=failover):
             try:
                 async with self._attempt(candidate, journey) as backend:
                     return await backend.chat(replace(request, model_name=candidate.model_name))
@@ -150,7 +150,7 @@ class ProviderManager:
         """
         journey = journey if journey is not None else Journey()
         failures: list[ProviderError] = []
-        for candidate in self._to_try(request, plan, failover):
+        for candidate in self._to_try(request, plan, failover=failover):
             has_begun = False
             try:
                 async with (
@@ -171,7 +171,7 @@ class ProviderManager:
                     break
         raise all_failed(failures, journey)
 
-    def _to_try(self, request: ChatRequest, plan: Plan | None, failover: bool) -> tuple[Candidate, ...]:
+    def _to_try(self, request: ChatRequest, plan: Plan | None, *, failover: bool) -> tuple[Candidate, ...]:
         candidates = (plan or self.plan(model_name=request.model_name)).candidates
         return candidates if failover else candidates[:1]
 

@@ -14,6 +14,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from pydantic import ValidationError as SettingsError
+from pydantic_core import ErrorDetails
 
 from llmhub.access.secrets import SecretField, UndecryptableSecretError
 from providers.addresses import url_fault
@@ -227,7 +228,7 @@ class ProviderConfig(models.Model):
         try:
             BACKENDS[ProviderType(self.provider_type)].settings_model.model_validate(self.settings)
         except SettingsError as error:
-            return "; ".join(_settings_words(e["loc"], e["type"], e["msg"]) for e in error.errors(include_input=False))
+            return "; ".join(_settings_words(e) for e in error.errors(include_input=False))
         return ""
 
     def change(self, values: Mapping[str, Any]) -> Self:
@@ -260,9 +261,9 @@ class ProviderConfig(models.Model):
         return sorted(infos)
 
 
-def _settings_words(loc: tuple[int | str, ...], kind: str, message: str) -> str:
-    key = ".".join(str(part) for part in loc)
-    return f"unknown key `{key}`" if kind == "extra_forbidden" else f"`{key}`: {message}"
+def _settings_words(fault: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    return f"unknown key `{key}`" if fault["type"] == "extra_forbidden" else f"`{key}`: {fault['msg']}"
 
 
 class ProviderModel(models.Model):

@@ -47,7 +47,7 @@ def plan(snapshot: Snapshot, *, provider: str | None, model_name: str, may_use: 
     Errors: ModelNotServedError for a provider or model that does not exist here; NotPermittedError when
     the key allows none of the candidates; NoProviderError when all are switched off or know no model.
     """
-    named, model = _split(snapshot, provider, model_name)
+    named, model = _split(model_name, provider, snapshot=snapshot)
     if named is not None:
         wanted = [Candidate(named, model or named.default_model)]
     elif model:
@@ -61,7 +61,7 @@ def plan(snapshot: Snapshot, *, provider: str | None, model_name: str, may_use: 
     return _usable(wanted, may_use)
 
 
-def _split(snapshot: Snapshot, provider: str | None, model_name: str) -> tuple[ProviderEntry | None, str]:
+def _split(model_name: str, provider: str | None, *, snapshot: Snapshot) -> tuple[ProviderEntry | None, str]:
     """Return the provider that is named, if one is, and the model without its name."""
     if provider:
         if provider not in snapshot.providers:

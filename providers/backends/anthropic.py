@@ -303,11 +303,11 @@ def read_refusal(status: int, body: Any) -> ProviderError:
         status = STATUS_OF_ERROR_TYPE.get(str(error.get("type")), 500)
     message = message_of(error, status)
     error_code = text_or_none(object_or_empty(error.get("details")).get("error_code"))
-    error_class = _error_class(status, error_code, message, has_error=bool(error))
+    error_class = _error_class(status, message, error_code=error_code, has_error=bool(error))
     return error_class(message, upstream_status=status, code=error_code or text_or_none(error.get("type")))
 
 
-def _error_class(status: int, error_code: str | None, message: str, *, has_error: bool) -> type[ProviderError]:
+def _error_class(status: int, message: str, *, error_code: str | None, has_error: bool) -> type[ProviderError]:
     if error_code in SPEND_ERROR_CODES or (status == 400 and SPEND_MESSAGE.search(message)):
         return QuotaExhaustedError
     if status in (400, 413) and CONTEXT_MESSAGE.search(message):

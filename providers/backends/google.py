@@ -206,7 +206,7 @@ def finish_reason_of(native: str, *, has_content: bool, has_tool_calls: bool) ->
 def _choice(candidate: JSONObject, upstream_id: str | None) -> Choice:
     parts = objects_at(object_at(candidate, "content"), "parts")
     content, reasoning = _text_of(parts, thought=False), _text_of(parts, thought=True)
-    calls = tuple(_tool_call(part, number, upstream_id) for number, part in enumerate(_calling(parts)))
+    calls = tuple(_tool_call(part, number, upstream_id=upstream_id) for number, part in enumerate(_calling(parts)))
     native = text_at(candidate, "finishReason")
     return Choice(
         index=count_at(candidate, "index"),
@@ -227,7 +227,7 @@ def _calling(parts: Iterable[JSONObject]) -> list[JSONObject]:
     return [part for part in parts if part.get("functionCall") is not None]
 
 
-def _tool_call(part: JSONObject, number: int, upstream_id: str | None) -> ToolCall:
+def _tool_call(part: JSONObject, number: int, *, upstream_id: str | None) -> ToolCall:
     """Translate one call; models up to 2.5 give it no id, clients need one."""
     call = object_at(part, "functionCall")
     call_id = find_text(call, "id") or f"call_{upstream_id or 'google'}_{number}"
@@ -267,7 +267,7 @@ class GoogleStreamReader(StreamReader):
             index=index,
             content=_text_of(parts, thought=False),
             reasoning=_text_of(parts, thought=True),
-            tool_calls=self._tool_calls(parts, index, upstream_id),
+            tool_calls=self._tool_calls(parts, index=index, upstream_id=upstream_id),
             native_finish_reason=find_text(candidate, "finishReason") or None,
         )
         if delta.content or delta.tool_calls:
@@ -275,10 +275,12 @@ class GoogleStreamReader(StreamReader):
         return self._finished(delta) if delta.native_finish_reason else delta
 
     def _tool_calls(
-        self, parts: Iterable[JSONObject], index: int, upstream_id: str | None
+        self, parts: Iterable[JSONObject], *, index: int, upstream_id: str | None
     ) -> tuple[ToolCallDelta, ...]:
         first = self._calls_of_choice.get(index, 0)
-        calls = [_tool_call(part, number, upstream_id) for number, part in enumerate(_calling(parts), first)]
+        calls = [
+            _tool_call(part, number, upstream_id=upstream_id) for number, part in enumerate(_calling(parts), first)
+        ]
         self._calls_of_choice[index] = first + len(calls)
         return tuple(
             ToolCallDelta(number, call.id, call.name, call.arguments, call.extra)
@@ -328,7 +330,8 @@ def read_refusal(status: int, body: Any) -> ProviderError:
     listed = error.get("details")
     details = [object_or_empty(detail) for detail in listed] if isinstance(listed, list) else []
     message = message_of(error, status)
-    return _error_class(status, error, details, message)(
+    error_class = _error_class(status, message, error=error, details=details)
+    return error_class(
         message,
         upstream_status=status,
         retry_after_s=_retry_delay_s(details),
@@ -342,7 +345,7 @@ def _status_in(error: Mapping[str, Any]) -> int:
 
 
 def _error_class(
-    status: int, error: Mapping[str, Any], details: Iterable[Mapping[str, Any]], message: str
+    status: int, message: str, *, error: Mapping[str, Any], details: Iterable[Mapping[str, Any]]
 ) -> type[ProviderError]:
     if status == 400 and CONTEXT_MESSAGE.search(message):
         return ContextTooLongError

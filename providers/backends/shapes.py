@@ -17,12 +17,12 @@ def object_at(data: JSONObject, key: str) -> JSONObject:
     value = data.get(key)
     if value is None:
         return {}
-    return as_object(value, key)
+    return _as_object(value, key)
 
 
 def objects_at(data: JSONObject, key: str) -> list[JSONObject]:
     """Return the list of objects under `key`, empty where there is none."""
-    return [as_object(item, key) for item in list_at(data, key)]
+    return [_as_object(item, key) for item in list_at(data, key)]
 
 
 def list_at(data: JSONObject, key: str) -> list[Any]:
@@ -64,7 +64,7 @@ def count_at(data: JSONObject, key: str) -> int:
     return find_count(data, key) or 0
 
 
-def as_object(value: Any, key: str) -> JSONObject:
+def _as_object(value: Any, key: str) -> JSONObject:
     if not isinstance(value, dict):
         raise MalformedReplyError(f"The provider's `{key}` is not an object.")
     return value
