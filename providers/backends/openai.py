@@ -292,14 +292,15 @@ class OpenAIStreamReader(StreamReader):
     """Finished once every choice that began has a finish reason."""
 
     def __init__(self) -> None:
-        self._unfinished: set[int] = set()
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
         self._tool_calls_begun: dict[int, int] = {}
 
     def read(self, data: JSONObject) -> Iterable[ChatChunk]:
         check_no_error(data)
         choices = tuple(self._delta(choice) for choice in objects_at(data, "choices"))
         if choices:
-            self.finished = not self._unfinished
+            self.finished = self._begun == self._ended
         yield ChatChunk(
             choices=choices,
             usage=find_usage(data) if data.get("usage") else None,
@@ -314,7 +315,9 @@ class OpenAIStreamReader(StreamReader):
         content, reasoning = _read_content(delta)
         native = find_text(choice, "finish_reason") or None
         reason = _finish_reason(native) if native else None
-        (self._unfinished.discard if reason else self._unfinished.add)(index)
+        self._begun.add(index)
+        if reason:  # some servers send one more delta after it, with the usage
+            self._ended.add(index)
         return ChoiceDelta(
             index=index,
             content=content,

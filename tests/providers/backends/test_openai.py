@@ -163,6 +163,13 @@ def test_a_stream_of_two_choices_is_finished_with_the_second():
     assert read_stream(make_openai(), [*begun, frame(1, "length")])[0].finished
 
 
+def test_a_delta_that_comes_after_the_finish_reason_leaves_the_answer_finished():
+    ended = {"data": {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}}
+    late = {"data": {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": None}]}}
+
+    assert read_stream(make_openai(), [ended, late])[0].finished
+
+
 def test_an_answer_broken_off_is_the_providers_fault():
     with pytest.raises(errors.UpstreamError):
         make_openai().read_reply({"choices": [{"message": {"content": "Re"}, "finish_reason": "error"}]})
