@@ -335,11 +335,17 @@ def listeners():
         return {pid for (pid,) in cursor.fetchall()}
 
 
+def end_listeners():
+    """End them as a restart of the server would, and wait until they are gone."""
+    with connection.cursor() as cursor:
+        for pid in listeners():
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+
+
 def test_a_listener_whose_connection_is_lost_comes_back(config, caplog):
     config.add("acme")
     before = listeners()
-    for pid in before:
-        config.execute("SELECT pg_terminate_backend(%s)", pid)
+    end_listeners()
     until(lambda: "Lost the configuration listener" in caplog.text)
     ProviderConfig.objects.filter(name="acme").update(priority=1)
 
@@ -365,8 +371,7 @@ def test_a_database_that_lets_nobody_in_leaves_the_last_configuration_in_force(c
     config.add("acme")
 
     with no_new_connections():
-        for pid in listeners():
-            config.execute("SELECT pg_terminate_backend(%s)", pid)
+        end_listeners()
         config.execute("UPDATE providers_providerconfig SET priority = 1")
         until(lambda: caplog.text.count("Lost the configuration listener") >= 2)
         assert config.registry.snapshot().providers["acme"].priority == 100
