@@ -16,7 +16,7 @@ from llmhub.embedded import guard
 from llmhub.embedded.errors import EmbeddedError
 
 ADMIN_USER = "admin"
-KEPT_NAMES = ("LLMHUB_SECRET_KEYS", "DJANGO_SECRET_KEY")
+HUB_SECRETS = ("LLMHUB_SECRET_KEYS", "DJANGO_SECRET_KEY")
 FIRST_SECRETS = ("LLMHUB_ADMIN_PASSWORD", "LLMHUB_DEMO_KEY")
 LEFTOVERS_TIMEOUT_S = guard.GRACE_S + 4
 POLL_S = 0.05
@@ -72,7 +72,7 @@ def make_secrets(home: Path, environment: Mapping[str, str]) -> Secrets:
     if not is_well_formed(chosen.get("LLMHUB_DEMO_KEY") or made["LLMHUB_DEMO_KEY"]):
         raise EmbeddedError("LLMHUB_DEMO_KEY must be 4 to 256 printable ASCII characters, without spaces.")
     variables = {name: chosen.get(name) or kept.get(name) or new for name, new in made.items()}
-    generated = {name: value for name, value in variables.items() if name in KEPT_NAMES and not environment.get(name)}
+    generated = {name: value for name, value in variables.items() if name in HUB_SECRETS and not environment.get(name)}
     write_private(home / "secrets.json", json.dumps(_read_json(home / "secrets.json") | generated, indent=2) + "\n")
     return Secrets(variables=variables, is_new="LLMHUB_ADMIN_PASSWORD" not in kept)
 

@@ -1,7 +1,6 @@
 """The local model: llama.cpp's OpenAI-compatible server in a process of its own, under the name `smollm2`."""
 
 import argparse
-import http.client
 import os
 import signal
 import sys
@@ -9,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmhub.embedded import wheels
+from llmhub.embedded.ports import LOOPBACK, is_answering
 from llmhub.embedded.process import Command
 
-LOOPBACK = "127.0.0.1"
 MODEL_NAME = "smollm2"
 CONTEXT_TOKENS = 8192
 PARALLEL_CHATS = 4
@@ -32,14 +31,7 @@ def get_command(*, port: int, log: Path, env: Mapping[str, str], root: Path) -> 
 
 
 def is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=CONNECT_TIMEOUT_S)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return is_answering(LOOPBACK, port, "/health", timeout_s=CONNECT_TIMEOUT_S)
 
 
 def serve(file: Path, *, port: int) -> None:

@@ -10,6 +10,7 @@ from llmhub.embedded import model, postgres, valkey
 from llmhub.embedded.console import say, step
 from llmhub.embedded.home import write_private
 from llmhub.embedded.options import ROOT, Options
+from llmhub.embedded.ports import get_loopback_port
 from llmhub.embedded.supervisor import Supervisor
 
 
@@ -78,6 +79,6 @@ def _model(options: Options, supervisor: Supervisor) -> Iterator[dict[str, str]]
 def _get_lasting_port(file: Path) -> int:
     """Return the port of the last start if it is free still: the provider's address then stays as it is."""
     last = int(file.read_text()) if file.exists() else 0
-    port = valkey.find_free_port(last)
+    port = get_loopback_port(last)
     write_private(file, f"{port}\n")
     return port

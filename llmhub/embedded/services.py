@@ -1,12 +1,12 @@
 """How the hub's own processes are started: web, worker, beat, and what prepares the database for them."""
 
-import http.client
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmhub.embedded.options import ROOT, get_reached_host
+from llmhub.embedded.ports import is_answering
 from llmhub.embedded.process import Command
 
 DRAIN_TIMEOUT_S = 30
@@ -53,12 +53,5 @@ class HubCommands:
 
 
 def is_web_ready(host: str, port: int) -> bool:
-    """Ask /readyz, which answers 200 once database, schema and Redis are there."""
-    connection = http.client.HTTPConnection(get_reached_host(host), port, timeout=PROBE_TIMEOUT_S)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    """Ask /readyz, which answers 200 once chats can be recorded and the database is migrated."""
+    return is_answering(get_reached_host(host), port, "/readyz", timeout_s=PROBE_TIMEOUT_S)

@@ -1,10 +1,8 @@
 """`manage.py up`: the whole hub in one command, with whatever servers the environment does not name."""
 
 import argparse
-import errno
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +16,7 @@ from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.home import (
     ADMIN_USER,
     FIRST_SECRETS,
+    HUB_SECRETS,
     Secrets,
     make_secrets,
     open_home,
@@ -25,12 +24,11 @@ from llmhub.embedded.home import (
     write_credentials,
 )
 from llmhub.embedded.options import Options, read_options
+from llmhub.embedded.ports import get_free_port
 from llmhub.embedded.process import Guard
 from llmhub.embedded.servers import running_servers
 from llmhub.embedded.services import HubCommands
 from llmhub.embedded.supervisor import StopRequestedError, Supervisor
-
-HUB_SECRETS = ("LLMHUB_SECRET_KEYS", "DJANGO_SECRET_KEY")
 
 DESCRIPTION = """\
 Run the whole hub until Ctrl-C: web, worker and beat, with PostgreSQL, Valkey and a small local model of its own
@@ -87,24 +85,6 @@ def run(options: Options, environment: Mapping[str, str]) -> None:
         stack.enter_context(running_hub(options, supervisor, env=env, secrets=secrets))
         say(get_banner(options, secrets, took_s=time.monotonic() - began_at))
         supervisor.watch()
-
-
-def get_free_port(host: str, port: int) -> int:
-    """Return the port, or any free one for 0; EmbeddedError before anything is started if it cannot be had."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as server:
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            server.bind(address)
-            return int(server.getsockname()[1])
-    except socket.gaierror:
-        raise EmbeddedError(f"HOST is {host!r}, which is no address of this machine.") from None
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            message = f"Port {port} on {host} is taken by another program. Stop that one, or set PORT to another port."
-        else:
-            message = f"Port {port} on {host} cannot be used ({error.strerror}). Set PORT or HOST to others."
-        raise EmbeddedError(message) from None
 
 
 def check_wheels(options: Options) -> None:

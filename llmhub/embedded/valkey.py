@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmhub.embedded import wheels
+from llmhub.embedded.ports import LOOPBACK, get_loopback_port
 from llmhub.embedded.process import Command
 
-LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 1.0
@@ -26,7 +26,7 @@ class Valkey:
 
 
 def new_valkey(log: Path) -> Valkey:
-    return Valkey(port=find_free_port(), password=secrets.token_urlsafe(24), log=log)
+    return Valkey(port=get_loopback_port(), password=secrets.token_urlsafe(24), log=log)
 
 
 def get_command(valkey: Valkey) -> Command:
@@ -55,18 +55,3 @@ def is_ready(valkey: Valkey) -> bool:
     except OSError:
         return False
     return answer == b"+OK\r\n+PONG\r\n"
-
-
-def find_free_port(preferred: int = 0) -> int:
-    """Return the preferred loopback port if it is free, or else any that is."""
-    try:
-        return _bind(preferred)
-    except OSError:
-        return _bind(0)
-
-
-def _bind(port: int) -> int:
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((LOOPBACK, port))
-        return int(server.getsockname()[1])

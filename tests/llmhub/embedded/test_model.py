@@ -7,8 +7,9 @@ import httpx
 import orjson
 import pytest
 
-from llmhub.embedded import model, valkey
+from llmhub.embedded import model
 from llmhub.embedded.options import ROOT
+from llmhub.embedded.ports import get_loopback_port
 from llmhub.embedded.process import Guard, wait_until
 from tests.stack import stopping
 
@@ -23,7 +24,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    port, log = valkey.find_free_port(), tmp_path_factory.mktemp("model") / "model.log"
+    port, log = get_loopback_port(), tmp_path_factory.mktemp("model") / "model.log"
     # llama.cpp closes connections that it said it would keep, so each request has its own.
     limits = httpx.Limits(max_keepalive_connections=0)
     command = model.get_command(port=port, log=log, env={}, root=ROOT)

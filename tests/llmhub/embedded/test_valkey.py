@@ -7,6 +7,7 @@ import redis
 from kombu import Connection
 
 from llmhub.embedded import valkey
+from llmhub.embedded.ports import get_loopback_port
 from llmhub.embedded.process import Child, Guard, wait_until
 from llmhub.embedded.valkey import Valkey
 from tests.stack import stopping
@@ -50,7 +51,7 @@ def test_a_stranger_on_its_port_is_not_taken_for_it(server, tmp_path):
 
 def test_a_free_port_is_kept_and_a_taken_one_is_replaced(server):
     taken = server[0].port
-    free = valkey.find_free_port()
+    free = get_loopback_port()
 
-    assert valkey.find_free_port(free) == free
-    assert valkey.find_free_port(taken) != taken
+    assert get_loopback_port(free) == free
+    assert get_loopback_port(taken) != taken
