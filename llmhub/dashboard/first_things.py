@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.utils import timezone
 
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
 from llmhub.dashboard.models import FirstThing
+from llmhub.embedded.home import ADMIN_USER
+from llmhub.embedded.model import CONTEXT_TOKENS, MODEL_NAME
 from providers.manager import get_provider_manager
 from providers.models import Health, ProviderConfig
 from providers.types import ModelInfo, ProviderType
 
-ADMIN = "admin"
 DEMO = "demo"
 LOCAL = "local"
-LOCAL_MODEL = ModelInfo(name="smollm2", capabilities=("chat",), context_window=8192)
+LOCAL_MODEL = ModelInfo(name=MODEL_NAME, capabilities=("chat",), context_window=CONTEXT_TOKENS)
 
 
 @transaction.atomic
 def make_admin(password: str) -> str:
     """Make the first user, unless there is one; return what was done, in words."""
     users = get_user_model().objects
-    if not password or FirstThing.objects.filter(name=ADMIN).exists() or users.exists():
+    if not password or FirstThing.objects.filter(name=ADMIN_USER).exists() or users.exists():
         return ""
-    user = users.create_superuser(ADMIN, password=password)
-    FirstThing.objects.create(name=ADMIN, object_id=user.pk)
-    return f"Made the admin user `{ADMIN}`."
+    user = users.create_superuser(ADMIN_USER, password=password)
+    FirstThing.objects.create(name=ADMIN_USER, object_id=user.pk)
+    return f"Made the admin user `{ADMIN_USER}`."
 
 
 @transaction.atomic
@@ -43,18 +45,18 @@ def make_demo(key: str) -> str:
 
 
 @transaction.atomic
-def tend_local_model(url: str) -> str:
+def tend_local_model(url: str, *, now: datetime) -> str:
     """Make the provider of the local model, or let it follow where the model is now; return what was done, in words."""
     thing = FirstThing.objects.filter(name=LOCAL).first()
     if thing is None:
-        return _make_local(url) if url else ""
+        return _make_local(url, now=now) if url else ""
     row = ProviderConfig.objects.filter(pk=thing.object_id).first()
     if row is None or url == thing.address:
         return ""
-    return _move_local(row, thing, url) if url else _pause_local(row, thing)
+    return _move_local(row, thing, url=url, now=now) if url else _pause_local(row, thing)
 
 
-def _make_local(url: str) -> str:
+def _make_local(url: str, *, now: datetime) -> str:
     if ProviderConfig.objects.filter(name=LOCAL).exists():
         return ""
     try:
@@ -68,12 +70,12 @@ def _make_local(url: str) -> str:
         )
     except ValidationError as error:
         return f"Did not make the provider `{LOCAL}`: {' '.join(error.messages)}"
-    row.record_models([LOCAL_MODEL], now=timezone.now())
+    row.record_models([LOCAL_MODEL], now=now)
     FirstThing.objects.create(name=LOCAL, object_id=row.pk, address=url)
     return f"Made the provider `{LOCAL}` with the model {LOCAL_MODEL.name}."
 
 
-def _move_local(row: ProviderConfig, thing: FirstThing, url: str) -> str:
+def _move_local(row: ProviderConfig, thing: FirstThing, *, url: str, now: datetime) -> str:
     """Follow the model, and switch on what was switched off while it was away; leave alone what an admin changed."""
     was_away = not thing.address
     is_ours = not row.enabled if was_away else row.base_url == thing.address
@@ -81,7 +83,7 @@ def _move_local(row: ProviderConfig, thing: FirstThing, url: str) -> str:
     if not is_ours:
         return ""
     ProviderConfig.objects.filter(pk=row.pk).update(
-        base_url=url, enabled=row.enabled or was_away, health=Health.UNKNOWN, health_changed_at=timezone.now()
+        base_url=url, enabled=row.enabled or was_away, health=Health.UNKNOWN, health_changed_at=now
     )
     return f"The provider `{row.name}` is at {url} now."
 

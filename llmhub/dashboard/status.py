@@ -71,7 +71,7 @@ class Status:
 
 
 def get_status(*, now: datetime) -> Status:
-    """Ask database and Redis, none of which may hold it up for long. Runs two queries."""
+    """Ask database and Redis, neither of which may hold it up for long. Runs two queries."""
     has_redis = _redis_answers()
     if not database_answers():
         return Status(has_database=False, has_redis=has_redis)

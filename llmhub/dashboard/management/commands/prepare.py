@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
+from django.utils import timezone
 
 from llmhub.access.keys import is_well_formed
 from llmhub.dashboard import first_things, schema
@@ -25,7 +26,7 @@ class Command(BaseCommand):
                 self.say(schema.grant(owner, to=settings.DATABASES[DEFAULT_DB_ALIAS]["USER"]))
             self.say(first_things.make_admin(_revealed(settings.ENV.llmhub_admin_password)))
             self.say(first_things.make_demo(demo_key))
-            self.say(first_things.tend_local_model(settings.ENV.llmhub_local_model_url))
+            self.say(first_things.tend_local_model(settings.ENV.llmhub_local_model_url, now=timezone.now()))
 
     def say(self, line: str) -> None:
         if line:
