@@ -7,20 +7,20 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.conninfo import make_conninfo
 
-_LIBPQ_ONLY = (
+_NOT_LIBPQ = (
     "cursor_factory",
     "context",
     "prepare_threshold",
     "server_side_binding",
     "isolation_level",
     "assume_role",
+    "pool",
 )
+"""What Django says to psycopg and not to the server."""
 
 
 def conninfo(**overrides: Any) -> str:
     """Return the libpq connection string of Django's default database; it holds the password."""
-    params = dict(connections[DEFAULT_DB_ALIAS].get_connection_params())
-    for name in _LIBPQ_ONLY:
-        params.pop(name, None)
-    params.pop("pool", None)
-    return make_conninfo(**{**params, **overrides})
+    params = connections[DEFAULT_DB_ALIAS].get_connection_params()
+    told = {name: value for name, value in params.items() if name not in _NOT_LIBPQ}
+    return make_conninfo(**told | overrides)
