@@ -64,5 +64,5 @@ async def metrics(_request: ASGIRequest) -> HttpResponse:
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

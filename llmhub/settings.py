@@ -15,6 +15,8 @@ HOME = Path(os.environ.get("LLMHUB_HOME", BASE_DIR / ".llmhub"))
 
 Listed = Annotated[list[str], NoDecode]
 
+_LIBPQ_NAMES = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "NAME": "dbname"}
+
 
 class Environment(BaseSettings):
     """The variables the hub reads. Those that `manage.py up` made stand in LLMHUB_HOME/runtime.env."""
@@ -60,13 +62,11 @@ def read_environment() -> Environment:
 def database(url: SecretStr, *, pool: int) -> dict[str, Any]:
     """Turn a libpq URL into Django's form."""
     options: dict[str, Any] = {k: v for k, v in conninfo_to_dict(url.get_secret_value()).items() if v is not None}
-    named = {name: options.pop(key, "") for name, key in _DJANGO_NAMES.items()}
+    named = {name: options.pop(key, "") for name, key in _LIBPQ_NAMES.items()}
     if pool:
         options["pool"] = {"min_size": 0, "max_size": pool, "timeout": 5}
     return {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, **named, "OPTIONS": options}
 
-
-_DJANGO_NAMES = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "NAME": "dbname"}
 
 ENV = read_environment()
 
@@ -112,13 +112,11 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "llmhub.urls"
 GATEWAY_URLCONF = "llmhub.gateway_urls"
-ASGI_APPLICATION = "llmhub.asgi.application"
 APPEND_SLASH = False
 
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -145,18 +143,14 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "admin:login"
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = ENV.llmhub_https
-SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_HSTS_SECONDS = 31_536_000 if ENV.llmhub_https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ENV.llmhub_https
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.llmhub_https else None
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
-X_FRAME_OPTIONS = "DENY"
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
-USE_I18N = True
 FORMAT_MODULE_PATH = "llmhub.formats"
-USE_TZ = True
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
@@ -174,7 +168,6 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "providers.api.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
-    "DEFAULT_VERSION": None,
 }
 
 SPECTACULAR_SETTINGS = {
@@ -210,11 +203,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_start": 0,
 }
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_RESULT_EXPIRES = None
+CELERY_RESULT_EXPIRES = None  # else beat schedules a clean-up of results, of which there are none
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_TASK_SOFT_TIME_LIMIT = 240
-CELERY_TIMEZONE = "UTC"
-CELERY_ENABLE_UTC = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

@@ -158,11 +158,11 @@ class ProviderConfigAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
         for name, error in failed.items():
             self.message_user(request, f"{name} failed: {error}", messages.ERROR)
 
-    @display(description="health", ordering="health", label=HEALTH_COLOURS)  # type: ignore[untyped-decorator]
+    @display(description="health", ordering="health", label=HEALTH_COLOURS)  # type: ignore[untyped-decorator]  # untyped
     def health_label(self, provider: ProviderConfig) -> str:
         return Health(provider.health).label
 
-    @display(description="API key", label={"cannot be decrypted": "danger"})  # type: ignore[untyped-decorator]
+    @display(description="API key", label={"cannot be decrypted": "danger"})  # type: ignore[untyped-decorator]  # untyped
     def key(self, provider: ProviderConfig) -> str:
         return provider.api_key.masked if provider.api_key else "none"
 

@@ -139,7 +139,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
         if chosen > revoked:
             self.message_user(request, f"{chosen - revoked} had been revoked before.", messages.WARNING)
 
-    @display(description="state", label=STATE_COLOURS)  # type: ignore[untyped-decorator]
+    @display(description="state", label=STATE_COLOURS)  # type: ignore[untyped-decorator]  # untyped
     def state(self, key: ApiKey) -> str:
         if key.revoked_at:
             return "revoked"

@@ -5,4 +5,3 @@ class AccessConfig(AppConfig):
     name = "llmhub.access"
     label = "access"
     verbose_name = "Applications and keys"
-    default_auto_field = "django.db.models.BigAutoField"

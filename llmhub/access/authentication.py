@@ -59,7 +59,7 @@ def request_principal(request: Request) -> Principal | None:
     return user_principal(request.user) if request.user else None
 
 
-class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # it registers itself
     target_class = ApiKeyAuthentication
     match_subclasses = True
     name = "apiKey"

@@ -20,7 +20,7 @@ WEB_OPTIONS = (
     *("--timeout-keep-alive", "75", "--timeout-graceful-shutdown", str(DRAIN_TIMEOUT_S)),
 )
 WORKER_OPTIONS = ("--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle")
-BEAT_OPTIONS = ("--scheduler", "llmhub.dashboard.beat:HeartbeatScheduler", "--pidfile=")
+BEAT_OPTIONS = ("--pidfile=",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ class NoUnknownFieldsMixin:
     """Refuses, by name, what a serializer does not know."""
 
     def to_internal_value(self, data: Any) -> Any:
-        known = self.fields  # type: ignore[attr-defined]
+        known = self.fields  # type: ignore[attr-defined]  # of the serializer that this is mixed into
         unknown = sorted(set(data) - set(known)) if isinstance(data, dict) else []
         if unknown:
             raise serializers.ValidationError({str(name)[:100]: ["Unknown field."] for name in unknown})
-        return super().to_internal_value(data)  # type: ignore[misc]
+        return super().to_internal_value(data)  # type: ignore[misc]  # likewise
 
 
 class ProviderChange(NoUnknownFieldsMixin, serializers.Serializer[ProviderConfig]):
