@@ -49,8 +49,9 @@ class Assembly:
         self._choices: dict[int, _Parts] = {}
 
     @property
-    def finished_choices(self) -> int:
-        return sum(parts.finish_reason is not None for parts in self._choices.values())
+    def is_finished(self) -> bool:
+        """Whether every choice that has begun has its finish reason."""
+        return bool(self._choices) and all(parts.finish_reason for parts in self._choices.values())
 
     def add(self, chunk: ChatChunk) -> None:
         self.usage = chunk.usage or self.usage

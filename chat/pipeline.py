@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from chat import metrics
 from chat.assembly import Assembly, estimated_usage
 from chat.ledger.content import Content, make_answer
 from chat.ledger.entries import LedgerEntry
+from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
 from chat.ledger.writer import LedgerWriter
 from chat.models import ChatStatus
@@ -92,17 +93,17 @@ class ChatPipeline:
         try:
             async with asyncio.timeout(call.deadline_s - call.elapsed_s):
                 response = await self.manager.chat(request, plan=plan, failover=call.failover, journey=call.journey)
+            call.dropped_params = response.dropped_params
+            response = _with_usage(request, response)
+            answer_json = dump(render(response))
         except asyncio.CancelledError:
-            await self._close(call, ChatStatus.CLIENT_DISCONNECTED)
+            await self._abandon(call)
             raise
         except Exception as raised:
             error = _named(raised, call)
             problem = to_problem(error)
             await self._close(call, ChatStatus.FAILED, answer_json=dump(problem.body), problem=problem)
             raise error from None
-        call.dropped_params = response.dropped_params
-        response = _with_usage(request, response)
-        answer_json = dump(render(response))
         await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=answer_json)
         return answer_json
 
@@ -111,8 +112,8 @@ class ChatPipeline:
     ) -> AsyncGenerator[ChatChunk | ChatResponse]:
         """Yield the chunks of an answer, and at last, once it is recorded, the answer itself.
 
-        What finishes the last choice is held back until the outcome is committed: nobody has the whole of
-        an answer that is not in the record.
+        What finishes the last choice that has begun is held back until another begins or the outcome is
+        committed: nobody has the whole of an answer that is not in the record.
         Errors: as `answer`, before the first chunk or after it.
         """
         request = await self._open(call)
@@ -126,13 +127,12 @@ class ChatPipeline:
                     call.dropped_params = assembly.dropped_params
                     if call.first_token_ms is None and chunk.has_content:
                         call.first_token_ms = round(call.elapsed_s * 1000)
-                    if assembly.finished_choices >= (request.n or 1):
-                        held.append(chunk)
-                    else:
-                        yield chunk
+                    held.append(chunk)
+                    while held and not assembly.is_finished:
+                        yield held.pop(0)
         except (asyncio.CancelledError, GeneratorExit):
             partial = _with_usage(request, assembly.response())
-            await self._close(call, ChatStatus.CLIENT_DISCONNECTED, response=partial, answer_json=dump(render(partial)))
+            await self._abandon(call, response=partial, answer_json=dump(render(partial)))
             raise
         except Exception as raised:
             error = _named(raised, call)
@@ -156,9 +156,16 @@ class ChatPipeline:
         try:
             await self._record(intent.entry())
         except asyncio.CancelledError:
-            await self._close(call, ChatStatus.CLIENT_DISCONNECTED)
+            await self._abandon(call)
             raise
         return call.request
+
+    async def _abandon(
+        self, call: ChatCall, *, response: ChatResponse | None = None, answer_json: bytes = b"null"
+    ) -> None:
+        """Record that the caller went away; nobody is left to be told where that fails."""
+        with suppress(LedgerUnavailableError):
+            await self._close(call, ChatStatus.CLIENT_DISCONNECTED, response=response, answer_json=answer_json)
 
     async def _close(
         self,

@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 MAX_MODEL_PAGES = 100
 MAX_MESSAGE_CHARS = 300
 MAX_KNOWN_REFUSALS = 256
+SURELY_SHALLOW = 100
+"""So many opening brackets cannot be nested too deeply."""
 
 Framing = Literal["sse", "ndjson"]
 ACCEPT: Mapping[Framing | None, str] = {
@@ -422,17 +424,28 @@ def _unwrapped(body: Any) -> Any:
 
 def _find_object(data: bytes) -> JSONObject | None:
     try:
-        body = _unwrapped(orjson.loads(data))
-    except orjson.JSONDecodeError:
+        body = _unwrapped(_decode(data))
+    except MalformedReplyError:
         return None
     return body if isinstance(body, dict) else None
 
 
 def _decode(content: bytes) -> Any:
     try:
-        return orjson.loads(content)
+        body = orjson.loads(content)
     except orjson.JSONDecodeError:
         raise MalformedReplyError("The provider's reply is not JSON.") from None
+    if content.count(b"{") + content.count(b"[") > SURELY_SHALLOW:
+        _check_depth(body)
+    return body
+
+
+def _check_depth(body: Any) -> None:
+    """Refuse what could be read but, nested a little deeper in an answer, not written."""
+    try:
+        orjson.dumps([[body]])
+    except orjson.JSONEncodeError:
+        raise MalformedReplyError("The provider's reply is nested too deeply.") from None
 
 
 def _encode(body: JSONObject) -> bytes:

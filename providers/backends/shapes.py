@@ -11,6 +11,9 @@ from typing import Any
 from providers.errors import MalformedReplyError
 from providers.types import JSONObject
 
+MAX_COUNT = 2**53 - 1
+"""What every reader of JSON takes for the same number."""
+
 
 def object_at(data: JSONObject, key: str) -> JSONObject:
     """Return the object under `key`, empty where there is none."""
@@ -54,9 +57,10 @@ def find_count(data: JSONObject, key: str) -> int | None:
     value = data.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    count = count_or_none(value)
+    if count is None:
         raise MalformedReplyError(f"The provider's `{key}` is not a count.")
-    return value
+    return count
 
 
 def count_at(data: JSONObject, key: str) -> int:
@@ -79,4 +83,4 @@ def text_or_none(value: Any) -> str | None:
 
 
 def count_or_none(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT else None

@@ -138,16 +138,16 @@ def test_nothing_received_is_an_answer_without_choices():
 @pytest.mark.parametrize(
     ("chunks", "finished"),
     [
-        pytest.param([], 0, id="nothing"),
-        pytest.param([chunk(content="Hi")], 0, id="content"),
-        pytest.param([ChatChunk(usage=Usage(prompt_tokens=1, completion_tokens=1))], 0, id="usage"),
-        pytest.param([chunk(content="Hi", finish_reason="stop")], 1, id="finished"),
-        pytest.param([chunk(finish_reason="stop"), ChatChunk()], 1, id="finished-and-more"),
-        pytest.param([chunk(index=0, content="A"), chunk(index=1, finish_reason="stop")], 1, id="one-of-two"),
+        pytest.param([], False, id="nothing"),
+        pytest.param([chunk(content="Hi")], False, id="content"),
+        pytest.param([ChatChunk(usage=Usage(prompt_tokens=1, completion_tokens=1))], False, id="usage"),
+        pytest.param([chunk(content="Hi", finish_reason="stop")], True, id="finished"),
+        pytest.param([chunk(finish_reason="stop"), ChatChunk()], True, id="finished-and-more"),
+        pytest.param([chunk(index=0, content="A"), chunk(index=1, finish_reason="stop")], False, id="one-of-two"),
     ],
 )
-def test_each_choice_is_finished_with_its_finish_reason(chunks, finished):
-    assert assembled(*chunks).finished_choices == finished
+def test_an_answer_is_finished_when_every_choice_that_began_is(chunks, finished):
+    assert assembled(*chunks).is_finished == finished
 
 
 def asked(*messages):

@@ -480,10 +480,11 @@ def test_nobody_has_the_whole_of_an_answer_whose_outcome_cannot_be_recorded(hub,
     assert hub.last_chat().status == ChatStatus.STARTED
 
 
-def test_a_stream_does_not_end_as_whole_when_its_outcome_cannot_be_recorded(hub, upstream, key, broken_ledger):
+@pytest.mark.parametrize("n", [None, 2], ids=["one choice", "one choice of two asked for"])
+def test_a_stream_does_not_end_as_whole_when_its_outcome_cannot_be_recorded(hub, upstream, key, broken_ledger, n):
     hub.add_provider(upstream, name="up", timeout=30)
     upstream.fail(fakes.stall_after(3))
-    answer = hub.in_background(lambda: post(hub, key, stream=True))
+    answer = hub.in_background(lambda: post(hub, key, stream=True, n=n))
     assert upstream.stalled.wait(5)
 
     broken_ledger()
@@ -493,6 +494,29 @@ def test_a_stream_does_not_end_as_whole_when_its_outcome_cannot_be_recorded(hub,
     assert "record_unavailable" in text.split("\n\n")[-2]
     assert "[DONE]" not in text
     assert '"finish_reason":"stop"' not in text
+
+
+DEEP = '"x":' + '{"x":' * 300 + "1" + "}" * 300
+UNCOUNTABLE = f'"usage":{{"prompt_tokens":{2**64 - 1},"completion_tokens":{2**64 - 1}}}'
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    ("rest", "http_status", "status"),
+    [
+        pytest.param(DEEP, 502, ChatStatus.FAILED, id="nested-too-deeply"),
+        pytest.param(UNCOUNTABLE, 200, ChatStatus.SUCCEEDED, id="more-tokens-than-can-be-counted"),
+    ],
+)
+def test_a_chat_is_closed_whatever_the_provider_answers(hub, upstream, key, rest, http_status, status, stream):
+    hub.add_provider(upstream, name="up")
+    part = "delta" if stream else "message"
+    reply = f'{{"choices":[{{"index":0,"{part}":{{"content":"Hi"}},"finish_reason":"stop"}}],{rest}}}'.encode()
+    upstream.fail(fakes.pieces(b"data: " + reply + b"\n\n") if stream else fakes.body(reply))
+
+    answer = post(hub, key, stream=stream, stream_options={"include_usage": True} if stream else None)
+
+    assert (answer.status_code, get_chat(answer.headers["x-request-id"]).status) == (http_status, status)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_null_is_the_same_as_absent(read, nothing):
         *((shapes.list_at, wrong) for wrong in ({}, 0, "text")),
         *((shapes.find_text, wrong) for wrong in (0, False, [], {})),
         *((shapes.text_at, wrong) for wrong in (None, "", 0, [])),
-        *((shapes.find_count, wrong) for wrong in (-1, 1.0, True, "1", [])),
+        *((shapes.find_count, wrong) for wrong in (-1, 2**53, 1.0, True, "1", [])),
     ],
 )
 def test_a_value_of_another_shape_is_a_malformed_reply(read, wrong):

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from chat.api.openai import OpenAIDialect
+from chat.ids import uuid7
+from chat.ledger.content import make_content
+from chat.ledger.events import Asked, Caller
+from chat.ledger.writer import LedgerWriter
+from chat.pipeline import ChatCall, ChatPipeline
+from llmhub.database import conninfo
+from providers.api.problems import problem_of
+from providers.manager import get_provider_manager
+from providers.routing import Plan
+from providers.types import ChatMessage, ChatRequest, ChatResponse, JSONObject
+from tests.fakes import FakeProvider
+from tests.live import LiveHub
+
+
+def whole(response: ChatResponse) -> JSONObject:
+    return {"content": response.content}
+
+
+def new_call() -> ChatCall:
+    return ChatCall(
+        chat_id=uuid7(),
+        started_s=0.0,
+        caller=Caller(),
+        asked=Asked(dialect=OpenAIDialect.name, model_name="m"),
+        content=make_content(b"{}"),
+        request=ChatRequest(messages=(ChatMessage(role="user", content="Who is there?"),), model_name="m"),
+        deadline_s=float("inf"),
+    )
+
+
+@pytest.fixture
+def plan(hub: LiveHub, upstream: FakeProvider) -> Plan:
+    hub.add_provider(upstream, name="up")
+    return get_provider_manager().plan(model_name="up/m")
+
+
+async def test_a_caller_who_leaves_a_stream_while_the_record_is_away_is_told_nothing(plan):
+    ledger, manager = LedgerWriter(conninfo()), get_provider_manager()
+    await ledger.start()
+    chunks = ChatPipeline(manager, ledger).stream(new_call(), plan, whole, problem_of)
+    await anext(chunks)
+    await ledger.stop()
+
+    await chunks.aclose()
+
+    await manager.close_all()
