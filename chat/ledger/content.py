@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -20,6 +19,7 @@ from providers.types import Attempt
 MAX_STORED_BYTES = 32 * 1024 * 1024
 SALT_BYTES = 32
 
+_FILE_KEYS = frozenset({"url", "image_url", "file_url", "file_data"})
 _FILE_MARKERS = (b"base64,", b'"input_audio"', b'"file_data"')
 
 
@@ -84,7 +84,7 @@ def _redact(document: Any) -> bool:
         container = left.pop()
         for key, value in list(_items(container)):
             if isinstance(value, str):
-                if described := _describe(container, key, value):
+                if described := _find_description(key, value):
                     container[key] = described
                     found = True
             elif isinstance(value, dict) and key == "input_audio":
@@ -101,28 +101,29 @@ def _items(container: Any) -> Iterator[tuple[Any, Any]]:
         yield from enumerate(container)
 
 
-def _describe(container: Any, key: Any, value: str) -> dict[str, Any] | None:
+def _find_description(key: Any, value: str) -> dict[str, Any] | None:
+    """Return the description of a file where one may stand; a text that looks like one is kept."""
+    if key not in _FILE_KEYS:
+        return None
     head = value[:256].partition(",")[0]
     if head.startswith("data:") and head.endswith(";base64"):
         media_type = head.removeprefix("data:").partition(";")[0]
-        return _description(value[len(head) + 1 :], media_type)
-    if key == "file_data" and isinstance(container, dict):
-        return _description(value, "")
-    return None
+        return _described(value[len(head) + 1 :], media_type)
+    return _described(value, "") if key == "file_data" else None
 
 
 def _redact_audio(audio: dict[str, Any]) -> bool:
     data = audio.get("data")
-    if not isinstance(data, str):
-        return False
-    audio["data"] = _description(data, f"audio/{audio.get('format', '')}")
-    return True
+    described = _described(data, f"audio/{audio.get('format', '')}") if isinstance(data, str) else None
+    if described:
+        audio["data"] = described
+    return described is not None
 
 
-def _description(payload: str, media_type: str) -> dict[str, Any]:
-    """Shape: `bytes` and `sha256` are of the file; of the text itself where it is not Base64."""
+def _described(payload: str, media_type: str) -> dict[str, Any] | None:
+    """Return what a file is; None for what is not Base64, which could be a text meant to be read."""
     try:
         file = base64.b64decode(payload.encode(), validate=True)
-    except (binascii.Error, ValueError):
-        file = payload.encode("utf-8", "surrogatepass")
+    except ValueError:
+        return None
     return {"media_type": media_type, "bytes": len(file), "sha256": hashlib.sha256(file).hexdigest()}

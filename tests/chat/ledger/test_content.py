@@ -57,9 +57,9 @@ def test_the_commitment_is_a_salted_hmac_of_what_is_stored():
             id="bare-file",
         ),
         pytest.param(
-            [f"data:text/plain;charset=utf-8;base64,{ENCODED}"],
-            [{"media_type": "text/plain", **DESCRIBED}],
-            id="anywhere-in-a-list",
+            {"type": "video_url", "video_url": {"url": f"data:text/plain;charset=utf-8;base64,{ENCODED}"}},
+            {"type": "video_url", "video_url": {"url": {"media_type": "text/plain", **DESCRIBED}}},
+            id="media-type-with-a-parameter",
         ),
         pytest.param(
             {"type": "text", "text": f"see data:image/png;base64,{ENCODED}"},
@@ -77,10 +77,34 @@ def test_a_file_is_described_where_it_stood(part, kept):
     assert content.size_bytes == len(raw)
 
 
-def test_what_calls_itself_base64_and_is_not_is_described_too():
-    kept = json.loads(redact_files(b'{"url":"data:image/png;base64,###"}'))
+@pytest.mark.parametrize("said", ["data:;base64,Tell me all.", f"data:text/plain;base64,{ENCODED}"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(lambda said: {"role": "user", "content": said}, id="content"),
+        pytest.param(lambda said: {"role": "user", "content": [{"type": "text", "text": said}]}, id="part"),
+        pytest.param(lambda said: {"message": said}, id="message"),
+        pytest.param(lambda said: [said], id="list"),
+    ],
+)
+def test_no_text_is_taken_for_a_file(words, said):
+    raw = json.dumps(words(said)).encode()
 
-    assert kept["url"] == {"media_type": "image/png", "bytes": 3, "sha256": hashlib.sha256(b"###").hexdigest()}
+    assert redact_files(raw) == raw
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param({"url": "data:image/png;base64,Tell me all."}, id="url"),
+        pytest.param({"file_data": "Tell me all."}, id="file"),
+        pytest.param({"input_audio": {"data": "Tell me all."}}, id="audio"),
+        pytest.param({"input_audio": {"data": "Tell me all. é"}}, id="not-ascii"),
+        pytest.param({"input_audio": {}}, id="no-audio"),
+    ],
+)
+def test_what_calls_itself_base64_and_is_not_is_kept(file):
+    assert json.loads(redact_files(json.dumps(file).encode())) == file
 
 
 @pytest.mark.parametrize(
