@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -190,7 +189,7 @@ class ChatAdmin(RecordedAdmin):
             found |= Q(pk=UUID(term.removeprefix("chatcmpl-")))
         return chats.filter(found), False
 
-    @display(description="status", label=STATUS_COLOURS)  # type: ignore[untyped-decorator]
+    @display(description="status", label=STATUS_COLOURS)  # type: ignore[untyped-decorator]  # untyped
     def status_label(self, chat: Chat) -> str:
         return chat.status
 
@@ -210,7 +209,7 @@ class ChatAdmin(RecordedAdmin):
 
     @admin.display(description="cost")
     def cost(self, chat: Chat) -> str | None:
-        return None if chat.cost_nano_usd is None else f"${Decimal(chat.cost_nano_usd) / 10**9:.6f}"
+        return None if chat.cost_usd is None else f"${chat.cost_usd:.6f}"
 
     @admin.display(description="latency")
     def latency(self, chat: Chat) -> str | None:
@@ -240,8 +239,7 @@ class ChatAdmin(RecordedAdmin):
 
     @admin.display(description="attempts")
     def attempt_table(self, chat: Chat) -> SafeString:
-        said = iter(get_transcript(chat.pk).attempt_errors)
-        attempts = [{**attempt, "error": None if attempt["ok"] else next(said, "")} for attempt in chat.attempts]
+        attempts = get_transcript(chat.pk).explain(chat.attempts)
         return render_to_string("chat/attempts.html", {"attempts": attempts})
 
     @admin.display(description="events")

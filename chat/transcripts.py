@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,11 @@ class Transcript:
 
     turns: tuple[JSONObject, ...] = ()
     attempt_errors: tuple[str, ...] = ()
+
+    def explain(self, attempts: Iterable[JSONObject]) -> list[JSONObject]:
+        """Return a chat's attempts, each that failed with what its provider said, None where that is not kept."""
+        said = iter(self.attempt_errors)
+        return [attempt | {"error": None if attempt["ok"] else next(said, None)} for attempt in attempts]
 
 
 def get_transcript(chat_id: UUID) -> Transcript:

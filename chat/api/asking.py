@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.utils import timezone
 
-from chat.api.dialects import Asked, Dialect
+from chat.api.dialects import Dialect, ParsedRequest
 from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
 from chat.ids import uuid7
-from chat.ledger import events
 from chat.ledger.content import Content, make_content
-from chat.ledger.events import Caller
+from chat.ledger.events import Asked, Caller
 from chat.pipeline import ChatCall
 from llmhub.access.keys import presented_key
 from llmhub.access.principals import Principal, Scope, admit
@@ -23,6 +23,19 @@ from llmhub.access.sessions import session_principal
 from providers.manager import ProviderManager
 from providers.routing import NotPermittedError
 from providers.types import ChatRequest
+
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "n",
+    "parallel_tool_calls",
+    "reasoning_effort",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,8 @@ def check_may_chat(principal: Principal) -> None:
         raise NotPermittedError(f"This needs the scope {Scope.CHAT}.", code="missing_scope")
 
 
-def read_asked(request: ASGIRequest, dialect: Dialect) -> Asked:
+def read_request(request: ASGIRequest, dialect: Dialect) -> ParsedRequest:
+    """Errors: BodyTooLargeError, BodyTooSlowError, MediaTypeError, BadRequestError with the field's path."""
     fault: BodyFault | None = request.body_fault  # type: ignore[attr-defined]  # set by the handler
     if fault is not None:
         raise (BodyTooLargeError if fault.status == 413 else BodyTooSlowError)(fault.message)
@@ -79,7 +93,7 @@ def new_call(request: ASGIRequest, dialect: Dialect) -> ChatCall:
         chat_id=uuid7(),
         started_s=time.monotonic(),
         caller=Caller(),
-        asked=events.Asked(dialect=dialect.name, model_name=""),
+        asked=Asked(dialect=dialect.name, model_name=""),
         content=_content(request),
     )
 
@@ -102,22 +116,23 @@ def caller_of(request: ASGIRequest, principal: Principal) -> Caller:
     )
 
 
-def fill(call: ChatCall, asked: Asked, request: ASGIRequest) -> None:
+def note_asked(call: ChatCall, parsed: ParsedRequest, *, headers: Mapping[str, str]) -> None:
     """Note what was asked for, once it is understood."""
-    call.request = asked.request
-    call.failover = request.headers.get("x-llmhub-no-fallback") != "1"
-    call.deadline_s = _deadline_s(request.headers.get("x-llmhub-timeout-s"))
-    call.asked = events.Asked(
+    asked = parsed.request
+    call.request = asked
+    call.failover = headers.get("x-llmhub-no-fallback") != "1"
+    call.deadline_s = _deadline_s(headers.get("x-llmhub-timeout-s"))
+    call.asked = Asked(
         dialect=call.asked.dialect,
-        provider=asked.provider,
-        model_name=asked.request.model_name,
-        is_stream=asked.is_stream,
-        params=sampling_params(asked.request),
-        message_count=len(asked.request.messages),
-        tool_count=len(asked.request.tools),
+        provider=parsed.provider,
+        model_name=asked.model_name,
+        is_stream=parsed.is_stream,
+        params=sampling_params(asked),
+        message_count=len(asked.messages),
+        tool_count=len(asked.tools),
     )
-    if call.caller.end_user is None and asked.request.user is not None:
-        call.caller = replace(call.caller, end_user=asked.request.user)
+    if call.caller.end_user is None and asked.user is not None:
+        call.caller = replace(call.caller, end_user=asked.user)
 
 
 def _deadline_s(header: str | None) -> float:
@@ -130,12 +145,6 @@ def _deadline_s(header: str | None) -> float:
     if not 0 < seconds < math.inf:
         raise BadRequestError("`x-llmhub-timeout-s` must be a number of seconds above 0.", param="x-llmhub-timeout-s")
     return min(seconds, float(settings.CHAT_DEADLINE_S))
-
-
-SAMPLING = (
-    "temperature", "top_p", "top_k", "max_tokens", "seed", "presence_penalty", "frequency_penalty", "n",
-    "parallel_tool_calls", "reasoning_effort",
-)  # fmt: skip
 
 
 def sampling_params(request: ChatRequest) -> dict[str, object]:

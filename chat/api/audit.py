@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal
-from itertools import chain, repeat
 from typing import Any
 from uuid import UUID
 
@@ -27,8 +26,8 @@ from chat.transcripts import get_transcript
 from llmhub.access.authentication import request_principal
 from llmhub.access.principals import Principal, Scope
 from providers.api.serializers import Refusal
+from providers.pricing import NANO
 
-NANO_PER_USD = 10**9
 REFUSED = {401: Refusal, 403: Refusal, 503: Refusal}
 
 
@@ -38,7 +37,7 @@ class RecordUnavailableError(APIException):
     default_code = "record_unavailable"
 
 
-class ChatFilter(django_filters.FilterSet):  # type: ignore[misc]
+class ChatFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     app = django_filters.CharFilter("application", label="Name of the application.")
     key = django_filters.CharFilter("api_key", label="Prefix of the API key.")
     user = django_filters.CharFilter("end_user", label="End user.")
@@ -57,7 +56,7 @@ class ChatFilter(django_filters.FilterSet):  # type: ignore[misc]
         return chats.between(until=at)
 
     def cost_at_least(self, chats: ChatQuerySet, _name: str, usd: Decimal) -> ChatQuerySet:
-        nano_usd = int((usd * NANO_PER_USD).to_integral_value(ROUND_CEILING))
+        nano_usd = int((usd * NANO).to_integral_value(ROUND_CEILING))
         return chats.filter(cost_nano_usd__gte=nano_usd)
 
 
@@ -168,11 +167,9 @@ def _record(entry: LedgerEntry) -> None:
 def _detail(chat: Chat) -> dict[str, Any]:
     """Shape: `serializers.ChatDetail`. Runs two queries."""
     transcript = get_transcript(chat.pk)
-    messages = chain(transcript.attempt_errors, repeat(None))
-    attempts = [attempt | {"error": None if attempt["ok"] else next(messages)} for attempt in chat.attempts]
     return {
         **serializers.ChatSummary(chat).data,
-        "attempts": attempts,
+        "attempts": transcript.explain(chat.attempts),
         "transcript": transcript.turns,
         "events": serializers.ChatEvent(chat.events(), many=True).data,
     }

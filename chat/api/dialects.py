@@ -14,7 +14,7 @@ from providers.types import Attempt, ChatChunk, ChatRequest, ChatResponse, JSONO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ParsedRequest:
     """A request as a dialect read it; `provider` is None unless the dialect can name one apart from the model."""
 
     request: ChatRequest
@@ -51,7 +51,7 @@ class Dialect(ABC):
     name: DialectName
 
     @abstractmethod
-    def read(self, body: JSONObject) -> Asked:
+    def read(self, body: JSONObject) -> ParsedRequest:
         """Errors: BadRequestError with the field's path."""
 
     @abstractmethod

@@ -17,6 +17,7 @@ from chat.api.hub import HubDialect
 from chat.api.openai import OpenAIDialect
 from chat.ids import uuid7
 from chat.process import get_chat_server
+from llmhub.access.errors import error_body
 from llmhub.access.principals import KeyRefusedError, Principal
 from providers.errors import ModelNotServedError
 from providers.registry import ModelEntry, ProviderEntry, Snapshot
@@ -25,7 +26,7 @@ from providers.types import JSONObject
 
 OPENAI = OpenAIDialect()
 HUB = HubDialect()
-PAGE_MAX = 1000
+MAX_PAGE_SIZE = 1000
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -39,8 +40,8 @@ def only(method: str) -> Callable[[View], View]:
             if request.method == method:
                 return await view(request, **kwargs)
             message = f"{request.path} takes {method}, not {request.method}."
-            error = {"type": "invalid_request_error", "message": message, "code": "method_not_allowed", "param": None}
-            return json_response({"error": error}, status=405, headers={"allow": method})
+            body = error_body(message, type_="invalid_request_error", code="method_not_allowed")
+            return json_response(body, status=405, headers={"allow": method})
 
         return checked
 
@@ -122,7 +123,8 @@ def _page(request: ASGIRequest, found: dict[str, JSONObject]) -> JSONObject:
     after = request.GET.get("after_id")
     start = names.index(after) + 1 if after in found else 0
     limit = request.GET.get("limit", "")
-    stop = start + min(int(limit), PAGE_MAX) if limit.isascii() and limit.isdigit() and int(limit) > 0 else len(names)
+    size = int(limit[:9]) if limit.isascii() and limit.isdigit() else 0
+    stop = start + min(size, MAX_PAGE_SIZE) if size else len(names)
     page = names[start:stop]
     return {
         "object": "list",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chat.api.dialects import Asked, Dialect, Facts
+from chat.api.dialects import Dialect, Facts, ParsedRequest
 from chat.api.openai import tool_call_object
 from chat.api.reading import BadRequestError, boolean, read_chat_request, text
 from chat.wire import sse
@@ -17,7 +17,7 @@ OWN_FIELDS = ("message", "provider")
 class HubDialect(Dialect):
     name = "hub"
 
-    def read(self, body: JSONObject) -> Asked:
+    def read(self, body: JSONObject) -> ParsedRequest:
         message = text(body, "message")
         if message is not None and body.get("messages") is not None:
             raise BadRequestError("Send either `message` or `messages`, not both.", param="message")
@@ -26,7 +26,7 @@ class HubDialect(Dialect):
         if message is not None and not message.strip():
             raise BadRequestError("`message` is empty.", param="message")
         turns = (ChatMessage(role="user", content=message),) if message is not None else None
-        return Asked(
+        return ParsedRequest(
             request=read_chat_request(body, messages=turns, more=OWN_FIELDS),
             provider=text(body, "provider"),
             is_stream=boolean(body, "stream") or False,

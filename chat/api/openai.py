@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from chat.api.dialects import Asked, Dialect, Facts
+from chat.api.dialects import Dialect, Facts, ParsedRequest
 from chat.api.reading import boolean, mapping, read_chat_request
 from chat.wire import sse
 from providers.api.problems import Problem
@@ -25,9 +25,9 @@ from providers.types import (
 class OpenAIDialect(Dialect):
     name = "openai"
 
-    def read(self, body: JSONObject) -> Asked:
+    def read(self, body: JSONObject) -> ParsedRequest:
         stream_options = mapping(body, "stream_options") or NOTHING
-        return Asked(
+        return ParsedRequest(
             request=read_chat_request(body),
             is_stream=boolean(body, "stream") or False,
             wants_usage=bool(stream_options.get("include_usage")),

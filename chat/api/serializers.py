@@ -17,7 +17,7 @@ class TextOrNull(serializers.CharField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, **kwargs)
 
-    def to_representation(self, value: str) -> str | None:  # type: ignore[override]
+    def to_representation(self, value: str) -> str | None:  # type: ignore[override]  # a null in place of empty text
         return value or None
 
 
@@ -31,7 +31,7 @@ class Tokens(serializers.Serializer[Chat]):
     completion = serializers.IntegerField(source="completion_tokens", allow_null=True)
     cached = serializers.IntegerField(source="cached_tokens", allow_null=True)
     reasoning = serializers.IntegerField(source="reasoning_tokens", allow_null=True)
-    source = TextOrNull(source="usage_source")  # type: ignore[assignment]
+    source = TextOrNull(source="usage_source")  # type: ignore[assignment]  # a field named as an attribute of all fields
 
 
 class Times(serializers.Serializer[Chat]):

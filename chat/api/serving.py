@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 
 from chat import metrics
 from chat.api.answers import SERVED, EventStream, chat_headers, json_response, served_problem, whole_response
-from chat.api.asking import authenticate, caller_of, check_may_chat, fill, new_call, read_asked
+from chat.api.asking import authenticate, caller_of, check_may_chat, new_call, note_asked, read_request
 from chat.api.dialects import Dialect, Facts
 from chat.pipeline import ChatCall, ChatPipeline
 from llmhub.access.principals import KeyRefusedError
@@ -32,33 +32,33 @@ class ChatServer:
         """Return the answer to a chat request, whatever becomes of it."""
         call = new_call(request, dialect)
         try:
-            return await self._serve(request, dialect, call)
+            return await self._serve(request, dialect, call=call)
         except tuple(SERVED) as error:
             problem = served_problem(error)
             headers = {**chat_headers(call), **problem.headers}
             return json_response(dialect.error(problem), status=problem.status, headers=headers)
 
-    async def _serve(self, request: ASGIRequest, dialect: Dialect, call: ChatCall) -> HttpResponseBase:
+    async def _serve(self, request: ASGIRequest, dialect: Dialect, *, call: ChatCall) -> HttpResponseBase:
         try:
             principal = await authenticate(request, self.pipeline.manager)
             call.caller = caller_of(request, principal)
             check_may_chat(principal)
-            asked = read_asked(request, dialect)
-            fill(call, asked, request)
+            parsed = read_request(request, dialect)
+            note_asked(call, parsed, headers=request.headers)
             plan = self.pipeline.manager.plan(
-                provider=asked.provider, model_name=asked.request.model_name, may_use=principal.may_use
+                provider=parsed.provider, model_name=parsed.request.model_name, may_use=principal.may_use
             )
         except tuple(SERVED) as error:
-            await self._reject(call, error, request)
+            await self._reject(call, error, request=request)
             raise
-        rendering = _Rendering(dialect, call, wants_usage=asked.wants_usage)
-        if asked.is_stream:
+        rendering = _Rendering(dialect, call, wants_usage=parsed.wants_usage)
+        if parsed.is_stream:
             chunks = self.pipeline.stream(call, plan, rendering.whole, served_problem)
             return await _begin(rendering.frames(chunks), call)
         answer_json = await self.pipeline.answer(call, plan, rendering.whole, served_problem)
         return whole_response(answer_json, headers=chat_headers(call, rendering.response))
 
-    async def _reject(self, call: ChatCall, error: Exception, request: ASGIRequest) -> None:
+    async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest) -> None:
         """Record a refused chat, unless nobody knows whose it was."""
         if isinstance(error, KeyRefusedError):
             if error.principal is None:

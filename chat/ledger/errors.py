@@ -1,3 +1,6 @@
+"""What can go wrong with an entry."""
+
+
 class LedgerUnavailableError(Exception):
     """The record cannot be written now, so what it is about must not happen."""
 

@@ -1,3 +1,5 @@
+"""The ledger's monthly partitions, made before their month."""
+
 from __future__ import annotations
 
 from django.db import connection

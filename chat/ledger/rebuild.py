@@ -19,10 +19,10 @@ def rebuild_chats(*, batch_chats: int, lock_attempts: int = LOCK_ATTEMPTS) -> It
 
     Chats may go on meanwhile: each waits at most for one batch.
     """
-    last_id, chats = _rebuild_batch(_FIRST, batch_chats, lock_attempts)
+    last_id, chats = _rebuild_batch(_FIRST, batch_chats=batch_chats, attempts=lock_attempts)
     while last_id is not None:
         yield chats
-        last_id, chats = _rebuild_batch(last_id, batch_chats, lock_attempts)
+        last_id, chats = _rebuild_batch(last_id, batch_chats=batch_chats, attempts=lock_attempts)
 
 
 def drop_chats_without_events(*, batch_chats: int) -> int:
@@ -35,7 +35,7 @@ def drop_chats_without_events(*, batch_chats: int) -> int:
     return dropped
 
 
-def _rebuild_batch(after: UUID, batch_chats: int, attempts: int) -> tuple[UUID | None, int]:
+def _rebuild_batch(after: UUID, *, batch_chats: int, attempts: int) -> tuple[UUID | None, int]:
     """Derive one batch; the database gives up where someone holds the table longer than chats should wait behind us."""
     try:
         with connection.cursor() as cursor:
@@ -45,4 +45,4 @@ def _rebuild_batch(after: UUID, batch_chats: int, attempts: int) -> tuple[UUID |
     except OperationalError as error:
         if attempts == 1 or not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
             raise
-    return _rebuild_batch(after, batch_chats, attempts - 1)
+    return _rebuild_batch(after, batch_chats=batch_chats, attempts=attempts - 1)
