@@ -58,6 +58,12 @@ class ChatCall:
         """The time that was the hub's own and no provider's."""
         return max(0.0, self.elapsed_s - self.journey.upstream_s)
 
+    def note_chunk(self, chunk: ChatChunk) -> None:
+        """Keep what the first chunk, and the first with content, tell of a stream."""
+        self.dropped_params = chunk.dropped_params or self.dropped_params
+        if self.first_token_ms is None and chunk.has_content:
+            self.first_token_ms = round(self.elapsed_s * 1000)
+
 
 class ChatPipeline:
     """Serves chats of one process. Belongs to its event loop."""
@@ -124,9 +130,7 @@ class ChatPipeline:
             async with aclosing(_until(chunks, call.started_s + call.deadline_s)) as bounded:
                 async for chunk in bounded:
                     assembly.add(chunk)
-                    call.dropped_params = assembly.dropped_params
-                    if call.first_token_ms is None and chunk.has_content:
-                        call.first_token_ms = round(call.elapsed_s * 1000)
+                    call.note_chunk(chunk)
                     held.append(chunk)
                     while held and not assembly.is_finished:
                         yield held.pop(0)
