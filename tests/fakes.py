@@ -7,8 +7,7 @@ import gzip
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from types import TracebackType
@@ -333,9 +332,3 @@ class _Connection(asyncio.Protocol):
             await asyncio.Event().wait()  # until the connection is lost
         self._fake.stalled.set()
         await self._fake.released.wait()
-
-
-@contextmanager
-def fake_provider(provider_type: ProviderType | str, **script: Any) -> Iterator[FakeProvider]:
-    with FakeProvider(provider_type, **script) as fake:
-        yield fake

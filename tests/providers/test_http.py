@@ -30,7 +30,6 @@ from tests.fakes import FakeProvider
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 LONG_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"
-CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 CHAT = b'{"model": "m", "messages": [], "stream": true}'
 
 

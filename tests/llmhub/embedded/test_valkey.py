@@ -5,6 +5,8 @@ import psutil
 import pytest
 import redis
 from kombu import Connection
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from llmhub.embedded import valkey
 from llmhub.embedded.ports import get_loopback_port
@@ -29,7 +31,9 @@ def test_both_clients_take_its_url(server):
 
 
 def test_who_has_no_password_is_refused(server):
-    with redis.Redis(port=server[0].port) as client, pytest.raises(redis.AuthenticationError):
+    at_once = Retry(NoBackoff(), retries=0)
+
+    with redis.Redis(port=server[0].port, retry=at_once) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
 
 

@@ -24,10 +24,6 @@ def make_custom(*, api_key="", **settings):
     return CustomProvider(endpoint, client=None)
 
 
-def stream_of(*frames):
-    return fakes.pieces(*(f"data: {json.dumps(frame)}\n\n".encode() for frame in frames))
-
-
 async def streamed(backend, request=ASK):
     return [chunk async for chunk in backend.stream_chat(request)]
 
