@@ -88,14 +88,20 @@ def read_request(request: ASGIRequest, dialect: Dialect) -> ParsedRequest:
     return dialect.read(body)
 
 
-def new_call(request: ASGIRequest, dialect: Dialect) -> ChatCall:
+def new_call(dialect: Dialect) -> ChatCall:
     return ChatCall(
         chat_id=uuid7(),
         started_s=time.monotonic(),
         caller=Caller(),
         asked=Asked(dialect=dialect.name, model_name=""),
-        content=_content(request),
+        content=make_content(b""),
     )
+
+
+def identify(call: ChatCall, request: ASGIRequest, principal: Principal) -> None:
+    """Note who calls and what came; what comes from nobody known is not worth the work."""
+    call.caller = _caller_of(request, principal)
+    call.content = _content(request)
 
 
 def _content(request: ASGIRequest) -> Content:
@@ -105,7 +111,7 @@ def _content(request: ASGIRequest) -> Content:
     return replace(content, size_bytes=fault.size_bytes) if fault else content
 
 
-def caller_of(request: ASGIRequest, principal: Principal) -> Caller:
+def _caller_of(request: ASGIRequest, principal: Principal) -> Caller:
     return Caller(
         application=principal.application,
         api_key=principal.api_key,

@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 
 from chat import metrics
 from chat.api.answers import SERVED, EventStream, chat_headers, json_response, served_problem, whole_response
-from chat.api.asking import authenticate, caller_of, check_may_chat, new_call, note_asked, read_request
+from chat.api.asking import authenticate, check_may_chat, identify, new_call, note_asked, read_request
 from chat.api.dialects import Dialect, Facts
 from chat.pipeline import ChatCall, ChatPipeline
 from llmhub.access.principals import KeyRefusedError
@@ -30,7 +30,7 @@ class ChatServer:
 
     async def serve(self, request: ASGIRequest, dialect: Dialect) -> HttpResponseBase:
         """Return the answer to a chat request, whatever becomes of it."""
-        call = new_call(request, dialect)
+        call = new_call(dialect)
         try:
             return await self._serve(request, dialect, call=call)
         except tuple(SERVED) as error:
@@ -41,7 +41,7 @@ class ChatServer:
     async def _serve(self, request: ASGIRequest, dialect: Dialect, *, call: ChatCall) -> HttpResponseBase:
         try:
             principal = await authenticate(request, self.pipeline.manager)
-            call.caller = caller_of(request, principal)
+            identify(call, request, principal)
             check_may_chat(principal)
             parsed = read_request(request, dialect)
             note_asked(call, parsed, headers=request.headers)
@@ -64,7 +64,7 @@ class ChatServer:
             if error.principal is None:
                 metrics.REFUSALS.inc()
                 return
-            call.caller = caller_of(request, error.principal)
+            identify(call, request, error.principal)
         await self.pipeline.reject(call, served_problem(error))
 
 
