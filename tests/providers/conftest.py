@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
 
 from llmhub.access.models import ApiKey, Application
+from providers.manager import ProviderManager
 from providers.models import ProviderConfig, ProviderModel
 from providers.registry import ConfigRegistry, Snapshot, load_snapshot
 from tests.fakes import FakeProvider
@@ -84,3 +85,30 @@ def config(registry: ConfigRegistry) -> Iterator[Configuration]:
     config.settle()
     yield config
     config.clear()
+
+
+@pytest.fixture
+def first() -> Iterator[FakeProvider]:
+    with FakeProvider("custom", text="The first answers.") as fake:
+        yield fake
+
+
+@pytest.fixture
+def second() -> Iterator[FakeProvider]:
+    with FakeProvider("custom", text="The second answers.") as fake:
+        yield fake
+
+
+@pytest.fixture
+def two(config: Configuration, first: FakeProvider, second: FakeProvider) -> Configuration:
+    """Two providers, the first of which is asked before the second."""
+    config.add("first", first, default_model="fake-large", priority=1)
+    config.add("second", second, default_model="fake-small", priority=2)
+    return config
+
+
+@pytest.fixture
+async def manager(config: Configuration) -> AsyncIterator[ProviderManager]:
+    manager = ProviderManager(config.registry)
+    yield manager
+    await manager.close_all()

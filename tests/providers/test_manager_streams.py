@@ -1,0 +1,145 @@
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from providers.errors import (
+    ProviderError,
+    TruncatedReplyError,
+    UpstreamError,
+)
+from providers.journey import Journey
+from tests import fakes
+from tests.fakes import FakeProvider
+from tests.providers.asking import BOTH_WAYS, HELLO, cancelled, collect, in_thread, streamed, text_of, tried
+
+
+@BOTH_WAYS
+async def test_a_cancelled_chat_hangs_up_and_is_noted(two, manager, first, second, ask):
+    first.fail(fakes.stall_before_headers())
+    journey = Journey()
+
+    await cancelled(asyncio.create_task(ask(manager, journey=journey)), first)
+
+    assert tried(journey) == [("first", "fake-large", "Cancelled")]
+    assert await asyncio.to_thread(first.hung_up.wait, 1)
+    assert second.chats == []
+
+
+async def test_the_attempt_under_way_counts(two, manager, first):
+    first.fail(fakes.status(500), fakes.stall_before_headers())
+    journey = Journey()
+    plan = manager.plan(provider="first")
+    task = asyncio.create_task(manager.chat(HELLO, plan=plan, journey=journey))
+    with pytest.raises(UpstreamError):
+        await task
+
+    task = asyncio.create_task(manager.chat(HELLO, plan=plan, journey=journey))
+    await asyncio.to_thread(first.stalled.wait, 5)
+
+    assert (journey.attempt_count, len(journey.attempts)) == (2, 1)
+    assert journey.upstream_s > journey.past_upstream_s
+    task.cancel()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fakes.cut_after(0), id="cut-after-the-head"),
+        pytest.param(fakes.cut_after(1), id="cut-after-the-role"),
+        pytest.param(fakes.end_after(1), id="ended-after-the-role"),
+        pytest.param(fakes.error_frame_after(1), id="error-after-the-role"),
+        pytest.param(fakes.empty_stream(), id="empty"),
+        pytest.param(fakes.garbage(), id="garbage"),
+    ],
+)
+async def test_a_stream_that_fails_before_any_content_goes_to_the_next(two, manager, first, second, fault):
+    first.fail(fault)
+    journey = Journey()
+
+    chunks = await streamed(manager, journey=journey)
+
+    assert text_of(chunks) == "The second answers."
+    assert [attempt.ok for attempt in journey.attempts] == [False, True]
+    assert (len(first.chats), len(second.chats)) == (1, 1)
+    assert len(chunks) == len(await streamed(manager, plan=manager.plan(provider="second")))
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        pytest.param(fakes.cut_after(3), UpstreamError, id="cut"),
+        pytest.param(fakes.end_after(3), TruncatedReplyError, id="ended"),
+        pytest.param(fakes.error_frame_after(3), ProviderError, id="error"),
+    ],
+)
+async def test_a_stream_that_fails_after_content_is_broken_and_not_begun_anew(
+    two, manager, first, second, fault, error
+):
+    first.fail(fault)
+    journey, got = Journey(), []
+
+    with pytest.raises(error):
+        await collect(manager.stream_chat(HELLO, journey=journey), got)
+
+    assert text_of(got) == "The first"
+    assert [(attempt.provider, attempt.ok) for attempt in journey.attempts] == [("first", False)]
+    assert (len(first.chats), len(second.chats)) == (1, 0)
+
+
+async def test_what_comes_before_the_first_content_is_held_and_not_lost(two, manager):
+    through_manager = await streamed(manager, plan=manager.plan(provider="first"))
+
+    straight = []
+    await collect(manager.get_provider("first").stream_chat(HELLO), straight)
+
+    assert [chunk.choices for chunk in through_manager] == [chunk.choices for chunk in straight]
+    assert [chunk.has_content for chunk in through_manager][:2] == [False, True]
+
+
+async def test_nothing_is_passed_on_before_there_is_content(two, manager, first):
+    first.fail(fakes.stall_after(1))
+    stream = manager.stream_chat(HELLO)
+    beginning = asyncio.ensure_future(anext(stream))
+    await asyncio.to_thread(first.stalled.wait, 5)
+
+    assert not beginning.done()
+
+    first.release()
+    chunk = await beginning
+    assert not chunk.has_content
+    await stream.aclose()
+
+
+async def test_a_stream_without_any_content_is_an_answer_all_the_same(config, manager, second):
+    with FakeProvider("custom", text="", finish_reason="content_filter") as silent:
+        await in_thread(config.add, "silent", silent, priority=1)
+        await in_thread(config.add, "second", second, priority=2)
+        journey = Journey()
+
+        chunks = await streamed(manager, journey=journey)
+
+    assert text_of(chunks) == ""
+    assert "content_filter" in {choice.finish_reason for chunk in chunks for choice in chunk.choices}
+    assert tried(journey) == [("silent", "fake-large", "")]
+
+
+async def test_a_stream_that_nobody_reads_on_hangs_up_and_is_noted(two, manager, first):
+    first.fail(fakes.stall_after(3))
+    journey = Journey()
+
+    async with aclosing(manager.stream_chat(HELLO, journey=journey)) as chunks:
+        async for chunk in chunks:
+            if text_of([chunk]) == " first":
+                break
+
+    assert await asyncio.to_thread(first.hung_up.wait, 1)
+    assert tried(journey) == [("first", "fake-large", "Cancelled")]
+
+
+async def test_a_stream_read_to_its_end_is_noted_as_one_success(two, manager):
+    journey = Journey()
+
+    await streamed(manager, journey=journey)
+
+    assert [(attempt.provider, attempt.ok) for attempt in journey.attempts] == [("first", True)]
