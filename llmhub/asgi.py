@@ -34,5 +34,6 @@ async def live(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.startup.complete"})
     await receive()
     READINESS.is_draining = True
+    await gateway.finish()
     await stop_chats()
     await send({"type": "lifespan.shutdown.complete"})

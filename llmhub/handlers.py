@@ -32,6 +32,9 @@ Send = Callable[[Message], Awaitable[None]]
 BODY_S = 60.0
 """How long a caller may take to send a body."""
 
+FINISH_S = 10.0
+"""How long a request that was cancelled may take to clean up."""
+
 PING_S = 15.0
 """How long a stream may be silent before a comment is sent."""
 
@@ -48,8 +51,23 @@ class GatewayHandler:
         self._max_body_bytes = max_body_bytes
         self._body_s = body_s
         self._ping_s = ping_s
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._under_way.discard(task)
+
+    async def finish(self) -> None:
+        """Wait for requests that the server has cancelled: what they still record needs the ledger. Not for ever."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=FINISH_S)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body, fault = await self._read_body(scope, receive)
         except ClientGoneError:

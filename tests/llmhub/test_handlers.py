@@ -115,7 +115,7 @@ class Connection:
     def hang_up(self):
         self._incoming.put_nowait(DISCONNECT)
 
-    def serve(self, path, *, headers=(), query=b"", **options):
+    def serve(self, path, *, headers=(), query=b"", handler=None, **options):
         scope = {
             "type": "http",
             "method": "POST",
@@ -124,7 +124,7 @@ class Connection:
             "headers": list(headers),
             "events": self.events,
         }
-        handler = GatewayHandler(__name__, **{"max_body_bytes": 40, **options})
+        handler = handler or GatewayHandler(__name__, **{"max_body_bytes": 40, **options})
         return asyncio.ensure_future(handler(scope, self.receive, self.send))
 
     @property
@@ -247,6 +247,19 @@ async def test_a_server_that_stops_ends_the_work_and_the_work_cleans_up():
         await serving
 
     assert connection.events.cleaned_up.is_set()
+
+
+async def test_what_was_cancelled_has_cleaned_up_when_the_handler_has_finished():
+    handler = GatewayHandler(__name__, max_body_bytes=40)
+    connection = Connection(*body(CANARY))
+    serving = connection.serve("/work", handler=handler)
+    await connection.events.begun.wait()
+
+    serving.cancel()
+    await handler.finish()
+
+    assert connection.events.cleaned_up.is_set()
+    assert serving.cancelled()
 
 
 async def test_nobody_listens_any_more_once_the_answer_is_sent():
