@@ -71,8 +71,9 @@ class ChatPagination(CursorPagination):
 
     def get_page_size(self, request: Request) -> int:
         limit = request.query_params.get("limit", str(self.page_size))
-        if limit.isascii() and limit.isdigit() and 0 < int(limit[:9]) <= self.max_page_size:
-            return int(limit)
+        size = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 10 else 0
+        if 0 < size <= self.max_page_size:
+            return size
         raise ValidationError({"limit": [f"A whole number from 1 to {self.max_page_size}."]})
 
     def decode_cursor(self, request: Request) -> Cursor | None:

@@ -105,6 +105,8 @@ def test_a_period_begins_with_since_and_ends_before_until(auditor):
         ({"app": "a\x00b"}, "app"),
         ({"limit": "0"}, "limit"),
         ({"limit": "501"}, "limit"),
+        ({"limit": "0000000019999999"}, "limit"),
+        ({"limit": "9" * 5000}, "limit"),
         ({"limit": "all"}, "limit"),
         ({"cursor": "garbage"}, "cursor"),
         ({"cursor": "cD1nYXJiYWdl"}, "cursor"),
