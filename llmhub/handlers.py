@@ -32,7 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 BODY_S = 60.0
 """How long a caller may take to send a body."""
 
-FINISH_S = 10.0
+FINISH_S = 3.0
 """How long a request that was cancelled may take to clean up."""
 
 PING_S = 15.0
