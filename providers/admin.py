@@ -122,6 +122,12 @@ class ProviderConfigAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
             ProviderConfig.objects.make_default_if_none(obj.name)
         look_at_soon(obj.pk)
 
+    def get_deleted_objects(
+        self, objs: Any, _request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Name the providers alone: their checks are too many to list, and go with them whoever may delete checks."""
+        return [str(provider) for provider in objs], {"providers": len(objs)}, set(), []
+
     @admin.action(description="Check now", permissions=["change"])
     def check_now(self, request: HttpRequest, providers: ProviderConfigQuerySet) -> None:
         probes = run(check_each, providers.names())

@@ -14,7 +14,7 @@ from django.utils import timezone
 from llmhub.access.secrets import Secret
 from providers.manager import get_provider_manager
 from providers.models import Health, HealthCheck, ProviderConfig, ProviderModel
-from providers.types import ModelInfo
+from providers.types import ModelInfo, ProbeResult
 from tests import fakes
 
 pytestmark = pytest.mark.django_db
@@ -214,6 +214,20 @@ def test_a_deleted_default_hands_over(admin_client):
     admin_client.post(reverse("admin:providers_providerconfig_delete", args=[row.pk]), {"post": "yes"})
 
     assert ProviderConfig.objects.get().is_default
+
+
+def test_providers_that_were_checked_are_deleted_too(admin_client):
+    rows = [add("first"), add("second"), add("third")]
+    for row in rows:
+        row.record_probe(ProbeResult(ok=True, latency_ms=1), now=timezone.now())
+        row.record_models([ModelInfo(name="qwen")], now=timezone.now())
+    listed = {"action": "delete_selected", "_selected_action": [row.pk for row in rows[1:]], "post": "yes"}
+
+    one = admin_client.post(reverse("admin:providers_providerconfig_delete", args=[rows[0].pk]), {"post": "yes"})
+    more = admin_client.post(LIST, listed)
+
+    assert (one.status_code, more.status_code) == (302, 302)
+    assert not ProviderConfig.objects.filter(pk__in=[row.pk for row in rows]).exists()
 
 
 def test_the_list_takes_as_many_queries_for_many_as_for_one(admin_client):
