@@ -15,6 +15,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
+from llmhub.access.authentication import user_principal
 from llmhub.access.models import ApiKey, ApiKeyQuerySet, Application
 from llmhub.access.principals import Scope
 
@@ -76,6 +77,9 @@ class ApplicationAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    grantable: frozenset[str] = frozenset()
+    """The scopes that whoever fills in the form has."""
+
     scopes = forms.MultipleChoiceField(
         choices=Scope.choices,
         initial=[Scope.CHAT],
@@ -87,6 +91,12 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
         model = ApiKey
         fields = ("application", "name", "scopes", "allowed_providers", "allowed_models", "expires_at")
         widgets = {"allowed_providers": UnfoldAdminTextInputWidget(), "allowed_models": UnfoldAdminTextInputWidget()}
+
+    def clean_scopes(self) -> list[str]:
+        scopes: list[str] = self.cleaned_data["scopes"]
+        if beyond := sorted(set(scopes) - set(self.instance.scopes) - self.grantable):
+            raise ValidationError(f"You cannot give what you may not do yourself: {', '.join(beyond)}.")
+        return scopes
 
     def clean_expires_at(self) -> Any:
         expires_at = self.cleaned_data["expires_at"]
@@ -115,6 +125,11 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
         if obj.revoked_at:
             return self.get_fields(request, obj)
         return ("application", "prefix", "created_at", "revoked_at")
+
+    def get_form(self, request: Any, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        form.grantable = user_principal(request.user).scopes
+        return form
 
     def save_model(self, request: Any, obj: ApiKey, form: forms.ModelForm[ApiKey], change: bool) -> None:
         if change:

@@ -16,10 +16,14 @@ from llmhub.access.models import ApiKey
 from llmhub.access.principals import KeyEntry, KeyRefusedError, Principal, Scope, admit
 
 SCOPE_PERMISSIONS = {
-    Scope.CHAT: "chat.use_chat",
-    Scope.PROVIDERS_READ: "providers.view_providerconfig",
-    Scope.PROVIDERS_WRITE: "providers.change_providerconfig",
-    Scope.AUDIT_READ: "chat.view_chat",
+    Scope.CHAT: ("chat.use_chat",),
+    Scope.PROVIDERS_READ: ("providers.view_providerconfig",),
+    Scope.PROVIDERS_WRITE: (
+        "providers.add_providerconfig",
+        "providers.change_providerconfig",
+        "providers.delete_providerconfig",
+    ),
+    Scope.AUDIT_READ: ("chat.view_chat",),
 }
 """What a signed-in user needs for what a key needs a scope for."""
 
@@ -48,7 +52,7 @@ def user_principal(user: User | AnonymousUser) -> Principal:
     """Return the principal of a signed-in user; may run queries for the user's permissions."""
     if not getattr(user, "is_staff", False):
         return Principal(actor=str(user))
-    granted = frozenset(scope.value for scope, perm in SCOPE_PERMISSIONS.items() if user.has_perm(perm))
+    granted = frozenset(scope.value for scope, needed in SCOPE_PERMISSIONS.items() if user.has_perms(needed))
     return Principal(actor=str(user), scopes=granted)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.models import Session
 from django.core import serializers
 from django.test import Client
@@ -165,3 +165,34 @@ def test_staff_without_permission_sees_no_keys(client, application):
     client.force_login(User.objects.create_user("ann", is_staff=True))
 
     assert [client.get(path).status_code for path in (LIST, ADD)] == [403, 403]
+
+
+@pytest.fixture
+def keeper() -> Client:
+    """Someone who may do everything with keys, and of what keys allow nothing but chat."""
+    user = User.objects.create_user("ann", is_staff=True)
+    codes = ("add_apikey", "change_apikey", "view_apikey", "view_application", "use_chat")
+    user.user_permissions.set(Permission.objects.filter(codename__in=codes))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_nobody_gives_a_key_more_than_they_have(keeper, application):
+    refused = issue(keeper, application, scopes=["chat", "audit:read"])
+    issued = issue(keeper, application, scopes=["chat"])
+
+    assert "audit:read" in str(refused.context["adminform"].form.errors["scopes"])
+    assert issued.context["secret"]
+    assert ApiKey.objects.get().scopes == ["chat"]
+
+
+def test_what_a_key_has_already_others_may_leave_it(keeper, application):
+    row, _ = ApiKey.objects.issue(application, name="production", scopes=["audit:read"])
+
+    kept = keeper.post(page_of(row), {"name": "renamed", "scopes": ["audit:read", "chat"]})
+    widened = keeper.post(page_of(row), {"name": "widened", "scopes": ["audit:read", "providers:write"]})
+
+    row.refresh_from_db()
+    assert (kept.status_code, widened.status_code) == (302, 200)
+    assert (row.name, row.scopes) == ("renamed", ["audit:read", "chat"])

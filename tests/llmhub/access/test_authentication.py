@@ -1,4 +1,5 @@
 from datetime import timedelta
+from itertools import chain
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
@@ -100,9 +101,16 @@ def staff(*permissions, **fields):
     return User.objects.get(pk=user.pk)
 
 
-@pytest.mark.parametrize(("scope", "permission"), SCOPE_PERMISSIONS.items())
-def test_a_permission_of_a_user_stands_for_a_scope_of_a_key(scope, permission):
-    assert user_principal(staff(permission)) == Principal(actor="ada", scopes=frozenset({scope}))
+PERMISSIONS = tuple(chain.from_iterable(SCOPE_PERMISSIONS.values()))
+
+
+@pytest.mark.parametrize(("scope", "permissions"), SCOPE_PERMISSIONS.items())
+def test_permissions_of_a_user_stand_for_a_scope_of_a_key(scope, permissions):
+    assert user_principal(staff(*permissions)) == Principal(actor="ada", scopes=frozenset({scope}))
+
+
+def test_who_may_only_change_providers_neither_adds_nor_removes_them_by_the_api():
+    assert user_principal(staff("providers.change_providerconfig")).scopes == frozenset()
 
 
 def test_every_scope_has_a_permission_that_stands_for_it():
@@ -111,11 +119,11 @@ def test_every_scope_has_a_permission_that_stands_for_it():
 
 
 def test_a_user_who_is_not_staff_may_nothing():
-    assert user_principal(staff(*SCOPE_PERMISSIONS.values(), is_staff=False)).scopes == frozenset()
+    assert user_principal(staff(*PERMISSIONS, is_staff=False)).scopes == frozenset()
 
 
 def test_a_user_who_is_not_active_may_nothing():
-    assert user_principal(staff(*SCOPE_PERMISSIONS.values(), is_active=False)).scopes == frozenset()
+    assert user_principal(staff(*PERMISSIONS, is_active=False)).scopes == frozenset()
 
 
 def asked(method, *, principal=None, user=None):
