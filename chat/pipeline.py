@@ -18,11 +18,11 @@ from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
 from chat.ledger.writer import LedgerWriter
 from chat.models import ChatStatus
 from chat.wire import dump
-from providers.api.problems import Problem
 from providers.errors import ProviderTimeoutError, TruncatedReplyError
 from providers.journey import Journey
 from providers.manager import ProviderManager
 from providers.pricing import nano_usd
+from providers.problems import Problem
 from providers.routing import Plan
 from providers.types import ChatChunk, ChatRequest, ChatResponse, JSONObject
 

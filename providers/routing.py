@@ -24,6 +24,13 @@ class Candidate:
     model_name: str
 
     @property
+    def is_served(self) -> bool:
+        """Whether the provider may have the model: one that serves only what it lists must list it."""
+        return not (
+            self.provider.serves_only_listed and self.model_name and self.model_name not in self.provider.models
+        )
+
+    @property
     def price(self) -> Price:
         model = self.provider.models.get(self.model_name)
         return model.price if model else Price()
@@ -57,6 +64,12 @@ def plan(snapshot: Snapshot, *, provider: str | None, model_name: str, may_use: 
     if not wanted and model:
         raise ModelNotServedError(
             f"The model `{model}` is served by no provider here.", code="model_not_found", param="model"
+        )
+    if wanted and not any(candidate.is_served for candidate in wanted):
+        raise ModelNotServedError(
+            f"{wanted[0].provider.name} does not have the model `{wanted[0].model_name}`.",
+            code="model_not_found",
+            param="model",
         )
     return _usable(wanted, may_use)
 
@@ -106,14 +119,12 @@ def _unusable(candidate: Candidate) -> str:
         return "is disabled"
     if not candidate.model_name:
         return "has no default model"
-    if provider.serves_only_listed and candidate.model_name not in provider.models:
+    if not candidate.is_served:
         return f"does not have the model `{candidate.model_name}`"
     return ""
 
 
 def _nothing_left(wanted: list[Candidate], left_out: list[str]) -> ProviderError:
-    if len(wanted) == 1 and "does not have the model" in left_out[0]:
-        return ModelNotServedError(f"{left_out[0]}.", code="model_not_found", param="model")
     if not wanted:
         return NoProviderError("No provider is configured.")
     return NoProviderError(f"No provider can be asked: {'; '.join(left_out)}.")

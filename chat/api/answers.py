@@ -13,7 +13,7 @@ from chat.api.reading import BadRequestError
 from chat.ledger.errors import LedgerUnavailableError
 from chat.pipeline import ChatCall
 from chat.wire import PING, dump
-from providers.api.problems import ANSWERS, Answer, Problem, problem_of
+from providers.problems import ANSWERS, Answer, Problem, problem_of
 from providers.types import ChatResponse, JSONObject
 
 SERVED: Mapping[type[Exception], Answer] = {

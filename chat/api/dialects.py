@@ -9,7 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from chat.ledger.events import Dialect as DialectName
-from providers.api.problems import Problem
+from providers.problems import Problem
 from providers.types import Attempt, ChatChunk, ChatRequest, ChatResponse, JSONObject
 
 

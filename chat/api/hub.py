@@ -8,7 +8,7 @@ from chat.api.dialects import Dialect, Facts, ParsedRequest
 from chat.api.openai import tool_call_object
 from chat.api.reading import BadRequestError, boolean, read_chat_request, text
 from chat.wire import sse
-from providers.api.problems import Problem
+from providers.problems import Problem
 from providers.types import Attempt, ChatChunk, ChatMessage, ChatResponse, JSONObject, Usage
 
 OWN_FIELDS = ("message", "provider")

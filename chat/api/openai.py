@@ -8,7 +8,7 @@ from typing import Any
 from chat.api.dialects import Dialect, Facts, ParsedRequest
 from chat.api.reading import boolean, mapping, read_chat_request
 from chat.wire import sse
-from providers.api.problems import Problem
+from providers.problems import Problem
 from providers.types import (
     NOTHING,
     ChatChunk,

@@ -9,8 +9,8 @@ from chat.ledger.events import Asked, Caller
 from chat.ledger.writer import LedgerWriter
 from chat.pipeline import ChatCall, ChatPipeline
 from llmhub.database import conninfo
-from providers.api.problems import problem_of
 from providers.manager import get_provider_manager
+from providers.problems import problem_of
 from providers.routing import Plan
 from providers.types import ChatMessage, ChatRequest, ChatResponse, JSONObject
 from tests.fakes import FakeProvider

@@ -7,8 +7,8 @@ import pytest
 from chat.api.dialects import Facts
 from chat.api.hub import HubDialect
 from chat.api.reading import BadRequestError
-from providers.api.problems import problem_of
 from providers.errors import NoProviderError
+from providers.problems import problem_of
 from providers.types import (
     Attempt,
     ChatChunk,

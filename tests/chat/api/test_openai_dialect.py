@@ -6,8 +6,8 @@ import pytest
 from chat.api.dialects import Facts
 from chat.api.openai import OpenAIDialect
 from chat.api.reading import BadRequestError
-from providers.api.problems import problem_of
 from providers.errors import RateLimitedError, RequestRejectedError
+from providers.problems import problem_of
 from providers.types import (
     ChatChunk,
     ChatResponse,

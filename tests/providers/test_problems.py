@@ -11,7 +11,8 @@ from chat.api.reading import BadRequestError
 from chat.ledger.errors import LedgerUnavailableError
 from llmhub.access.principals import KeyRefusedError
 from providers import errors
-from providers.api.problems import ANSWERS, Problem, exception_handler, problem_of
+from providers.api.errors import exception_handler
+from providers.problems import ANSWERS, Problem, problem_of
 from providers.routing import NotPermittedError
 
 
