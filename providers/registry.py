@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 import psycopg
-from django.db import Error, close_old_connections
+from django.db import close_old_connections
 
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import KeyEntry
@@ -183,7 +183,7 @@ class ConfigRegistry:
                     self._reload_quietly()
                     listening.set()
                     self._follow(connection)
-            except psycopg.Error as error:
+            except (psycopg.Error, OSError) as error:
                 logger.warning("Lost the configuration listener (%s); connecting again.", type(error).__name__)
                 listening.set()
                 self._stopping.wait(RECONNECT_S)
@@ -202,7 +202,7 @@ class ConfigRegistry:
         """Reload, or keep the last known configuration while the database cannot tell."""
         try:
             self._reload()
-        except Error as error:
+        except Exception as error:  # whatever it is: without this thread no key would ever lose its force again
             logger.warning(
                 "Could not read the configuration (%s); the last known one stays in force.", type(error).__name__
             )

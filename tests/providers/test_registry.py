@@ -314,6 +314,16 @@ def test_the_last_configuration_stays_in_force_while_the_database_cannot_tell(co
     config.wait_for(lambda snapshot: not snapshot.providers["acme"].enabled)
 
 
+def test_a_row_that_cannot_even_be_read_does_not_end_the_listening(config, caplog):
+    config.add("acme")
+    config.execute("""UPDATE providers_providerconfig SET settings = (repeat('[', 3000) || repeat(']', 3000))::jsonb""")
+    until(lambda: "the last known one stays in force" in caplog.text)
+
+    config.execute("UPDATE providers_providerconfig SET settings = '{}', priority = 1")
+
+    config.wait_for(lambda snapshot: snapshot.providers["acme"].priority == 1)
+
+
 def test_nobody_waits_for_a_database_that_is_slow_to_tell(config):
     config.add("acme")
 
