@@ -204,7 +204,11 @@ class ChatPipeline:
             content=make_answer(answer_json, call.journey.attempts),
         )
         metrics.observe(outcome, dialect=call.asked.dialect)
-        await self._record(outcome.entry())
+        try:
+            await self._record(outcome.entry())
+        except LedgerUnavailableError:
+            self.ledger.append_when_up(_unrecorded(outcome).entry())
+            raise
 
     async def _record(self, entry: LedgerEntry) -> None:
         """Append to the ledger, to the end even when the caller goes away meanwhile."""
@@ -220,6 +224,21 @@ class ChatPipeline:
         """Wait until everything begun is recorded."""
         while self._records:
             await asyncio.wait(self._records)
+
+
+def _unrecorded(outcome: Outcome) -> Outcome:
+    """Return how a chat ended whose outcome could not be recorded in time: nobody got the whole of its answer."""
+    if outcome.status is not ChatStatus.SUCCEEDED:
+        return outcome
+    return replace(
+        outcome,
+        status=ChatStatus.FAILED,
+        finish_reason=None,
+        native_finish_reason=None,
+        error_type="server_error",
+        error_code="record_unavailable",
+        http_status=503,
+    )
 
 
 def _named(error: Exception, call: ChatCall) -> Exception:

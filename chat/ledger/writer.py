@@ -10,6 +10,7 @@ import socket
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -35,6 +36,7 @@ class WriterLimits:
     batch_entries: int = 500
     batch_bytes: int = 16 * 1024 * 1024
     queue_bytes: int = 256 * 1024 * 1024
+    late_bytes: int = 64 * 1024 * 1024
     connect_timeout_s: int = 3
     statement_timeout_s: float = 4.0
     # The server's own timeout comes first; this one is for a server, or a network, that says nothing.
@@ -64,6 +66,8 @@ class LedgerWriter:
         self._limits = limits or WriterLimits()
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
+        self._late: list[LedgerEntry] = []
+        self._late_bytes = 0
         self._wake = asyncio.Event()
         self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._is_up = False
@@ -107,8 +111,32 @@ class LedgerWriter:
         self._wake.set()
         return await waiting.receipt
 
+    def append_when_up(self, entry: LedgerEntry) -> None:
+        """Write an entry that nobody waits for once the database takes entries, if this process lives that long."""
+        if self._late_bytes + entry.size_bytes > self._limits.late_bytes:
+            logger.error("Too much waits for the ledger's database: an entry of kind %s is given up.", entry.kind)
+            return
+        self._late.append(entry)
+        self._late_bytes += entry.size_bytes
+
+    def _queue_late(self) -> None:
+        for entry in self._late:
+            waiting = _Waiting(entry, asyncio.get_running_loop().create_future())
+            waiting.receipt.add_done_callback(partial(self._keep_late, entry))
+            self._queue.append(waiting)
+            self._queued_bytes += entry.size_bytes
+        self._late.clear()
+        self._late_bytes = 0
+
+    def _keep_late(self, entry: LedgerEntry, receipt: asyncio.Future[Receipt]) -> None:
+        error = receipt.exception()
+        if isinstance(error, LedgerUnavailableError) and not isinstance(error, EntryRefusedError):
+            self.append_when_up(entry)
+
     async def _run(self) -> None:
         while not (self._stopping and not self._queue):
+            if self._is_up:
+                self._queue_late()
             if not self._is_up:
                 await self._come_back()
             elif self._queue:
