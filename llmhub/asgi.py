@@ -11,10 +11,12 @@ django_application = get_asgi_application()
 from django.conf import settings
 
 from chat.process import start_chats, stop_chats
+from llmhub.body_cap import BodyCap
 from llmhub.gateway_urls import PATHS, PREFIXES
 from llmhub.handlers import GatewayHandler, Receive, Scope, Send
 from llmhub.probes import READINESS
 
+django_pages = BodyCap(django_application, max_body_bytes=settings.MAX_BODY_BYTES)
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES)
 
 
@@ -24,7 +26,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif scope["path"].startswith(PREFIXES) or scope["path"] in PATHS:
         await gateway(scope, receive, send)
     else:
-        await django_application(scope, receive, send)
+        await django_pages(scope, receive, send)
 
 
 async def live(receive: Receive, send: Send) -> None:

@@ -28,6 +28,7 @@ Scope = dict[str, Any]
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_S = 60.0
 """How long a caller may take to send a body."""
@@ -75,7 +76,7 @@ class GatewayHandler:
         try:
             request = ASGIRequest(scope, io.BytesIO(body))
         except UnicodeDecodeError:
-            await _send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
+            await send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
             return
         request._body = body  # noqa: SLF001  (what `request.body` would read from the stream)
         request.body_fault = fault  # type: ignore[attr-defined]  # read by `chat.api.asking`
@@ -86,7 +87,7 @@ class GatewayHandler:
         if isinstance(response, EventStream):
             await _send_stream(response, send, ping_s=self._ping_s)
         else:
-            await _send_whole(response, send)
+            await send_whole(response, send)
 
     async def _call_view(self, request: ASGIRequest) -> HttpResponseBase:
         try:
@@ -102,7 +103,7 @@ class GatewayHandler:
 
     async def _read_body(self, scope: Scope, receive: Receive) -> tuple[bytes, BodyFault | None]:
         """Return the body, or what is wrong with it as soon as that is known."""
-        declared = next((int(v) for k, v in scope["headers"] if k == b"content-length" and v.isdigit()), 0)
+        declared = declared_bytes(scope)
         if declared > self._max_body_bytes:
             return b"", BodyFault(413, f"The body of {declared} bytes is larger than {self._max_body_bytes}.", declared)
         parts: list[bytes] = []
@@ -150,6 +151,11 @@ class _UntilGone:
             task.cancel()
 
 
+def declared_bytes(scope: Scope) -> int:
+    """Return how large a request says its body is; 0 where it does not say."""
+    return next((int(v[:19]) for k, v in scope["headers"] if k == b"content-length" and v.isdigit()), 0)
+
+
 def _refusal(status: int, message: str) -> HttpResponse:
     type_ = "not_found_error" if status == 404 else "invalid_request_error" if status < 500 else "server_error"
     return JsonResponse(error_body(message, type_=type_), status=status)
@@ -160,7 +166,7 @@ def _start(response: HttpResponseBase) -> Message:
     return {"type": "http.response.start", "status": response.status_code, "headers": headers}
 
 
-async def _send_whole(response: HttpResponseBase, send: Send) -> None:
+async def send_whole(response: HttpResponseBase, send: Send) -> None:
     assert isinstance(response, HttpResponse)
     response.setdefault("content-length", str(len(response.content)))
     await send(_start(response))

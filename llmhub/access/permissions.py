@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -16,13 +17,16 @@ if TYPE_CHECKING:  # DRF's views import this module
 class HasScope(BasePermission):
     """Lets a caller in whose key, or whose user, has the scope that the view names for the method.
 
-    Shape: a view says `scopes = {"GET": Scope.…, "POST": Scope.…}`; what it does not name is refused.
+    Shape: a view says `scopes = {"GET": Scope.…, "POST": Scope.…}`; HEAD is as GET.
+    Errors: MethodNotAllowed for what the view does not name.
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         principal = request_principal(request)
         if principal is None:
             return False
-        wanted = getattr(view, "scopes", {}).get(request.method)
-        self.message = f"This needs the scope {wanted}." if wanted else f"{request.method} is not allowed here."
+        wanted = getattr(view, "scopes", {}).get("GET" if request.method == "HEAD" else request.method)
+        if wanted is None:
+            raise MethodNotAllowed(str(request.method))
+        self.message = f"This needs the scope {wanted}."
         return wanted in principal.scopes

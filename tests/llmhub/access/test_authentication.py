@@ -4,7 +4,7 @@ from itertools import chain
 import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.utils import timezone
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
@@ -140,9 +140,8 @@ def asked(method, *, principal=None, user=None):
         ("GET", {Scope.PROVIDERS_WRITE}, False),
         ("POST", {Scope.PROVIDERS_READ}, False),
         ("GET", set(), False),
-        ("DELETE", set(Scope), False),
-        ("HEAD", set(Scope), False),
-        ("OPTIONS", set(Scope), False),
+        ("HEAD", {Scope.PROVIDERS_READ}, True),
+        ("HEAD", {Scope.PROVIDERS_WRITE}, False),
     ],
 )
 def test_a_caller_needs_the_scope_that_the_view_names_for_the_method(method, scopes, may):
@@ -151,10 +150,12 @@ def test_a_caller_needs_the_scope_that_the_view_names_for_the_method(method, sco
     assert HasScope().has_permission(request, View()) is may
 
 
-def test_a_view_that_names_no_scope_lets_nobody_in():
-    request = asked("GET", principal=Principal(scopes=frozenset(Scope)))
+@pytest.mark.parametrize(("method", "view"), [("DELETE", View()), ("OPTIONS", View()), ("GET", object())])
+def test_what_a_view_names_no_scope_for_is_let_in_for_nobody(method, view):
+    request = asked(method, principal=Principal(scopes=frozenset(Scope)))
 
-    assert not HasScope().has_permission(request, object())
+    with pytest.raises(MethodNotAllowed):
+        HasScope().has_permission(request, view)
 
 
 def test_who_lacks_a_scope_is_told_which():

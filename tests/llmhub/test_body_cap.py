@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+
+from llmhub.body_cap import BodyCap
+
+MAX_BYTES = 10
+
+
+class Caller:
+    def __init__(self, *chunks: bytes) -> None:
+        self.left = [{"type": "http.request", "body": c, "more_body": c is not chunks[-1]} for c in chunks]
+        self.sent: list[dict] = []
+        self.read: list[dict] = []
+
+    async def receive(self):
+        return self.left.pop(0)
+
+    async def send(self, message):
+        self.sent.append(message)
+
+    async def application(self, scope, receive, send):
+        while not self.read or self.read[-1].get("more_body"):
+            self.read.append(await receive())
+
+    async def call(self, **headers: bytes):
+        names = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
+        capped = BodyCap(self.application, max_body_bytes=MAX_BYTES)
+        await capped({"type": "http", "headers": names}, self.receive, self.send)
+
+
+async def test_a_body_up_to_the_bound_is_handed_on():
+    caller = Caller(b"12345", b"67890")
+
+    await caller.call(content_length=b"10")
+
+    assert b"".join(message["body"] for message in caller.read) == b"1234567890"
+    assert caller.sent == []
+
+
+async def test_a_body_declared_too_large_is_refused_unread():
+    caller = Caller(b"12345678901")
+
+    await caller.call(content_length=b"11")
+
+    assert (caller.read, caller.sent[0]["status"]) == ([], 413)
+    assert json.loads(caller.sent[1]["body"])["error"]["code"] == "request_too_large"
+
+
+async def test_a_body_that_grows_too_large_is_refused_where_it_does():
+    caller = Caller(b"123456", b"123456", b"never read")
+
+    await caller.call()
+
+    assert [message["type"] for message in caller.read] == ["http.request", "http.disconnect"]
+    assert caller.sent[0]["status"] == 413
+    assert len(caller.left) == 1
