@@ -14,6 +14,10 @@ from llmhub.embedded.process import Command
 MODEL_NAME = "smollm2"
 CONTEXT_TOKENS = 8192
 PARALLEL_CHATS = 4
+MAX_TOKENS = 512
+TEMPERATURE = 0.2
+TOP_P = 0.9
+REPEAT_PENALTY = 1.1
 PROMPT_CACHE_MIB = 128
 LOG_ERRORS = 1  # warnings quote what was asked
 START_TIMEOUT_S = 60.0
@@ -46,6 +50,11 @@ def serve(file: Path, *, port: int) -> None:
     params.n_ctx = CONTEXT_TOKENS
     params.n_parallel = PARALLEL_CHATS
     params.kv_unified = True
+    # So small a model may ramble on for ever: what a request does not bound is bounded here.
+    params.n_predict = MAX_TOKENS
+    params.sampling.temp = TEMPERATURE
+    params.sampling.top_p = TOP_P
+    params.sampling.penalty_repeat = REPEAT_PENALTY
     params.cpuparams.n_threads = os.cpu_count() or 1
     params.cache_ram_mib = PROMPT_CACHE_MIB
     # Prompts stay between the caller and the model: no page, no state to look at, no web page of another origin.

@@ -30,6 +30,7 @@ from llmhub.embedded.servers import running_servers
 from llmhub.embedded.services import HubCommands
 from llmhub.embedded.supervisor import StopRequestedError, Supervisor
 
+OWNER = "DATABASE_OWNER_URL"
 DESCRIPTION = """\
 Run the whole hub until Ctrl-C: web, worker and beat, with PostgreSQL, Valkey and a small local model of its own
 for what the environment does not name.
@@ -82,7 +83,8 @@ def run(options: Options, environment: Mapping[str, str]) -> None:
         variables |= {name: secrets.variables[name] for name in HUB_SECRETS}
         stack.enter_context(runtime_file(options.home, variables))
         env = get_environment(options, environment, variables)
-        stack.enter_context(running_hub(options, supervisor, env=env, secrets=secrets))
+        owner = {name: variables[name] for name in (OWNER,) if name in variables}
+        stack.enter_context(running_hub(options, supervisor, env=env, secrets=secrets, owner=owner))
         say(get_banner(options, secrets, took_s=time.monotonic() - began_at))
         supervisor.watch()
 
@@ -111,18 +113,19 @@ def get_environment(options: Options, environment: Mapping[str, str], variables:
         "HOST": options.host,
         "PORT": str(options.port),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        OWNER: "",  # not even from runtime.env: who serves chats must not own their record
         "PYTHONUNBUFFERED": "1",
     }
 
 
 @contextmanager
 def running_hub(
-    options: Options, supervisor: Supervisor, *, env: Mapping[str, str], secrets: Secrets
+    options: Options, supervisor: Supervisor, *, env: Mapping[str, str], secrets: Secrets, owner: Mapping[str, str]
 ) -> Iterator[None]:
     """Bring the database up to date, then run web, worker and beat; web answers before the others are started."""
     commands = HubCommands(options.logs, env)
     with step("Database: tables, admin user, demo application"):
-        supervisor.run(commands.prepare({name: secrets.variables[name] for name in FIRST_SECRETS}))
+        supervisor.run(commands.prepare({**owner, **{name: secrets.variables[name] for name in FIRST_SECRETS}}))
     try:
         with step("Web"):
             command = commands.web(options.host, options.port, processes=options.web_processes)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, OperationalError, ProgrammingError
 from django.utils import timezone
 
 from llmhub.access.keys import is_well_formed
@@ -20,6 +20,15 @@ class Command(BaseCommand):
         if demo_key and not is_well_formed(demo_key):
             raise CommandError("LLMHUB_DEMO_KEY must have 4 to 256 characters, all of them printable ASCII, no spaces.")
         owner = "owner" if "owner" in settings.DATABASES else DEFAULT_DB_ALIAS
+        try:
+            self.prepare(owner, demo_key)
+        except (OperationalError, ProgrammingError) as error:
+            variable = "DATABASE_OWNER_URL" if owner == "owner" else "DATABASE_URL"
+            raise CommandError(
+                f"The database that {variable} names cannot be prepared: {str(error).strip()}"
+            ) from error
+
+    def prepare(self, owner: str, demo_key: str) -> None:
         with schema.alone(owner, on_wait=lambda: self.say("Another `prepare` is at work: waiting for it.")):
             self.say(schema.migrate(owner))
             if owner != DEFAULT_DB_ALIAS:
