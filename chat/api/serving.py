@@ -123,6 +123,7 @@ async def _begin(frames: AsyncGenerator[bytes], call: ChatCall) -> EventStream:
     except asyncio.CancelledError:
         first.cancel()
         await asyncio.wait({first})
+        await frames.aclose()  # the first frame may have come just now
         raise
     if first.done():
         first.result()

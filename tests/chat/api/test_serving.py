@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 
+import psycopg
+import pytest
 from django.core.handlers.asgi import ASGIRequest
 
 from chat.api.openai import OpenAIDialect
 from chat.api.serving import ChatServer
 from chat.ledger.writer import LedgerWriter
+from chat.models import ChatStatus
 from chat.pipeline import ChatPipeline
 from llmhub.database import conninfo
 from providers.manager import get_provider_manager
@@ -31,3 +35,47 @@ async def test_what_comes_from_nobody_known_is_not_looked_at(hub):
 
     assert answer.status_code == 401
     assert "not known" in json.loads(answer.content)["error"]["message"]
+
+
+class LeavingDialect(OpenAIDialect):
+    """Renders the first frame in the moment in which the caller leaves."""
+
+    def frame(self, chunk, facts):
+        self.serving.cancel()
+        return super().frame(chunk, facts)
+
+
+@pytest.fixture
+def key(hub, upstream):
+    hub.add_provider(upstream, name="up")
+    return hub.issue_key()
+
+
+async def test_a_caller_who_leaves_when_the_first_frame_comes_is_recorded_before_the_work_ends(key):
+    body = b'{"model":"up/m","stream":true,"messages":[{"role":"user","content":"Who is there?"}]}'
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"x-api-key", key.encode())],
+    }
+    request, dialect = ASGIRequest(scope, io.BytesIO(body)), LeavingDialect()
+    request.body_fault = None
+    manager, ledger = get_provider_manager(), LedgerWriter(conninfo())
+    await ledger.start()
+
+    dialect.serving = asyncio.ensure_future(ChatServer(ChatPipeline(manager, ledger)).serve(request, dialect))
+    with pytest.raises(asyncio.CancelledError):
+        await dialect.serving
+    status = last_status()
+    await ledger.stop()
+    await manager.close_all()
+
+    assert status == ChatStatus.CLIENT_DISCONNECTED
+
+
+def last_status():
+    """Ask without giving the event loop time to do more."""
+    with psycopg.connect(conninfo()) as connection:
+        return connection.execute("SELECT status FROM chat_chat ORDER BY started_at DESC").fetchone()[0]
