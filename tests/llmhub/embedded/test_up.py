@@ -77,6 +77,14 @@ def test_a_restart_keeps_the_record_and_the_credentials(life):
         assert client.get("/v1/models").status_code == 200
 
 
+def test_who_serves_chats_does_not_hold_the_url_of_their_owner(life):
+    environments = [process.environ() for process in family(life.second.process.pid)]
+    hub = [env for env in environments if "DATABASE_URL" in env]
+
+    assert len(hub) >= 3
+    assert {env.get("DATABASE_OWNER_URL") for env in hub} == {""}
+
+
 def test_the_password_is_shown_once_and_kept_for_its_owner(life):
     password = life.first.credentials["admin_password"]
 
