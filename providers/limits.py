@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
+import time
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
@@ -14,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 WAIT_S = 0.25
 """What Redis may cost a chat; past it the limit is left unchecked, as chats matter more than the limit."""
+
+RECOVERY_S = 1.0
+"""How long a Redis that failed is not asked again: not every chat waits for one that is silent."""
 
 # KEYS[1]: the log of a provider's last minute. ARGV: limit, member. Returns 0 when let in, else the ms to wait.
 ADMIT = """
@@ -36,10 +41,13 @@ class RateLimiter:
     Belongs to one event loop.
     """
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, *, wait_s: float = WAIT_S) -> None:
+        self._wait_s = wait_s
+        self._silent_until_s = 0.0
+        self._asked: set[asyncio.Task[int]] = set()
         self._redis = Redis(
             connection_pool=BlockingConnectionPool.from_url(
-                redis_url, max_connections=32, timeout=WAIT_S, socket_timeout=WAIT_S, socket_connect_timeout=WAIT_S
+                redis_url, max_connections=32, timeout=wait_s, socket_timeout=wait_s, socket_connect_timeout=wait_s
             )
         )
         self._admit = self._redis.register_script(ADMIT)
@@ -49,11 +57,12 @@ class RateLimiter:
 
         Errors: RateLimitedError when the provider's minute is full.
         """
-        if limit is None:
+        if limit is None or time.monotonic() < self._silent_until_s:
             return
         try:
-            wait_ms = int(await self._admit(keys=[f"llmhub:rate:{provider}"], args=[limit, secrets.token_hex(8)]))
-        except RedisError as error:
+            wait_ms = await self._ask(provider, limit)
+        except (RedisError, TimeoutError) as error:
+            self._silent_until_s = time.monotonic() + RECOVERY_S
             logger.warning("Rate limit of %s not checked: Redis failed (%s).", provider, type(error).__name__)
             return
         if wait_ms:
@@ -63,6 +72,29 @@ class RateLimiter:
                 retry_after_s=wait_ms / 1000,
             )
 
+    async def _ask(self, provider: str, limit: int) -> int:
+        """Return the milliseconds to wait. A connection that takes too long to open is left to open for the next.
+
+        Errors: RedisError, TimeoutError.
+        """
+        task = asyncio.ensure_future(self._run_script(provider, limit))
+        self._asked.add(task)
+        task.add_done_callback(self._forget)
+        await asyncio.wait({task}, timeout=self._wait_s)
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+
+    async def _run_script(self, provider: str, limit: int) -> int:
+        return int(await self._admit(keys=[f"llmhub:rate:{provider}"], args=[limit, secrets.token_hex(8)]))
+
+    def _forget(self, task: asyncio.Task[int]) -> None:
+        self._asked.discard(task)
+        if not task.cancelled():
+            task.exception()
+
     async def close(self) -> None:
+        for task in self._asked:
+            task.cancel()
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()

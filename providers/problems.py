@@ -9,6 +9,7 @@ from typing import Any
 
 from llmhub.access.errors import error_body
 from llmhub.access.principals import KeyRefusedError
+from llmhub.access.sessions import SessionsUnavailableError
 from providers import errors
 from providers.routing import NotPermittedError
 
@@ -28,6 +29,7 @@ class Answer:
 
 ANSWERS: Mapping[type[Exception], Answer] = {
     KeyRefusedError: Answer(401, "invalid_request_error", "invalid_api_key", should_retry=False),
+    SessionsUnavailableError: Answer(503, "server_error", "database_unavailable"),
     NotPermittedError: Answer(403, "permission_error", "not_permitted", should_retry=False),
     errors.ConfigurationError: Answer(503, "server_error", "provider_misconfigured", should_retry=False),
     errors.UnreachableError: Answer(502, "api_error", "provider_unreachable"),
@@ -89,8 +91,13 @@ def problem_of(error: Exception, answers: Mapping[type[Exception], Answer] = ANS
         code=_code(error, answer),
         param=getattr(error, "param", None),
         retry_after_s=_retry_after_s(getattr(error, "retry_after_s", None)),
-        should_retry=answer.should_retry,
+        should_retry=False if _was_retried(error) else answer.should_retry,
     )
+
+
+def _was_retried(error: Exception) -> bool:
+    """Whether the hub has itself asked another: clients that ask again would multiply that."""
+    return len(getattr(error, "attempts", ())) > 1
 
 
 def _message(error: Exception) -> str:

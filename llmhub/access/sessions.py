@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.handlers.asgi import ASGIRequest
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
@@ -17,6 +17,10 @@ from llmhub.access.principals import KeyRefusedError, Principal
 
 def _no_view(_request: HttpRequest) -> HttpResponse:
     return HttpResponse()
+
+
+class SessionsUnavailableError(Exception):
+    """Nobody can tell now who is signed in."""
 
 
 class _CsrfCheck(CsrfViewMiddleware):
@@ -29,7 +33,8 @@ class _CsrfCheck(CsrfViewMiddleware):
 async def session_principal(request: ASGIRequest) -> Principal:
     """Return the signed-in user of a request; runs queries, in a thread.
 
-    Errors: KeyRefusedError when nobody is signed in, or the request lacks the CSRF token.
+    Errors: KeyRefusedError when nobody is signed in, or the request lacks the CSRF token;
+    SessionsUnavailableError.
     """
     return await sync_to_async(_in_a_thread, thread_sensitive=False)(request)
 
@@ -37,6 +42,8 @@ async def session_principal(request: ASGIRequest) -> Principal:
 def _in_a_thread(request: ASGIRequest) -> Principal:
     try:
         return _session_principal(request)
+    except (OperationalError, InterfaceError):
+        raise SessionsUnavailableError("The hub's database does not answer.") from None
     finally:
         connection.close()
 

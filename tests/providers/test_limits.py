@@ -12,6 +12,7 @@ from providers.errors import RateLimitedError
 from providers.limits import RateLimiter
 
 PROVIDER = "limited"
+PATIENT_S = 5.0  # what is tested is the count, on however busy a machine
 LOG = f"llmhub:rate:{PROVIDER}"
 
 
@@ -25,14 +26,14 @@ def redis():
 
 @pytest.fixture
 async def limiter(redis):
-    limiter = RateLimiter(settings.REDIS_URL)
+    limiter = RateLimiter(settings.REDIS_URL, wait_s=PATIENT_S)
     yield limiter
     await limiter.close()
 
 
 @pytest.fixture
 async def other_limiter():
-    limiter = RateLimiter(settings.REDIS_URL)
+    limiter = RateLimiter(settings.REDIS_URL, wait_s=PATIENT_S)
     yield limiter
     await limiter.close()
 
@@ -180,7 +181,7 @@ async def assert_let_in_soon(url, caplog):
 
     assert time.monotonic() - began_s < 2 * 0.5
     warnings = [record.getMessage() for record in caplog.records if record.name == "providers.limits"]
-    assert len(warnings) == 2
+    assert len(warnings) == 1  # the second was not sent to a Redis that had just failed
     assert all(message.startswith("Rate limit of limited not checked") for message in warnings)
     assert "canary" not in caplog.text
     await limiter.close()

@@ -10,10 +10,12 @@ from chat.api.asking import BodyTooLargeError, BodyTooSlowError, MediaTypeError
 from chat.api.reading import BadRequestError
 from chat.ledger.errors import LedgerUnavailableError
 from llmhub.access.principals import KeyRefusedError
+from llmhub.access.sessions import SessionsUnavailableError
 from providers import errors
 from providers.api.errors import exception_handler
 from providers.problems import ANSWERS, Problem, problem_of
 from providers.routing import NotPermittedError
+from providers.types import Attempt
 
 
 def subclasses(kind):
@@ -50,6 +52,7 @@ def test_every_failure_of_a_provider_has_a_line_of_its_own(kind):
         (errors.MalformedReplyError("x"), 502, "api_error", "malformed_reply", None),
         (errors.TruncatedReplyError("x"), 502, "api_error", "truncated_reply", None),
         (errors.ConfigurationError("x"), 503, "server_error", "provider_misconfigured", "false"),
+        (SessionsUnavailableError("x"), 503, "server_error", "database_unavailable", None),
         (errors.NoProviderError("x"), 503, "server_error", "no_provider", None),
         (BadRequestError("x"), 400, "invalid_request_error", None, "false"),
         (BodyTooLargeError("x"), 413, "invalid_request_error", "request_too_large", "false"),
@@ -249,3 +252,11 @@ def test_the_headers_of_a_providers_failure_are_sent():
 
 def test_what_nobody_foresaw_is_left_to_the_server():
     assert exception_handler(RuntimeError("x"), {}) is None
+
+
+@pytest.mark.parametrize(("attempts", "header"), [(0, None), (1, None), (2, "false")])
+def test_what_the_hub_has_itself_tried_elsewhere_is_not_to_be_tried_again(attempts, header):
+    error = errors.NoProviderError("x")
+    error.attempts = (Attempt(provider="acme", model_name="m", ok=False, latency_ms=1),) * attempts
+
+    assert problem_of(error).headers.get("x-should-retry") == header
