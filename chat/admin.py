@@ -79,9 +79,9 @@ class RecordedAdmin(ReadOnlyAdmin):
         page: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
         return page
 
-    def chat_id(self, shown: Any) -> UUID | None:
-        """Return the chat that this row tells of."""
-        raise NotImplementedError
+    def chat_id(self, _shown: Any) -> UUID | None:
+        """Return the chat that this row tells of, None if it tells of none."""
+        return None
 
     def _not_recorded(self, request: HttpRequest) -> HttpResponse:
         context = {**self.admin_site.each_context(request), "title": "Not shown", "opts": self.opts}
