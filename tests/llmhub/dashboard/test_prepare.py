@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
@@ -238,3 +241,19 @@ def test_granting_again_grants_nothing(db):
     schema.grant(DEFAULT_DB_ALIAS, to=LOGIN)
 
     assert schema.grant(DEFAULT_DB_ALIAS, to=LOGIN) == ""
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "DATABASE_OWNER_URL"])
+def test_a_database_that_cannot_be_reached_is_told_in_a_sentence(variable):
+    tried = subprocess.run(
+        [sys.executable, "manage.py", "prepare"],
+        env={**os.environ, variable: "postgresql://nobody@127.0.0.1:9/nothing"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert tried.returncode == 1
+    assert f"The database that {variable} names cannot be prepared: " in tried.stderr
+    assert "Traceback" not in tried.stderr
