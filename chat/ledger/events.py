@@ -140,13 +140,7 @@ class Read:
     address: str | None = None
 
     def entry(self) -> LedgerEntry:
-        said = {
-            "actor": label(self.actor),
-            "app": label(self.application),
-            "source": self.source,
-            "address": label(self.address),
-        }
-        return _entry(EventKind.READ, self.chat_id, said)
+        return _entry(EventKind.READ, self.chat_id, _looker(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,14 +154,8 @@ class Search:
     address: str | None = None
 
     def entry(self) -> LedgerEntry:
-        said = {
-            "actor": label(self.actor),
-            "app": label(self.application),
-            "source": self.source,
-            "address": label(self.address),
-            "filters": {name: label(value) for name, value in self.filters.items()},
-        }
-        return _entry(EventKind.SEARCH, None, said)
+        filters = {name: label(value) for name, value in self.filters.items()}
+        return _entry(EventKind.SEARCH, None, _looker(self) | {"filters": filters})
 
 
 def label(text: str | None) -> str | None:
@@ -203,6 +191,15 @@ def _opening(chat: Intent | Void) -> dict[str, Any]:
         },
         "config_version": label(chat.config_version),
         **_committed(chat.content),
+    }
+
+
+def _looker(look: Read | Search) -> dict[str, Any]:
+    return {
+        "actor": label(look.actor),
+        "app": label(look.application),
+        "source": look.source,
+        "address": label(look.address),
     }
 
 

@@ -93,6 +93,8 @@ class LedgerWriter:
         if self._task is not None:
             await self._task
             self._task = None
+        if self._late:
+            logger.error("The ledger's database did not come back: %d entries are given up.", len(self._late))
         self._disconnect()
 
     async def append(self, entry: LedgerEntry) -> Receipt:
@@ -118,6 +120,7 @@ class LedgerWriter:
             return
         self._late.append(entry)
         self._late_bytes += entry.size_bytes
+        self._wake.set()
 
     def _queue_late(self) -> None:
         for entry in self._late:
@@ -134,12 +137,12 @@ class LedgerWriter:
             self.append_when_up(entry)
 
     async def _run(self) -> None:
-        while not (self._stopping and not self._queue):
-            if self._is_up:
-                self._queue_late()
+        while not self._stopping or self._queue or (self._late and self._is_up):
             if not self._is_up:
                 await self._come_back()
-            elif self._queue:
+                continue
+            self._queue_late()
+            if self._queue:
                 await self._write(self._take_batch())
             elif not await self._sleep(self._limits.heartbeat_s):
                 await self._say_seen()

@@ -235,6 +235,51 @@ async def test_a_read_only_database_is_known_and_its_recovery_too(database, writ
     assert (await writer.append(make_intent(new_chat_id()))).writer_seq == 1
 
 
+async def test_what_nobody_waits_for_is_written_once_the_database_is_back(database, new_writer):
+    writer = await new_writer(limits=WriterLimits(statement_timeout_s=0.3))
+    intent = make_intent(new_chat_id())
+    await writer.append(intent)
+    async with database.held_seat(writer):
+        with pytest.raises(LedgerUnavailableError):
+            await writer.append(make_intent(new_chat_id()))
+        writer.append_when_up(make_outcome(intent.chat_id))
+
+    await database.until("SELECT status = 'succeeded' FROM chat_chat WHERE id = %s", intent.chat_id)
+    assert await numbers(database, writer) == [1, 2]
+
+
+async def test_stopping_writes_what_nobody_waits_for_too(database, writer):
+    intent = make_intent(new_chat_id())
+    await writer.append(intent)
+    writer.append_when_up(make_outcome(intent.chat_id))
+
+    await writer.stop()
+
+    assert await database.fetch_value("SELECT status FROM chat_chat WHERE id = %s", intent.chat_id) == "succeeded"
+
+
+async def test_what_nobody_waits_for_is_bounded_and_its_loss_is_told(database, new_writer, caplog):
+    writer = await new_writer(limits=WriterLimits(late_bytes=1_000))
+    big = make_outcome(new_chat_id(), content=make_content(CANARY.encode() * 1_000))
+
+    writer.append_when_up(big)
+    await writer.stop()
+
+    assert "an entry of kind outcome is given up" in caplog.text
+    assert CANARY not in caplog.text
+    assert await numbers(database, writer) == []
+
+
+async def test_a_stop_while_the_database_is_away_says_what_is_lost(django_db_setup, caplog):
+    writer = LedgerWriter(conninfo(host="127.0.0.1", port=9))
+    await writer.start()
+
+    writer.append_when_up(make_outcome(new_chat_id()))
+    await writer.stop()
+
+    assert "1 entries are given up" in caplog.text
+
+
 async def test_a_statement_that_takes_too_long_is_given_up(database, new_writer):
     writer = await new_writer(limits=WriterLimits(statement_timeout_s=0.3))
     async with database.held_seat(writer):

@@ -10,6 +10,7 @@ from providers import errors
 from providers.backends import BACKENDS
 from providers.types import ChatMessage, ChatRequest, Endpoint, ProviderType, Usage
 from tests import fakes
+from tests.fake_formats import FORMATS
 from tests.providers.backends.conftest import KEY
 
 ONE_SHOT_LIST = {ProviderType.OPENAI, ProviderType.MISTRAL, ProviderType.CUSTOM, ProviderType.OLLAMA}
@@ -124,10 +125,16 @@ async def test_cached_and_reasoning_tokens_are_told(make_fake, make_backend, pro
             assert (found.cached_tokens, found.reasoning_tokens) == (64, 12)
 
 
-@pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
+@pytest.mark.parametrize(
+    ("provider_type", "reason"),
+    [
+        (provider_type, reason)
+        for provider_type in BACKENDS
+        for reason in ("stop", "length", "content_filter")
+        if (provider_type, reason) != (ProviderType.OLLAMA, "content_filter")  # which has no filter
+    ],
+)
 async def test_finish_reasons_are_canonical(make_fake, make_backend, provider_type, reason):
-    if provider_type is ProviderType.OLLAMA and reason == "content_filter":
-        pytest.skip("Ollama has no filter")
     backend = make_backend(make_fake(provider_type, finish_reason=reason), provider_type)
 
     whole, chunks = await backend.chat(make_request()), await streamed(backend)
@@ -306,15 +313,16 @@ async def test_models_are_listed_over_all_pages(make_fake, make_backend, provide
     assert len(fake.requests) == (1 if provider_type in ONE_SHOT_LIST else 3)
 
 
-async def test_a_cursor_that_repeats_ends_the_listing(make_fake, make_backend, provider_type):
-    pages = {
-        ProviderType.ANTHROPIC: b'{"data": [{"id": "fake-large"}], "has_more": true, "last_id": "fake-large"}',
-        ProviderType.GOOGLE: b'{"models": [{"name": "models/fake-large"}], "nextPageToken": "1"}',
-    }
-    if provider_type not in pages:
-        pytest.skip("lists its models on one page")
+@pytest.mark.parametrize(
+    ("provider_type", "page"),
+    [
+        (ProviderType.ANTHROPIC, b'{"data": [{"id": "fake-large"}], "has_more": true, "last_id": "fake-large"}'),
+        (ProviderType.GOOGLE, b'{"models": [{"name": "models/fake-large"}], "nextPageToken": "1"}'),
+    ],
+)
+async def test_a_cursor_that_repeats_ends_the_listing(make_fake, make_backend, provider_type, page):
     fake = make_fake(provider_type)
-    fake.probe_faults.extend([fakes.body(pages[provider_type])] * 9)
+    fake.probe_faults.extend([fakes.body(page)] * 9)
 
     models = await make_backend(fake, provider_type).list_models()
 
@@ -435,10 +443,9 @@ async def test_no_error_and_no_log_holds_the_key(backend, fake, fault, call, cap
     assert fake.chats[0].headers
 
 
+@pytest.mark.parametrize("provider_type", [name for name, backend in BACKENDS.items() if backend.needs_api_key])
 async def test_without_a_key_nothing_is_sent(make_backend, fake, provider_type):
     backend = make_backend(fake, provider_type, api_key="")
-    if not backend.needs_api_key:
-        pytest.skip("needs no key")
 
     with pytest.raises(errors.ConfigurationError, match="needs an API key"):
         await backend.chat(make_request())
@@ -466,9 +473,8 @@ async def test_a_base_url_may_end_with_a_slash(client, fake, provider_type):
     assert "//" not in fake.chats[0].path
 
 
+@pytest.mark.parametrize("provider_type", [name for name, wire in FORMATS.items() if wire.done])
 async def test_frames_after_the_end_are_ignored(backend, fake):
-    if not fake.format.done:
-        pytest.skip("its last frame is the end")
     fake.fail(fakes.frames_after_the_end())
 
     chunks = await streamed(backend)
