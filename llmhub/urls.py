@@ -11,6 +11,7 @@ from llmhub.dashboard.views import StatusView
 urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}dashboard/favicon.svg")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("api/providers", include("providers.api.urls")),

@@ -11,11 +11,12 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connections, models, transaction
 from django.db.models import Q
 from pydantic import ValidationError as SettingsError
 from pydantic_core import ErrorDetails
 
+from llmhub.access.history import track_changes
 from llmhub.access.secrets import SecretField, UndecryptableSecretError
 from providers.addresses import url_fault
 from providers.backends import BACKENDS
@@ -116,8 +117,11 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
             return False
         return self.make_default(name).is_default
 
+    @transaction.atomic
     def rotate_secrets(self) -> Rotation:
         """Encrypt every key again with the first of LLMHUB_SECRET_KEYS; a key entered meanwhile is left as it is."""
+        with connections[self.db].cursor() as cursor:
+            cursor.execute("SET LOCAL llmhub.is_rotating = 'yes'")  # the keys are those that were set before
         rotated, current = 0, 0
         undecryptable: list[str] = []
         for row in self.exclude(api_key="").order_by("name"):
@@ -138,6 +142,7 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
         return self.filter(pk=pk, health=old).update(health=new, health_changed_at=now) == 1
 
 
+@track_changes(exclude=["api_key", "health", "health_changed_at", "last_checked_at", "last_error", "updated_at"])
 class ProviderConfig(models.Model):
     """One configured endpoint."""
 
@@ -149,6 +154,7 @@ class ProviderConfig(models.Model):
     )
     provider_type = models.CharField("type", max_length=20, choices=[(t.value, t.value) for t in ProviderType])
     api_key = SecretField("API key", blank=True, default="")
+    api_key_set_at = models.DateTimeField("API key set", null=True, editable=False)
     base_url = models.CharField(
         "base URL",
         max_length=500,
@@ -266,6 +272,7 @@ def _settings_words(fault: ErrorDetails) -> str:
     return f"unknown key `{key}`" if fault["type"] == "extra_forbidden" else f"`{key}`: {fault['msg']}"
 
 
+@track_changes(exclude=["available", "first_seen_at", "last_seen_at"])
 class ProviderModel(models.Model):
     """A model that a provider has, or had."""
 

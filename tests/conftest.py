@@ -16,6 +16,7 @@ from tests.fakes import FakeProvider
 from tests.live import LiveHub
 
 MADE_BY_MIGRATIONS = (
+    "auth.Group",
     "providers.ProviderConfig",
     "django_celery_beat.IntervalSchedule",
     "django_celery_beat.CrontabSchedule",
@@ -52,7 +53,7 @@ def django_db_setup(
 def made_by_migrations(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> str:
     with django_db_blocker.unblock():
         rows = [row for name in MADE_BY_MIGRATIONS for row in apps.get_model(name).objects.all()]
-    return serializers.serialize("json", rows)
+        return serializers.serialize("json", rows, use_natural_foreign_keys=True)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pghistory
 from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -37,6 +38,7 @@ class ApiKeyAuthentication(BaseAuthentication):
             principal = admit(key, self.entries(key), now=timezone.now())
         except KeyRefusedError as refused:
             raise AuthenticationFailed(refused.message, code="invalid_api_key") from None
+        pghistory.context(actor=principal.name)
         return principal, principal
 
     def entries(self, key: str) -> Mapping[str, KeyEntry]:

@@ -12,10 +12,12 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from llmhub.access.history import track_changes
 from llmhub.access.keys import is_well_formed, key_digest, visible_prefix
 from llmhub.access.principals import KeyEntry, Principal, Scope
 
 
+@track_changes(exclude=["updated_at"])
 class Application(models.Model):
     """An internal app; its name stands in the record of every chat it makes."""
 
@@ -68,6 +70,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return row.entry() if row else None
 
 
+@track_changes(exclude=["digest", "last_used_at"])
 class ApiKey(models.Model):
     """A credential of one application. Only the SHA-256 of the secret is stored."""
 
@@ -89,6 +92,7 @@ class ApiKey(models.Model):
     )
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = ApiKeyQuerySet.as_manager()

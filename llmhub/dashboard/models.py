@@ -1,10 +1,14 @@
-"""Signs of life of the background processes, and what was once set up."""
+"""Signs of life of the background processes, what was once set up, and whose rows of others have a history."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.contrib.auth.models import Group, User
 from django.db import models
+from django_celery_beat.models import PeriodicTask
+
+from llmhub.access.history import track_changes, track_links
 
 
 class Part(models.TextChoices):
@@ -53,3 +57,45 @@ class FirstThing(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+@track_changes(app_label="dashboard", exclude=["last_login"], secrets=["password"])
+class TrackedUser(User):
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+@track_changes(app_label="dashboard")
+class TrackedGroup(Group):
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+@track_links(app_label="dashboard")
+class TrackedUserGroup(User.groups.through):  # type: ignore[misc, name-defined]  # Django makes it
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+@track_links(app_label="dashboard")
+class TrackedUserPermission(User.user_permissions.through):  # type: ignore[misc, name-defined]  # Django makes it
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+@track_links(app_label="dashboard")
+class TrackedGroupPermission(Group.permissions.through):  # type: ignore[misc, name-defined]  # Django makes it
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+@track_changes(app_label="dashboard", exclude=["last_run_at", "total_run_count", "date_changed"])
+class TrackedPeriodicTask(PeriodicTask):  # type: ignore[misc]  # untyped
+    class Meta:
+        proxy = True
+        default_permissions = ()

@@ -47,6 +47,7 @@ def migrate(alias: str) -> str:
     recorder = MigrationRecorder(connections[alias])
     before = len(recorder.applied_migrations())
     call_command("migrate", database=alias, interactive=False, verbosity=0)
+    call_command("createcachetable", database=alias, verbosity=0)
     applied = len(recorder.applied_migrations()) - before
     return f"Applied {applied} migrations." if applied else ""
 

@@ -1,0 +1,60 @@
+"""The history of the configuration: PostgreSQL's triggers keep every change, whoever makes it and however."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import pghistory
+import pgtrigger
+from django.db.models import Model
+from django.http import HttpRequest
+from pghistory.middleware import HistoryMiddleware
+
+ModelClass = TypeVar("ModelClass", bound=type[Model])
+
+
+def track_changes(
+    *, exclude: Sequence[str] = (), secrets: Sequence[str] = (), app_label: str | None = None
+) -> Callable[[ModelClass], ModelClass]:
+    """Keep each row of a model as it was after every change, in a table that only grows.
+
+    Shape: columns in `exclude` are neither kept nor make an event. Of columns in `secrets` only that they changed is
+    kept, as an event labelled `<column>_changed`.
+    """
+    noticed = (pghistory.UpdateEvent(f"{name}_changed", condition=pgtrigger.AnyChange(name)) for name in secrets)
+    track: Callable[[ModelClass], ModelClass] = pghistory.track(
+        pghistory.InsertEvent(),
+        pghistory.UpdateEvent(),
+        pghistory.DeleteEvent(),
+        *noticed,
+        exclude=[*exclude, *secrets],
+        context_field=pghistory.ContextJSONField(),
+        context_id_field=pghistory.ContextUUIDField(),
+        append_only=True,
+        app_label=app_label,
+        meta={"default_permissions": ()},
+    )
+    return track
+
+
+def track_links(*, app_label: str) -> Callable[[ModelClass], ModelClass]:
+    """Keep who was put into what and taken out of it: for the table between two models."""
+    track: Callable[[ModelClass], ModelClass] = pghistory.track(
+        pghistory.InsertEvent("added"),
+        pghistory.DeleteEvent("removed"),
+        obj_field=None,
+        context_field=pghistory.ContextJSONField(),
+        context_id_field=pghistory.ContextUUIDField(),
+        append_only=True,
+        app_label=app_label,
+        meta={"default_permissions": ()},
+    )
+    return track
+
+
+class ActorMiddleware(HistoryMiddleware):
+    """Notes with every change who made it, as text that outlives the user, and by which request."""
+
+    def get_context(self, request: HttpRequest) -> dict[str, Any]:
+        return {"actor": request.user.get_username(), "path": request.path, "address": request.META.get("REMOTE_ADDR")}
