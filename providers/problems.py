@@ -9,7 +9,7 @@ from typing import Any
 
 from llmhub.access.errors import error_body
 from llmhub.access.principals import KeyRefusedError
-from llmhub.access.sessions import SessionsUnavailableError
+from llmhub.access.sessions import SessionsUnavailableError, UnknownKeyError
 from providers import errors
 from providers.routing import NotPermittedError
 
@@ -29,6 +29,7 @@ class Answer:
 
 ANSWERS: Mapping[type[Exception], Answer] = {
     KeyRefusedError: Answer(401, "invalid_request_error", "invalid_api_key", should_retry=False),
+    UnknownKeyError: Answer(400, "invalid_request_error", "unknown_key", should_retry=False),
     SessionsUnavailableError: Answer(503, "server_error", "database_unavailable"),
     NotPermittedError: Answer(403, "permission_error", "not_permitted", should_retry=False),
     errors.ConfigurationError: Answer(503, "server_error", "provider_misconfigured", should_retry=False),

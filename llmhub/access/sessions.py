@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.handlers.asgi import ASGIRequest
 from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
+from django.utils import timezone
 
 from llmhub.access.authentication import user_principal
+from llmhub.access.models import ApiKey
 from llmhub.access.principals import KeyRefusedError, Principal
+
+AS_KEY = "x-llmhub-as-key"
+"""The header by which a signed-in user asks for no more than one API key allows; it means nothing from callers
+with a key."""
 
 
 def _no_view(_request: HttpRequest) -> HttpResponse:
@@ -21,6 +30,12 @@ def _no_view(_request: HttpRequest) -> HttpResponse:
 
 class SessionsUnavailableError(Exception):
     """Nobody can tell now who is signed in."""
+
+
+class UnknownKeyError(KeyRefusedError):
+    """A signed-in user asked for what a key allows that is none, is no longer in force, or that they may not see."""
+
+    param = AS_KEY
 
 
 class _CsrfCheck(CsrfViewMiddleware):
@@ -33,7 +48,7 @@ class _CsrfCheck(CsrfViewMiddleware):
 async def session_principal(request: ASGIRequest) -> Principal:
     """Return the signed-in user of a request; runs queries, in a thread.
 
-    Errors: KeyRefusedError when nobody is signed in, or the request lacks the CSRF token;
+    Errors: KeyRefusedError when nobody is signed in, or the request lacks the CSRF token; UnknownKeyError;
     SessionsUnavailableError.
     """
     return await sync_to_async(_in_a_thread, thread_sensitive=False)(request)
@@ -57,4 +72,30 @@ def _session_principal(request: ASGIRequest) -> Principal:
     check.process_request(request)
     if reason := check.process_view(request, _no_view, (), {}):
         raise KeyRefusedError(f"A signed-in user's chat needs the CSRF token: {reason}")
-    return user_principal(user)
+    key_id = request.headers.get(AS_KEY)
+    return user_principal(user) if key_id is None else principal_as_key(user, key_id)
+
+
+def principal_as_key(user: User | AnonymousUser, key_id: str) -> Principal:
+    """Return a user's principal, allowed no more than a key that they may see. Runs queries.
+
+    Shape: `key_id` is that of the row.
+    Errors: UnknownKeyError, with the user's own principal.
+    """
+    principal = user_principal(user)
+    row = _find_live_key(key_id) if user.has_perm("access.view_apikey") else None
+    if row is None:
+        raise UnknownKeyError("There is no such API key in force, or you may not see it.", principal=principal)
+    key = row.entry().principal
+    return replace(
+        principal,
+        scopes=principal.scopes & key.scopes,
+        allowed_providers=key.allowed_providers,
+        allowed_models=key.allowed_models,
+    )
+
+
+def _find_live_key(key_id: str) -> ApiKey | None:
+    if not (key_id.isascii() and key_id.isdigit() and len(key_id) < 19):
+        return None
+    return ApiKey.objects.live(now=timezone.now()).select_related("application").filter(pk=int(key_id)).first()

@@ -10,7 +10,7 @@ from chat.api.asking import BodyTooLargeError, BodyTooSlowError, MediaTypeError
 from chat.api.reading import BadRequestError
 from chat.ledger.errors import LedgerUnavailableError
 from llmhub.access.principals import KeyRefusedError
-from llmhub.access.sessions import SessionsUnavailableError
+from llmhub.access.sessions import SessionsUnavailableError, UnknownKeyError
 from providers import errors
 from providers.api.errors import exception_handler
 from providers.problems import ANSWERS, Problem, problem_of
@@ -52,6 +52,7 @@ def test_every_failure_of_a_provider_has_a_line_of_its_own(kind):
         (errors.MalformedReplyError("x"), 502, "api_error", "malformed_reply", None),
         (errors.TruncatedReplyError("x"), 502, "api_error", "truncated_reply", None),
         (errors.ConfigurationError("x"), 503, "server_error", "provider_misconfigured", "false"),
+        (UnknownKeyError("x"), 400, "invalid_request_error", "unknown_key", "false"),
         (SessionsUnavailableError("x"), 503, "server_error", "database_unavailable", None),
         (errors.NoProviderError("x"), 503, "server_error", "no_provider", None),
         (BadRequestError("x"), 400, "invalid_request_error", None, "false"),

@@ -1,15 +1,19 @@
 import asyncio
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
 from django.test import AsyncRequestFactory
+from django.utils import timezone
 
+from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import KeyRefusedError, Scope
-from llmhub.access.sessions import session_principal
+from llmhub.access.sessions import UnknownKeyError, session_principal
+from providers.problems import problem_of
 from tests.live import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -99,3 +103,81 @@ def test_no_connection_is_held_once_the_user_is_known(session):
     asyncio.run(ask_often())
 
     until(lambda: held() <= before)
+
+
+def new_key(**fields):
+    application, _ = Application.objects.get_or_create(name="support-bot")
+    values = {"scopes": ["chat"], "allowed_providers": ["local"], "allowed_models": ["smollm2"], **fields}
+    row, _ = ApiKey.objects.issue(application, name="production", **values)
+    return row
+
+
+async def as_key(session, key_id):
+    return await session_principal(post(session, **{"x-llmhub-as-key": str(key_id)}))
+
+
+async def test_a_user_may_ask_for_no_more_than_a_key_allows_and_stays_the_actor(session):
+    key = await asyncio.to_thread(new_key)
+
+    principal = await as_key(session, key.pk)
+
+    assert (principal.actor, principal.application, principal.api_key) == ("ada", None, None)
+    assert principal.scopes == {"chat"}
+    assert principal.may_use("local", "smollm2")
+    assert not principal.may_use("local", "qwen")
+    assert not principal.may_use("ollama", "smollm2")
+
+
+@pytest.fixture
+def operator_session():
+    user = User.objects.create_user("ann", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["use_chat", "view_apikey"]))
+    return sign_in(user)
+
+
+async def test_a_key_never_widens_what_a_user_may(operator_session):
+    key = await asyncio.to_thread(new_key, scopes=["chat", "audit:read"], allowed_providers=[])
+
+    principal = await as_key(operator_session, key.pk)
+
+    assert principal.scopes == {"chat"}
+
+
+async def test_a_key_without_the_scope_to_chat_takes_it_from_the_user(session):
+    key = await asyncio.to_thread(new_key, scopes=["audit:read"])
+
+    principal = await as_key(session, key.pk)
+
+    assert principal.scopes == {"audit:read"}
+
+
+@pytest.mark.parametrize("key_id", ["", "0", "999999", "-1", "lh_abc", "9" * 40, "\u00b2", "1; DROP"])
+async def test_a_key_that_is_none_is_refused_by_the_name_of_its_header(session, key_id):
+    with pytest.raises(UnknownKeyError, match="no such API key") as refused:
+        await as_key(session, key_id)
+
+    assert refused.value.principal.actor == "ada"
+    assert problem_of(refused.value).status == 400
+    assert problem_of(refused.value).param == "x-llmhub-as-key"
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        pytest.param({"revoked_at": timezone.now()}, id="revoked"),
+        pytest.param({"expires_at": timezone.now() - timedelta(days=1)}, id="expired"),
+    ],
+)
+async def test_a_key_no_longer_in_force_is_as_none(session, ended):
+    key = await asyncio.to_thread(new_key, **ended)
+
+    with pytest.raises(UnknownKeyError):
+        await as_key(session, key.pk)
+
+
+async def test_who_may_not_see_keys_learns_nothing_of_them():
+    user = await asyncio.to_thread(User.objects.create_user, "bob", is_staff=True)
+    key = await asyncio.to_thread(new_key)
+
+    with pytest.raises(UnknownKeyError):
+        await as_key(await asyncio.to_thread(sign_in, user), key.pk)
