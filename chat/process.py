@@ -7,10 +7,12 @@ import asyncio
 from chat.api.serving import ChatServer
 from chat.ledger.writer import LedgerWriter
 from chat.pipeline import ChatPipeline
+from llmhub.access.use_writer import UseWriter
 from llmhub.database import conninfo
 from providers.manager import get_provider_manager
 
 _servers: list[ChatServer] = []
+_use_writer = UseWriter()
 
 
 async def start_chats() -> None:
@@ -19,6 +21,7 @@ async def start_chats() -> None:
     ledger = LedgerWriter(conninfo())
     await asyncio.gather(asyncio.to_thread(manager.registry.start), ledger.start())
     _servers.append(ChatServer(ChatPipeline(manager, ledger)))
+    _use_writer.start()
 
 
 async def stop_chats() -> None:
@@ -28,7 +31,7 @@ async def stop_chats() -> None:
         await pipeline.drain()
         await pipeline.ledger.stop()
         await pipeline.manager.close_all()
-        await asyncio.to_thread(pipeline.manager.registry.stop)
+        await asyncio.gather(asyncio.to_thread(pipeline.manager.registry.stop), asyncio.to_thread(_use_writer.stop))
 
 
 def get_chat_server() -> ChatServer:

@@ -3,18 +3,61 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import models
-from django.db.models import Q
+from django.db import connections, models
+from django.db.models import Count, Max, Q
 
 from llmhub.access.history import track_changes
 from llmhub.access.keys import is_well_formed, key_digest, visible_prefix
 from llmhub.access.principals import KeyEntry, Principal, Scope
+
+
+SOON = timedelta(days=14)
+"""How long before its end a key is said to expire soon."""
+
+# Rows are locked in the order of their ids, so that two processes that write at once never wait for each other's.
+MARK_USED = """
+WITH used AS (
+    SELECT key.id, noted.at
+    FROM unnest(%s::text[], %s::timestamptz[]) AS noted (digest, at)
+    JOIN access_apikey AS key ON key.digest = noted.digest
+    WHERE key.last_used_at IS NULL OR key.last_used_at < noted.at
+    ORDER BY key.id
+    FOR NO KEY UPDATE OF key
+)
+UPDATE access_apikey AS key SET last_used_at = greatest(key.last_used_at, used.at) FROM used WHERE key.id = used.id
+"""
+
+
+class KeyState(models.TextChoices):
+    """What becomes of a request with a key, and why."""
+
+    LIVE = "live"
+    EXPIRES_SOON = "expires_soon"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    SWITCHED_OFF = "switched_off"
+
+
+class ApplicationQuerySet(models.QuerySet["Application"]):
+    def with_keys(self, *, now: datetime) -> Self:
+        """Add `key_count`, `live_key_count` and `last_used_at`, the latest over the keys."""
+        is_live = Q(keys__revoked_at=None) & (Q(keys__expires_at=None) | Q(keys__expires_at__gt=now))
+        return self.annotate(
+            key_count=Count("keys"),
+            live_key_count=Count("keys", filter=is_live & Q(is_active=True)),
+            last_used_at=Max("keys__last_used_at"),
+        )
+
+    def switch(self, *, on: bool) -> int:
+        """Switch applications on or off; return how many were not so yet."""
+        return self.filter(is_active=not on).update(is_active=on)
 
 
 @track_changes(exclude=["updated_at"])
@@ -31,6 +74,8 @@ class Application(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects = ApplicationQuerySet.as_manager()
+
     class Meta:
         ordering = ("name",)
 
@@ -41,6 +86,21 @@ class Application(models.Model):
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def live(self, *, now: datetime) -> Self:
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, application__is_active=True)
+
+    def in_state(self, state: KeyState, *, now: datetime) -> Self:
+        """As `ApiKey.state` tells it."""
+        in_force = self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+        match state:
+            case KeyState.REVOKED:
+                return self.exclude(revoked_at=None)
+            case KeyState.EXPIRED:
+                return self.filter(revoked_at=None, expires_at__lte=now)
+            case KeyState.SWITCHED_OFF:
+                return in_force.filter(application__is_active=False)
+            case KeyState.EXPIRES_SOON:
+                return in_force.filter(application__is_active=True, expires_at__lte=now + SOON)
+            case KeyState.LIVE:
+                return in_force.filter(Q(expires_at=None) | Q(expires_at__gt=now + SOON), application__is_active=True)
 
     def revoke(self, *, now: datetime) -> int:
         """Revoke those not revoked yet; a revocation is never moved or undone."""
@@ -64,6 +124,14 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             **fields,
         )
         return row, secret
+
+    def mark_used(self, uses: Mapping[str, datetime]) -> int:
+        """Move `last_used_at` forward, never back, by the digest of the key; return how many were moved."""
+        if not uses:
+            return 0
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(MARK_USED, [list(uses), list(uses.values())])
+            return cursor.rowcount
 
     def find_entry(self, key: str) -> KeyEntry | None:
         row = self.select_related("application").filter(digest=key_digest(key)).first()
@@ -103,6 +171,16 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.application} · {self.name} ({self.prefix}…)"
+
+    def state(self, *, now: datetime) -> KeyState:
+        """Whether it lets anybody in; reads `application`."""
+        if self.revoked_at is not None:
+            return KeyState.REVOKED
+        if self.expires_at is not None and self.expires_at <= now:
+            return KeyState.EXPIRED
+        if not self.application.is_active:
+            return KeyState.SWITCHED_OFF
+        return KeyState.EXPIRES_SOON if self.expires_at and self.expires_at <= now + SOON else KeyState.LIVE
 
     def entry(self) -> KeyEntry:
         """This key as the configuration snapshot holds it; reads `application`."""

@@ -9,6 +9,7 @@ from datetime import datetime
 from django.db.models import TextChoices
 
 from llmhub.access.keys import is_well_formed, key_digest
+from llmhub.access.uses import note_use
 
 
 class Scope(TextChoices):
@@ -67,18 +68,20 @@ class KeyRefusedError(Exception):
 
 
 def admit(key: str | None, keys: Mapping[str, KeyEntry], *, now: datetime) -> Principal:
-    """Return the principal whose key this is.
+    """Return the principal whose key this is, and note that it was used.
 
     Shape: `keys` by the SHA-256 of the key, in hex.
     Errors: KeyRefusedError, with the principal when the key is known but revoked, expired or switched off.
     """
     if not key:
         raise KeyRefusedError("No API key: send `Authorization: Bearer <key>` or `x-api-key: <key>`.")
-    entry = keys.get(key_digest(key)) if is_well_formed(key) else None
+    digest = key_digest(key) if is_well_formed(key) else ""
+    entry = keys.get(digest)
     if entry is None:
         raise KeyRefusedError("This API key is not known here.")
     if refusal := _refusal(entry, now):
         raise KeyRefusedError(refusal, principal=entry.principal)
+    note_use(digest, now)
     return entry.principal
 
 
