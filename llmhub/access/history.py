@@ -58,3 +58,10 @@ class ActorMiddleware(HistoryMiddleware):
 
     def get_context(self, request: HttpRequest) -> dict[str, Any]:
         return {"actor": request.user.get_username(), "path": request.path, "address": request.META.get("REMOTE_ADDR")}
+
+
+def begin_task(name: str) -> pghistory.context:
+    """Note a background task with every change that this thread makes, until what is returned is exited."""
+    context = pghistory.context(actor=f"task {name}")
+    context.__enter__()
+    return context
