@@ -5,29 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template.loader import render_to_string
-from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import TextFilter
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from chat.ledger.append import append_event
-from chat.ledger.entries import LedgerEntry
-from chat.ledger.errors import LedgerUnavailableError
-from chat.ledger.events import Read, Search
-from chat.models import Chat, ChatQuerySet, ChatStatus, LedgerEvent, LedgerWriterSeat
+from chat.admin.filters import ChatFilter, ChatFilterForm
+from chat.admin.recorded import RecordedAdmin
+from chat.models import Chat, ChatStatus, LedgerEvent, LedgerWriterSeat
 from chat.transcripts import get_transcript
 from llmhub.access.admin import ReadOnlyAdmin
 
@@ -40,107 +32,6 @@ STATUS_COLOURS = {
     ChatStatus.TRUNCATED: "warning",
     ChatStatus.CLIENT_DISCONNECTED: "warning",
 }
-PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
-
-
-class RecordedAdmin(ReadOnlyAdmin):
-    """Shows nothing that it could not record having shown."""
-
-    paginator = InfinitePaginator
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        filters = {name: str(value) for name, value in request.GET.items() if value}
-        search = Search(
-            actor=request.user.get_username(),
-            source="admin",
-            address=request.META.get("REMOTE_ADDR"),
-            filters={"list": self.opts.model_name or "", **filters},
-        )
-        if not _is_recorded(search.entry()):
-            return self._not_recorded(request)
-        page: HttpResponse = super().changelist_view(request, extra_context)
-        return page
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        shown = self.get_object(request, unquote(object_id)) if object_id else None
-        chat_id = self.chat_id(shown) if shown else None
-        if chat_id and not _is_recorded(_read(request, chat_id)):
-            return self._not_recorded(request)
-        page: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
-        return page
-
-    def chat_id(self, _shown: Any) -> UUID | None:
-        """Return the chat that this row tells of, None if it tells of none."""
-        return None
-
-    def _not_recorded(self, request: HttpRequest) -> HttpResponse:
-        context = {**self.admin_site.each_context(request), "title": "Not shown", "opts": self.opts}
-        return TemplateResponse(request, "chat/not_recorded.html", context, status=503)
-
-
-def _read(request: HttpRequest, chat_id: UUID) -> LedgerEntry:
-    return Read(
-        chat_id=chat_id,
-        actor=request.user.get_username(),
-        source="admin",
-        address=request.META.get("REMOTE_ADDR"),
-    ).entry()
-
-
-def _is_recorded(entry: LedgerEntry) -> bool:
-    try:
-        append_event(entry)
-    except LedgerUnavailableError:
-        return False
-    return True
-
-
-class PeriodFilter(admin.SimpleListFilter):
-    title = "started within"
-    parameter_name = "within"
-
-    def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, f"the last {name}") for name in PERIODS]
-
-    def queryset(self, _request: HttpRequest, chats: QuerySet[Any]) -> QuerySet[Any] | None:
-        period = PERIODS.get(self.value() or "")
-        assert isinstance(chats, ChatQuerySet)
-        return chats.between(since=timezone.now() - period) if period else None
-
-
-class ExactFilter(TextFilter):  # type: ignore[misc]  # untyped
-    """Matches one column as an index can: exactly."""
-
-    column: str
-
-    def queryset(self, _request: HttpRequest, chats: QuerySet[Any]) -> QuerySet[Any] | None:
-        value = (self.value() or "").strip()
-        return chats.filter(**{self.column: value}) if value else None
-
-
-class ApplicationFilter(ExactFilter):
-    title = "application"
-    column = parameter_name = "application"
-
-
-class ProviderFilter(ExactFilter):
-    title = "provider"
-    column = parameter_name = "provider"
-
-
-class ModelFilter(ExactFilter):
-    title = "model"
-    column = parameter_name = "model_name"
 
 
 @admin.register(Chat)
@@ -156,7 +47,7 @@ class ChatAdmin(RecordedAdmin):
         "cost",
         "latency",
     )
-    list_filter = ("status", PeriodFilter, ApplicationFilter, ProviderFilter, ModelFilter)
+    list_filter = (ChatFilter,)
     list_filter_submit = True
     search_fields = ("id",)
     search_help_text = "The id of a chat, its end user or its conversation, as a whole."
@@ -177,6 +68,10 @@ class ChatAdmin(RecordedAdmin):
 
     def chat_id(self, shown: Chat) -> UUID:
         return shown.pk
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        del value, request
+        return lookup in ChatFilterForm.base_fields
 
     def get_search_results(
         self, _request: HttpRequest, chats: QuerySet[Chat], term: str

@@ -1,0 +1,177 @@
+"""By what chats can be found: one form, whose fields are the parameters of the list's address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.views.main import PAGE_VAR
+from django.db.models import QuerySet
+from django.http import HttpRequest, QueryDict
+from django.utils import timezone
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from chat.models import Chat, ChatQuerySet, ChatStatus
+
+PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
+EXACT = {
+    "application": "application",
+    "provider": "provider",
+    "model_name": "model_name",
+    "error": "error_type",
+    "end_user": "end_user",
+    "conversation": "conversation",
+    "actor": "actor",
+}
+"""What matches one column as an index can: exactly."""
+
+SUGGESTED = ("application", "provider", "model_name", "error")
+MAX_SUGGESTIONS = 200
+MAX_USD = Decimal(10**6)
+MAX_TOKENS = 10**12
+
+
+class NameInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]  # untyped
+    """A text field that suggests the names there are."""
+
+    template_name = "chat/name_input.html"
+    names: tuple[str, ...] = ()
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context(name, value, {**(attrs or {}), "list": f"{name}-names"})
+        context["names"] = self.names
+        return context
+
+
+def _number(label: str, *, step: str, most: Decimal | int, places: int | None = None) -> forms.Field:
+    widget = UnfoldAdminTextInputWidget({"type": "number", "min": "0", "step": step, "inputmode": "decimal"})
+    if places is None:
+        return forms.IntegerField(label=label, required=False, min_value=0, max_value=int(most), widget=widget)
+    return forms.DecimalField(
+        label=label, required=False, min_value=Decimal(), max_value=Decimal(most), decimal_places=places, widget=widget
+    )
+
+
+def _moment(label: str) -> forms.DateTimeField:
+    widget = UnfoldAdminTextInputWidget({"type": "datetime-local", "step": "1"})
+    return forms.DateTimeField(label=label, required=False, widget=widget)
+
+
+def _name(label: str, *, is_suggested: bool = False) -> forms.CharField:
+    widget = NameInput() if is_suggested else UnfoldAdminTextInputWidget()
+    return forms.CharField(label=label, required=False, max_length=512, widget=widget)
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveFilter:
+    """A filter in use, and the query string of the list without it."""
+
+    label: str
+    value: str
+    without: str
+
+
+class ChatFilterForm(forms.Form):
+    status = forms.MultipleChoiceField(
+        label="Status", required=False, choices=ChatStatus.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget
+    )
+    within = forms.ChoiceField(
+        label="Started within",
+        required=False,
+        choices=[("", "any time"), *((name, f"the last {name}") for name in PERIODS)],
+        widget=UnfoldAdminSelectWidget,
+    )
+    since = _moment("Started from (UTC)")
+    until = _moment("Started before (UTC)")
+    application = _name("Application", is_suggested=True)
+    provider = _name("Provider", is_suggested=True)
+    model_name = _name("Model", is_suggested=True)
+    error = _name("Error", is_suggested=True)
+    end_user = _name("End user")
+    conversation = _name("Conversation")
+    actor = _name("Signed-in user")
+    cost_from = _number("Cost from (USD)", step="any", most=MAX_USD, places=9)
+    cost_to = _number("Cost up to (USD)", step="any", most=MAX_USD, places=9)
+    tokens_from = _number("Tokens from", step="1", most=MAX_TOKENS)
+    tokens_to = _number("Tokens up to", step="1", most=MAX_TOKENS)
+
+    def suggest(self) -> None:
+        """Fill in the names that the fields suggest. Runs one short query for each."""
+        for name in SUGGESTED:
+            self.fields[name].widget.names = Chat.objects.names(EXACT[name], most=MAX_SUGGESTIONS)
+
+    def narrow(self, chats: ChatQuerySet, *, now: datetime) -> ChatQuerySet:
+        """Keep the chats that every field lets through: none where a field cannot be read."""
+        if not self.is_valid():
+            return chats.none()
+        found = self.cleaned_data
+        exact = {column: found[name] for name, column in EXACT.items() if found[name]}
+        if found["status"]:
+            exact["status__in"] = found["status"]
+        starts = [found["since"], now - PERIODS[found["within"]] if found["within"] else None]
+        since = max((start for start in starts if start), default=None)
+        return (
+            chats.filter(**exact)
+            .between(since=since, until=found["until"])
+            .costing(least_usd=found["cost_from"], most_usd=found["cost_to"])
+            .sized(least_tokens=found["tokens_from"], most_tokens=found["tokens_to"])
+        )
+
+    def active(self) -> list[ActiveFilter]:
+        """Return the filters in use, as they were given."""
+        given = [(name, value) for name in self.fields for value in self.data.getlist(name) if value.strip()]
+        return [
+            ActiveFilter(
+                label=str(self.fields[name].label),
+                value=self._in_words(name, value),
+                without=_without(self.data, name, value),
+            )
+            for name, value in given
+        ]
+
+    def _in_words(self, name: str, value: str) -> str:
+        choices = dict(getattr(self.fields[name], "choices", ()))
+        return str(choices.get(value, value))
+
+
+def _without(query: QueryDict, name: str, value: str) -> str:
+    """Return the query string that leaves one filter out and begins at the first page."""
+    rest = query.copy()
+    rest.setlist(name, [other for other in query.getlist(name) if other != value])
+    rest.pop(PAGE_VAR, None)
+    return f"?{rest.urlencode()}"
+
+
+class ChatFilter(admin.ListFilter):
+    title = "what chats have in common"
+    template = "unfold/filters/filters_field.html"
+
+    def __init__(self, request: HttpRequest, params: dict[str, list[str]], model: type[Chat], model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)  # type: ignore[arg-type]  # stubs of an older Django
+        self.form = ChatFilterForm(request.GET)
+        self.chips = self.form.active()
+        for name in self.expected_parameters():
+            params.pop(name, None)
+
+    def has_output(self) -> bool:
+        return True
+
+    def expected_parameters(self) -> list[str]:  # type: ignore[override]  # stubs want None too
+        return list(ChatFilterForm.base_fields)
+
+    def queryset(self, _request: HttpRequest, chats: QuerySet[Any]) -> QuerySet[Any]:
+        assert isinstance(chats, ChatQuerySet)
+        return self.form.narrow(chats, now=timezone.now())
+
+    def choices(self, _changelist: Any) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        self.form.suggest()
+        yield {"form": self.form}

@@ -1,0 +1,90 @@
+"""What shows parts of the record: every look is recorded before anything is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from unfold.paginator import InfinitePaginator
+
+from chat.ledger.append import append_event
+from chat.ledger.entries import LedgerEntry
+from chat.ledger.errors import LedgerUnavailableError
+from chat.ledger.events import Read, Search
+from llmhub.access.admin import ReadOnlyAdmin
+
+MAX_PAGES = 1000
+
+
+class BoundedPaginator(InfinitePaginator):  # type: ignore[misc]  # untyped
+    """Counts nothing, and ends where skipping what stands before a page would take long: filters lead further."""
+
+    @property
+    def num_pages(self) -> int:
+        return MAX_PAGES
+
+
+class RecordedAdmin(ReadOnlyAdmin):
+    """Shows nothing that it could not record having shown."""
+
+    paginator = BoundedPaginator
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        filters = {name: ", ".join(filter(None, values)) for name, values in request.GET.lists() if any(values)}
+        search = Search(
+            actor=request.user.get_username(),
+            source="admin",
+            address=request.META.get("REMOTE_ADDR"),
+            filters={"list": self.opts.model_name or "", **filters},
+        )
+        if not _is_recorded(search.entry()):
+            return self._not_recorded(request)
+        page: HttpResponse = super().changelist_view(request, extra_context)
+        return page
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        shown = self.get_object(request, unquote(object_id)) if object_id else None
+        chat_id = self.chat_id(shown) if shown else None
+        if chat_id and not _is_recorded(_read(request, chat_id)):
+            return self._not_recorded(request)
+        page: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        return page
+
+    def chat_id(self, _shown: Any) -> UUID | None:
+        """Return the chat that this row tells of, None if it tells of none."""
+        return None
+
+    def _not_recorded(self, request: HttpRequest) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "title": "Not shown", "opts": self.opts}
+        return TemplateResponse(request, "chat/not_recorded.html", context, status=503)
+
+
+def _read(request: HttpRequest, chat_id: UUID) -> LedgerEntry:
+    return Read(
+        chat_id=chat_id,
+        actor=request.user.get_username(),
+        source="admin",
+        address=request.META.get("REMOTE_ADDR"),
+    ).entry()
+
+
+def _is_recorded(entry: LedgerEntry) -> bool:
+    try:
+        append_event(entry)
+    except LedgerUnavailableError:
+        return False
+    return True
