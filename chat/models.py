@@ -8,10 +8,11 @@ from decimal import Decimal
 from typing import Any, Self
 from uuid import UUID
 
-from django.db import connection, models
-from django.db.models import Exists, F, OuterRef, Q
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
-from psycopg import sql
 
 # A chat's id is made by the web process, its times by the database; no two clocks in use are a day apart.
 CLOCK_SLACK = timedelta(days=1)
@@ -124,19 +125,6 @@ class LedgerWriterSeat(models.Model):
         return f"{self.role} {self.hostname}:{self.pid}"
 
 
-TOKENS = F("prompt_tokens") + F("completion_tokens")
-
-NAMES = sql.SQL("""
-    WITH RECURSIVE found (name) AS (
-      (SELECT {column} FROM chat_chat WHERE {column} <> '' ORDER BY {column} LIMIT 1)
-      UNION ALL
-      SELECT (SELECT {column} FROM chat_chat WHERE {column} <> '' AND {column} > name ORDER BY {column} LIMIT 1)
-      FROM found WHERE name IS NOT NULL
-    )
-    SELECT name FROM found WHERE name IS NOT NULL LIMIT %s
-""")
-
-
 class ChatQuerySet(models.QuerySet["Chat"]):
     def between(self, *, since: datetime | None = None, until: datetime | None = None) -> Self:
         """Keep chats started at or after `since` and before `until`.
@@ -149,30 +137,6 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         if until is not None:
             chats = chats.filter(started_at__lt=until, pk__lt=first_id_at(until, shift=CLOCK_SLACK))
         return chats
-
-    def costing(self, *, least_usd: Decimal | None = None, most_usd: Decimal | None = None) -> Self:
-        """Keep chats whose cost is known and within these bounds."""
-        chats = self
-        if least_usd is not None:
-            chats = chats.filter(cost_nano_usd__gte=int(least_usd.scaleb(9)))
-        if most_usd is not None:
-            chats = chats.filter(cost_nano_usd__lte=int(most_usd.scaleb(9)))
-        return chats
-
-    def sized(self, *, least_tokens: int | None = None, most_tokens: int | None = None) -> Self:
-        """Keep chats whose tokens are known and, question and answer together, within these bounds."""
-        chats = self if least_tokens is None and most_tokens is None else self.alias(tokens=TOKENS)
-        if least_tokens is not None:
-            chats = chats.filter(tokens__gte=least_tokens)
-        if most_tokens is not None:
-            chats = chats.filter(tokens__lte=most_tokens)
-        return chats
-
-    def names(self, column: str, *, most: int) -> tuple[str, ...]:
-        """Return the values of an indexed column in order, skipping from one to the next in its index."""
-        with connection.cursor() as cursor:
-            cursor.execute(NAMES.format(column=sql.Identifier(column)).as_string(), (most,))
-            return tuple(name for (name,) in cursor.fetchall())
 
     def abandoned(self, *, silent_for: timedelta, open_for: timedelta) -> Self:
         """Keep started chats whose writer has not been seen for `silent_for`, and any open longer than `open_for`.
@@ -258,6 +222,8 @@ class Chat(models.Model):
             ),
             # chats that cost at least so much, newest first; what costs less is found on every page anyway
             models.Index(fields=("id",), name="chat_expensive", condition=Q(cost_nano_usd__gte=EXPENSIVE_NANO_USD)),
+            # all of an hour; pages fill in the order of time, so an index of page ranges does, at no cost to a chat
+            BrinIndex(fields=("started_at",), name="chat_by_start", pages_per_range=32, autosummarize=True),
             # the reaper: all that are open
             models.Index(fields=("started_at",), name="chat_open", condition=Q(status=ChatStatus.STARTED)),
         )
@@ -272,6 +238,81 @@ class Chat(models.Model):
     def events(self) -> models.QuerySet[LedgerEvent]:
         """What the ledger holds of this chat, in order."""
         return LedgerEvent.objects.filter(chat_id=self.pk).order_by("id")
+
+
+class Granularity(models.TextChoices):
+    HOUR = "hour"
+    DAY = "day"
+
+
+class Cut(models.TextChoices):
+    """By what a rollup tells chats apart, beside their status."""
+
+    HUB = "hub"
+    PROVIDER = "provider"
+    MODEL = "model"
+    APPLICATION = "application"
+    ERROR = "error"
+
+
+LATENCY_BOUNDS_MS = tuple(round(10 * 1.5**n) for n in range(28))
+LATENCY_COUNTERS = len(LATENCY_BOUNDS_MS) + 1
+
+
+class UsageRollupQuerySet(models.QuerySet["UsageRollup"]):
+    def of(self, granularity: Granularity, cut: Cut, *, since: datetime) -> Self:
+        return self.filter(granularity=granularity, cut=cut, at__gte=since)
+
+
+class UsageRollup(models.Model):
+    """What the chats of one hour or day (UTC, by when they started) come to. Derived from them by `chat.rollups`.
+
+    Shape: each chat counts once in every cut, in `error` only if it has one; columns that a cut does not tell apart are
+    empty. `cost_nano_usd` leaves out the `unpriced_chats`, whose cost is not known. `latency_counts` counts the chats
+    that took less than each of LATENCY_BOUNDS_MS but not less than the one before; last, those that took longer.
+    """
+
+    granularity = models.CharField(choices=Granularity)
+    cut = models.CharField(choices=Cut)
+    at = models.DateTimeField()
+    provider = models.CharField(blank=True)
+    model_name = models.CharField(blank=True)
+    application = models.CharField(blank=True)
+    actor = models.CharField(blank=True)
+    status = models.CharField(choices=ChatStatus)
+    error_type = models.CharField(blank=True)
+    error_code = models.CharField(blank=True)
+    chats = models.BigIntegerField()
+    prompt_tokens = models.BigIntegerField()
+    completion_tokens = models.BigIntegerField()
+    cost_nano_usd = models.BigIntegerField()
+    unpriced_chats = models.BigIntegerField()
+    latency_counts = ArrayField(models.IntegerField(), size=LATENCY_COUNTERS)
+
+    objects = UsageRollupQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        # one cut of a period: the dashboard; of one hour or day: what replaces it
+        indexes = (models.Index(fields=("granularity", "cut", "at"), name="rollup_by_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.cut} in the {self.granularity} from {self.at:%Y-%m-%d %H:%M} UTC"
+
+
+class RolledBucket(models.Model):
+    """An hour or a day whose rollups have been made, and when."""
+
+    granularity = models.CharField(choices=Granularity)
+    at = models.DateTimeField()
+    rolled_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (models.UniqueConstraint(fields=("granularity", "at"), name="rolled_bucket_is_one"),)
+
+    def __str__(self) -> str:
+        return f"{self.granularity} from {self.at:%Y-%m-%d %H:%M} UTC"
 
 
 def first_id_at(at: datetime, *, shift: timedelta = timedelta()) -> UUID:

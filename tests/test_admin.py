@@ -27,7 +27,13 @@ pytestmark = pytest.mark.django_db
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 READ_ONLY = {Chat, LedgerEvent, LedgerWriterSeat, HealthCheck}
-UNREGISTERED = {"chat.ChatContent", "dashboard.Heartbeat", "dashboard.FirstThing"}
+UNREGISTERED = {
+    "chat.ChatContent",
+    "chat.UsageRollup",
+    "chat.RolledBucket",
+    "dashboard.Heartbeat",
+    "dashboard.FirstThing",
+}
 OURS = {"access", "providers", "chat", "dashboard"}
 EXTERNAL = re.compile(r'(?:src|href|action)="(https?:)?//')
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from chat.ledger.rebuild import drop_chats_without_events, rebuild_chats
+from chat.rollups import forget_rolled
 
 
 class Command(BaseCommand):
@@ -20,4 +21,5 @@ class Command(BaseCommand):
             derived += chats
             self.stdout.write(f"{derived} chats derived")
         dropped = drop_chats_without_events(batch_chats=batch)
+        forget_rolled()
         self.stdout.write(f"Done: {derived} chats derived from the ledger, {dropped} rows without events dropped.")

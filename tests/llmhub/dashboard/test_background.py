@@ -86,7 +86,7 @@ def test_every_schedule_names_a_task_that_exists():
 
     tasks = set(PeriodicTask.objects.values_list("task", flat=True))
 
-    assert len(tasks) == 6
+    assert len(tasks) == 7
     assert tasks <= set(app.tasks)
 
 

@@ -1,0 +1,206 @@
+"""Sums of chats by the hour and by the day, made again from the chats until these no longer change."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, groupby
+from typing import LiteralString
+
+from django.db import connection, transaction
+from django.db.models import Count
+from django.db.models.functions import TruncHour
+from psycopg import sql
+
+from chat.models import (
+    LATENCY_BOUNDS_MS,
+    LATENCY_COUNTERS,
+    Chat,
+    ChatStatus,
+    Cut,
+    Granularity,
+    RolledBucket,
+    UsageRollup,
+    first_id_at,
+)
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+DAYS_MADE = 14
+HOURS_KEPT = timedelta(days=DAYS_MADE + 1)
+DAYS_KEPT = timedelta(days=90)
+MAX_S = 30.0
+
+CHANGING = (ChatStatus.STARTED, ChatStatus.LOST)
+"""What a chat may still move on from."""
+
+_TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('llmhub.usage_rollup', 0))"
+_COLUMNS = sql.SQL("""granularity, cut, at, provider, model_name, application, actor, status, error_type, error_code,
+  chats, prompt_tokens, completion_tokens, cost_nano_usd, unpriced_chats, latency_counts""")
+_TIMED = "coalesce(sum(timed) FILTER (WHERE counter = {}), 0)"
+_COUNTED = "sum(latency_counts[{}])"
+
+
+def _each_counter(expression: LiteralString, *, first: int) -> sql.Composed:
+    numbers = range(first, first + LATENCY_COUNTERS)
+    return sql.SQL(", ").join(sql.SQL(expression).format(sql.Literal(n)) for n in numbers)
+
+
+_ROLL_HOUR = sql.SQL("""
+INSERT INTO chat_usagerollup ({columns})
+SELECT 'hour', cut, %(since)s, coalesce(provider, ''), coalesce(model_name, ''), coalesce(application, ''),
+  coalesce(actor, ''), status, coalesce(error_type, ''), coalesce(error_code, ''),
+  sum(chats), sum(prompt_tokens), sum(completion_tokens), sum(cost_nano_usd), sum(unpriced_chats),
+  ARRAY[{latency_counts}]
+FROM (
+  SELECT
+    CASE GROUPING(provider, model_name, application, error_type)
+      WHEN b'1111'::int THEN 'hub' WHEN b'0111'::int THEN 'provider' WHEN b'0011'::int THEN 'model'
+      WHEN b'1101'::int THEN 'application' ELSE 'error'
+    END AS cut,
+    provider, model_name, application, actor, status, error_type, error_code, counter,
+    count(*) AS chats, coalesce(sum(prompt_tokens), 0) AS prompt_tokens,
+    coalesce(sum(completion_tokens), 0) AS completion_tokens, coalesce(sum(cost_nano_usd), 0) AS cost_nano_usd,
+    count(*) FILTER (WHERE cost_nano_usd IS NULL) AS unpriced_chats, count(latency_ms) AS timed
+  FROM (
+    SELECT *, width_bucket(latency_ms, %(bounds)s::bigint[]) AS counter
+    FROM chat_chat WHERE started_at >= %(since)s AND started_at < %(until)s
+  ) AS chat
+  GROUP BY GROUPING SETS (
+    (status, counter),
+    (provider, status, counter),
+    (provider, model_name, status, counter),
+    (application, actor, status, counter),
+    (provider, status, error_type, error_code, counter)
+  )
+) AS part
+WHERE cut <> 'error' OR error_type <> ''
+GROUP BY cut, provider, model_name, application, actor, status, error_type, error_code
+""").format(columns=_COLUMNS, latency_counts=_each_counter(_TIMED, first=0))
+
+_ROLL_DAY = sql.SQL("""
+INSERT INTO chat_usagerollup ({columns})
+SELECT 'day', cut, %(since)s, provider, model_name, application, actor, status, error_type, error_code,
+  sum(chats), sum(prompt_tokens), sum(completion_tokens), sum(cost_nano_usd), sum(unpriced_chats),
+  ARRAY[{latency_counts}]
+FROM chat_usagerollup
+WHERE granularity = 'hour' AND cut = ANY (%(cuts)s) AND at >= %(since)s AND at < %(until)s
+GROUP BY cut, provider, model_name, application, actor, status, error_type, error_code
+""").format(columns=_COLUMNS, latency_counts=_each_counter(_COUNTED, first=1))
+
+
+def roll_up(*, now: datetime, max_s: float = MAX_S) -> int:
+    """Make the sums of the hours that may have changed, newest first, and of their days; return how many hours.
+
+    What does not fit in `max_s` is left to the next run, and everything while another process is at it.
+    """
+    began_s = time.monotonic()
+    rolled = 0
+    for day, hours in groupby(stale_hours(now=now), key=floor_day):
+        for hour in hours:
+            if time.monotonic() - began_s > max_s or not _roll(Granularity.HOUR, hour, now=now):
+                break
+            rolled += 1
+        _roll(Granularity.DAY, day, now=now)
+    for day in _stale_days():
+        _roll(Granularity.DAY, day, now=now)
+    delete_expired(now=now)
+    return rolled
+
+
+def forget_rolled() -> None:
+    """Have every sum made again from the chats; until then the old ones stand."""
+    RolledBucket.objects.all().delete()
+
+
+def rolled_at() -> datetime | None:
+    """Return the moment up to which the sums are true. Runs one query."""
+    newest = RolledBucket.objects.filter(granularity=Granularity.HOUR).order_by("-at").first()
+    return newest and newest.rolled_at
+
+
+def stale_hours(*, now: datetime) -> list[datetime]:
+    """The hours to be summed, newest first: this and the last, those never summed, those with chats that moved on."""
+    this = floor_hour(now)
+    since = floor_day(now) - (DAYS_MADE - 1) * DAY
+    hours = {this - n * HOUR for n in range((this - since) // HOUR + 1)}
+    rolled = RolledBucket.objects.filter(granularity=Granularity.HOUR, at__gte=since).values_list("at", flat=True)
+    return sorted((hours - set(rolled)) | {this, this - HOUR} | (_moved_hours(since) & hours), reverse=True)
+
+
+def _moved_hours(since: datetime) -> set[datetime]:
+    """The hours that hold other numbers of open or lost chats than when they were summed."""
+    first_id = first_id_at(since, shift=-DAY)
+    actual = {
+        (row["hour"], status.value, row["chats"])
+        for status in CHANGING
+        for row in Chat.objects.filter(status=status, started_at__gte=since, pk__gte=first_id)
+        .order_by()
+        .annotate(hour=TruncHour("started_at", tzinfo=UTC))
+        .values("hour")
+        .annotate(chats=Count("pk"))
+    }
+    summed = UsageRollup.objects.of(Granularity.HOUR, Cut.HUB, since=since).filter(status__in=CHANGING)
+    return {hour for hour, _, _ in actual ^ set(summed.values_list("at", "status", "chats"))}
+
+
+def _stale_days() -> Iterable[datetime]:
+    """The days of which an hour was summed later than they were."""
+    days = dict(RolledBucket.objects.filter(granularity=Granularity.DAY).values_list("at", "rolled_at"))
+    hours = RolledBucket.objects.filter(granularity=Granularity.HOUR).values_list("at", "rolled_at")
+    return sorted({floor_day(at) for at, done in hours if days.get(floor_day(at), at - DAY) < done}, reverse=True)
+
+
+@transaction.atomic
+def _roll(granularity: Granularity, at: datetime, *, now: datetime) -> bool:
+    """Replace the sums of one hour or day, unless another process is at work on any."""
+    until = at + (HOUR if granularity is Granularity.HOUR else DAY)
+    with connection.cursor() as cursor:
+        cursor.execute(_TRY_LOCK)
+        if not cursor.fetchone()[0]:
+            return False
+        UsageRollup.objects.filter(granularity=granularity, cut__in=Cut.values, at=at).delete()
+        cursor.execute(
+            _ROLL_HOUR if granularity is Granularity.HOUR else _ROLL_DAY,
+            {"since": at, "until": until, "bounds": list(LATENCY_BOUNDS_MS), "cuts": Cut.values},
+        )
+    RolledBucket.objects.update_or_create(granularity=granularity, at=at, defaults={"rolled_at": now})
+    return True
+
+
+def delete_expired(*, now: datetime) -> int:
+    """Delete what nothing shows any more; return how many rows."""
+    deleted = 0
+    for granularity, kept in ((Granularity.HOUR, HOURS_KEPT), (Granularity.DAY, DAYS_KEPT)):
+        expired = {"granularity": granularity, "at__lt": now - kept}
+        if RolledBucket.objects.filter(**expired).exists():
+            deleted += UsageRollup.objects.filter(cut__in=Cut.values, **expired).delete()[0]
+            RolledBucket.objects.filter(**expired).delete()
+    return deleted
+
+
+def percentile_ms(counts: Sequence[int], share: float) -> float | None:
+    """Return about how long this share of chats took at most, None without chats.
+
+    Shape: `counts` as in `UsageRollup.latency_counts`. Interpolated between two bounds, which lie a half apart; what
+    took longer than the last bound is said to have taken that.
+    """
+    reached = list(accumulate(counts))
+    if not reached or not reached[-1]:
+        return None
+    wanted = share * reached[-1]
+    counter = bisect_left(reached, wanted)
+    if counter == len(LATENCY_BOUNDS_MS):
+        return float(LATENCY_BOUNDS_MS[-1])
+    lower = LATENCY_BOUNDS_MS[counter - 1] if counter else 0
+    within = (wanted - (reached[counter] - counts[counter])) / counts[counter]
+    return lower + within * (LATENCY_BOUNDS_MS[counter] - lower)
+
+
+def floor_hour(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def floor_day(at: datetime) -> datetime:
+    return floor_hour(at).replace(hour=0)
