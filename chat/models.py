@@ -10,9 +10,10 @@ from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
-from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db import connection, models
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
+from psycopg import sql
 
 # A chat's id is made by the web process, its times by the database; no two clocks in use are a day apart.
 CLOCK_SLACK = timedelta(days=1)
@@ -125,6 +126,19 @@ class LedgerWriterSeat(models.Model):
         return f"{self.role} {self.hostname}:{self.pid}"
 
 
+TOKENS = F("prompt_tokens") + F("completion_tokens")
+
+NAMES = sql.SQL("""
+    WITH RECURSIVE found (name) AS (
+      (SELECT {column} FROM chat_chat WHERE {column} <> '' ORDER BY {column} LIMIT 1)
+      UNION ALL
+      SELECT (SELECT {column} FROM chat_chat WHERE {column} <> '' AND {column} > name ORDER BY {column} LIMIT 1)
+      FROM found WHERE name IS NOT NULL
+    )
+    SELECT name FROM found WHERE name IS NOT NULL LIMIT %s
+""")
+
+
 class ChatQuerySet(models.QuerySet["Chat"]):
     def between(self, *, since: datetime | None = None, until: datetime | None = None) -> Self:
         """Keep chats started at or after `since` and before `until`.
@@ -137,6 +151,30 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         if until is not None:
             chats = chats.filter(started_at__lt=until, pk__lt=first_id_at(until, shift=CLOCK_SLACK))
         return chats
+
+    def costing(self, *, least_usd: Decimal | None = None, most_usd: Decimal | None = None) -> Self:
+        """Keep chats whose cost is known and within these bounds."""
+        chats = self
+        if least_usd is not None:
+            chats = chats.filter(cost_nano_usd__gte=int(least_usd.scaleb(9)))
+        if most_usd is not None:
+            chats = chats.filter(cost_nano_usd__lte=int(most_usd.scaleb(9)))
+        return chats
+
+    def sized(self, *, least_tokens: int | None = None, most_tokens: int | None = None) -> Self:
+        """Keep chats whose tokens are known and, question and answer together, within these bounds."""
+        chats = self if least_tokens is None and most_tokens is None else self.alias(tokens=TOKENS)
+        if least_tokens is not None:
+            chats = chats.filter(tokens__gte=least_tokens)
+        if most_tokens is not None:
+            chats = chats.filter(tokens__lte=most_tokens)
+        return chats
+
+    def names(self, column: str, *, most: int) -> tuple[str, ...]:
+        """Return the values of an indexed column in order, skipping from one to the next in its index."""
+        with connection.cursor() as cursor:
+            cursor.execute(NAMES.format(column=sql.Identifier(column)).as_string(), (most,))
+            return tuple(name for (name,) in cursor.fetchall())
 
     def abandoned(self, *, silent_for: timedelta, open_for: timedelta) -> Self:
         """Keep started chats whose writer has not been seen for `silent_for`, and any open longer than `open_for`.
@@ -238,6 +276,7 @@ class Chat(models.Model):
     def events(self) -> models.QuerySet[LedgerEvent]:
         """What the ledger holds of this chat, in order."""
         return LedgerEvent.objects.filter(chat_id=self.pk).order_by("id")
+
 
 
 class Granularity(models.TextChoices):
