@@ -1,0 +1,55 @@
+"""What axe-core holds against a page, and whether the page fits a phone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Page
+
+from tests.browser.chromium import PHONE, THEMES, Theme
+
+LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+RUN_AXE = """async levels => {
+    const {violations} = await axe.run(document, {runOnly: levels, resultTypes: ['violations']});
+    const describe = (rule, node) => ({
+        rule: rule.id, at: node.target.join(' '), html: node.html, why: node.failureSummary
+    });
+    return violations.flatMap(rule => rule.nodes.map(node => describe(rule, node)));
+}"""
+SET_THEME = "theme => document.documentElement.classList.toggle('dark', theme === 'dark')"
+GET_OVERHANG = "() => document.scrollingElement.scrollWidth - innerWidth"
+
+
+def check_accessible(page: Page) -> None:
+    found = list_violations(page)
+    assert not found, "\n".join(found)
+
+
+def list_violations(page: Page) -> list[str]:
+    """Return the violations of level A and AA in each theme; the page is left in the light one."""
+    page.evaluate(AXE_SCRIPT)
+    page.add_style_tag(content="*, ::before, ::after { transition: none !important; animation: none !important }")
+    found = {theme: _list_violations(page, theme) for theme in reversed(THEMES)}
+    return [f"{violation} ({theme})" for theme, violations in found.items() for violation in violations]
+
+
+def _list_violations(page: Page, theme: Theme) -> list[str]:
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    page.evaluate(SET_THEME, theme)
+    return [_describe(violation) for violation in page.evaluate(RUN_AXE, LEVELS)]
+
+
+def _describe(violation: dict[str, Any]) -> str:
+    why = " ".join(violation["why"].split())[:300]
+    return f"{violation['rule']} at {violation['at']}: {violation['html'][:120]}: {why}"
+
+
+def get_overhang_px(page: Page) -> int:
+    """Return by how much the page is wider than a phone; the page is left at the size that it had."""
+    before = page.viewport_size
+    assert before
+    page.set_viewport_size({"width": PHONE.width, "height": PHONE.height})
+    overhang: int = page.evaluate(GET_OVERHANG)
+    page.set_viewport_size(before)
+    return overhang
