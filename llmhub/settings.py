@@ -258,6 +258,8 @@ UNFOLD = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: f"{STATIC_URL}dashboard/favicon.svg"}
     ],
+    "STYLES": [lambda _request: f"{STATIC_URL}dashboard/llmhub.css"],
+    "SCRIPTS": [lambda _request: f"{STATIC_URL}dashboard/llmhub.js"],
     "SITE_URL": "/api/docs",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
