@@ -18,8 +18,6 @@ from psycopg import sql
 # A chat's id is made by the web process, its times by the database; no two clocks in use are a day apart.
 CLOCK_SLACK = timedelta(days=1)
 
-EXPENSIVE_NANO_USD = 100_000_000
-
 
 class ChatStatus(models.TextChoices):
     STARTED = "started"
@@ -126,6 +124,7 @@ class LedgerWriterSeat(models.Model):
         return f"{self.role} {self.hostname}:{self.pid}"
 
 
+# The question's and the answer's together.
 TOKENS = F("prompt_tokens") + F("completion_tokens")
 
 NAMES = sql.SQL("""
@@ -258,8 +257,14 @@ class Chat(models.Model):
                 name="chat_by_status",
                 condition=~Q(status__in=(ChatStatus.STARTED, ChatStatus.SUCCEEDED)),
             ),
-            # chats that cost at least so much, newest first; what costs less is found on every page anyway
-            models.Index(fields=("id",), name="chat_expensive", condition=Q(cost_nano_usd__gte=EXPENSIVE_NANO_USD)),
+            # chats that failed in one way, newest first
+            models.Index(fields=("error_type", "id"), name="chat_by_error", condition=~Q(error_type="")),
+            # what one signed-in user asked, newest first
+            models.Index(fields=("actor", "id"), name="chat_by_actor", condition=~Q(actor="")),
+            # chats whose cost is within bounds that few chats meet; where many do, the primary key finds a page of them
+            models.Index(fields=("cost_nano_usd",), name="chat_by_cost", condition=Q(cost_nano_usd__isnull=False)),
+            # chats whose tokens are within bounds that few chats meet
+            models.Index(TOKENS, name="chat_by_tokens", condition=Q(prompt_tokens__isnull=False)),
             # all of an hour; pages fill in the order of time, so an index of page ranges does, at no cost to a chat
             BrinIndex(fields=("started_at",), name="chat_by_start", pages_per_range=32, autosummarize=True),
             # the reaper: all that are open
@@ -276,7 +281,6 @@ class Chat(models.Model):
     def events(self) -> models.QuerySet[LedgerEvent]:
         """What the ledger holds of this chat, in order."""
         return LedgerEvent.objects.filter(chat_id=self.pk).order_by("id")
-
 
 
 class Granularity(models.TextChoices):

@@ -22,7 +22,7 @@ STATUSES = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("chat", "0003_ledger_functions")]
+    dependencies = [("chat", "0004_history_indexes")]
 
     operations = [
         migrations.CreateModel(

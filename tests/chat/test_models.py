@@ -83,7 +83,10 @@ def test_a_status_that_is_none_is_refused():
         ({"model_name": "rare"}, "chat_by_model"),
         ({"status": "failed"}, "chat_by_status"),
         ({"status__in": ["failed", "lost"]}, "chat_by_status"),
-        ({"cost_nano_usd__gte": 2_000_000_000}, "chat_expensive"),
+        ({"error_type": "rare"}, "chat_by_error"),
+        ({"actor": "rare"}, "chat_by_actor"),
+        ({"cost_nano_usd__gte": 2_000_000_000}, "chat_by_cost"),
+        ({"cost_nano_usd__lte": 5}, "chat_by_cost"),
         ({}, "chat_chat_pkey"),
     ],
 )
@@ -95,6 +98,17 @@ def test_each_list_reads_its_own_index(filters, index):
     plan = Chat.objects.filter(**filters).order_by("-id")[:50].explain()
 
     assert index in plan
+
+
+@pytest.mark.django_db
+def test_chats_of_a_rare_size_are_found_by_their_tokens():
+    append_events([entry for _ in range(300) for entry in pair(new_chat_id())])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE chat_chat")
+
+    plan = Chat.objects.sized(least_tokens=1_000_000).order_by("-id")[:50].explain()
+
+    assert "chat_by_tokens" in plan
 
 
 def pair(chat_id):
