@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from django.db.backends.utils import CursorWrapper
@@ -55,7 +56,8 @@ def migrate(alias: str) -> str:
 def grant(alias: str, *, to: str) -> str:
     """Let the application's user work with Django's tables, as their owner; return what was done, in words."""
     connection = connections[alias]
-    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    of_models = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    tables = [*of_models, settings.CACHES["default"]["LOCATION"]]
     with connection.cursor() as cursor:
         lacking = _lacking(cursor, tables)
         if lacking:

@@ -208,8 +208,9 @@ def granted_login() -> Iterator[str]:
         cursor.execute("RESET ROLE")
 
 
-def test_the_application_may_work_with_every_table_that_django_manages(granted_login):
-    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+def test_the_application_may_work_with_every_table_that_django_manages_and_its_cache(granted_login):
+    managed = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    tables = [*managed, "django_cache"]
     rights = "has_table_privilege(name, 'SELECT, INSERT'), has_table_privilege(name, 'UPDATE, DELETE')"
 
     with connection.cursor() as cursor:
