@@ -12,6 +12,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}dashboard/favicon.svg")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("accounts/", include("allauth.urls")),
+    path("admin/playground/", include("llmhub.dashboard.playground.urls")),
     path("admin/", admin.site.urls),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("api/providers", include("providers.api.urls")),
