@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint clean
+.PHONY: help run test lint screenshots clean
 .SUFFIXES:
 
 # The first Python that is new enough; `make run PYTHON=…` names another.
@@ -30,6 +30,9 @@ lint: $(DEV) ## Check style, types, imports and migrations
 	$(IN_STACK) $(IN_VENV)/mypy manage.py llmhub providers chat
 	$(IN_VENV)/lint-imports
 	$(IN_STACK) $(IN_VENV)/python manage.py makemigrations --check --dry-run
+
+screenshots: $(DEV) ## Take the pictures of README and docs anew; SCREENSHOTS=folder: every page, into that folder
+	@exec $(IN_VENV)/python -m tests.browser.screenshots $(SCREENSHOTS)
 
 clean: ## Remove .venv and caches; the data in .llmhub stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
