@@ -28,7 +28,7 @@ class Connections:
     def get(self, entry: ProviderEntry) -> BaseProvider:
         known, backend = self._by_name.get(entry.name, (None, None))
         if backend is None or known is None or _address(known) != _address(entry):
-            backend = _new_backend(entry, self.client)
+            backend = new_backend(entry, self.client)
             self._by_name[entry.name] = (entry, backend)
         return backend
 
@@ -37,7 +37,11 @@ class Connections:
         await self.limiter.close()
 
 
-def _new_backend(entry: ProviderEntry, client: HttpClient) -> BaseProvider:
+def new_backend(entry: ProviderEntry, client: HttpClient) -> BaseProvider:
+    """Return what speaks to a provider.
+
+    Errors: ConfigurationError when its key cannot be decrypted or its settings are not valid.
+    """
     try:
         return BACKENDS[entry.provider_type](endpoint(entry), client)
     except SettingsError:  # written past the checks of the admin and the API

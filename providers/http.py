@@ -6,7 +6,8 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -76,6 +77,34 @@ FAILURES: Mapping[type[BaseException], Failure] = {
     OSError: (UpstreamError, "connection to {peer} lost: {reason}"),
 }
 FOREIGN = (aiohttp.ClientError, httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError)
+
+
+@dataclass(slots=True)
+class ConnectionWatch:
+    """How far the first connection of a client came.
+
+    Units: seconds of the monotonic clock; None: not reached, or not needed, as an address needs no lookup.
+    """
+
+    lookup_started_s: float | None = None
+    looked_up_s: float | None = None
+    started_s: float | None = None
+    connected_s: float | None = None
+
+    def tracing(self) -> aiohttp.TraceConfig:
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_create_start.append(self._noting("started_s"))
+        tracing.on_dns_resolvehost_start.append(self._noting("lookup_started_s"))
+        tracing.on_dns_resolvehost_end.append(self._noting("looked_up_s"))
+        tracing.on_connection_create_end.append(self._noting("connected_s"))
+        return tracing
+
+    def _noting(self, moment: str) -> Callable[..., Awaitable[None]]:
+        async def note(*_: object) -> None:
+            if getattr(self, moment) is None:
+                setattr(self, moment, time.monotonic())
+
+        return note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +194,11 @@ class HttpClient:
     Follows no redirect, keeps no cookie, and takes neither proxies nor keys from the environment.
     """
 
-    def __init__(self, *, allowed_private_hosts: Iterable[str] = ("localhost",)) -> None:
+    def __init__(
+        self, *, allowed_private_hosts: Iterable[str] = ("localhost",), watch: ConnectionWatch | None = None
+    ) -> None:
         self._policy = AddressPolicy(allowed_private_hosts)
+        self._trace_configs = [watch.tracing()] if watch else []
         self._client = httpx.AsyncClient(
             transport=AiohttpTransport(client=self._session, verify=_tls_context()),
             trust_env=False,
@@ -215,7 +247,9 @@ class HttpClient:
             keepalive_timeout=KEEP_ALIVE_S,
             ssl=_tls_context(),
         )
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=self._trace_configs
+        )
 
     async def aclose(self) -> None:
         """Close every connection, those in use too."""

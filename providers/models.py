@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import IntegrityError, connections, models, transaction
-from django.db.models import Q
+from django.db.models import Avg, Case, Count, F, Func, Max, OuterRef, Q, Value, When
 from pydantic import ValidationError as SettingsError
 from pydantic_core import ErrorDetails
 
@@ -54,6 +55,16 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
     def in_order(self) -> ProviderConfigQuerySet:
         """The default first, then by priority."""
         return self.order_by("-is_default", "priority", "name")
+
+    def latest_latencies(self, *, checks: int) -> dict[int, list[int | None]]:
+        """Return by id what each provider's latest checks took, the oldest first, None for one that failed.
+
+        Units: milliseconds. Runs one query, which reads no older checks.
+        """
+        took = Case(When(ok=True, then=F("latency_ms")), output_field=models.IntegerField(null=True))
+        latest = HealthCheck.objects.filter(provider=OuterRef("pk")).order_by("-at").annotate(took=took)
+        rows = self.order_by().values_list("pk", ArraySubquery(latest.values("took")[:checks]))
+        return {pk: latencies[::-1] for pk, latencies in rows}
 
     def names(self) -> list[str]:
         return list(self.values_list("name", flat=True))
@@ -234,7 +245,7 @@ class ProviderConfig(models.Model):
         try:
             BACKENDS[ProviderType(self.provider_type)].settings_model.model_validate(self.settings)
         except SettingsError as error:
-            return "; ".join(_settings_words(e) for e in error.errors(include_input=False))
+            return "; ".join(settings_words(e) for e in error.errors(include_input=False))
         return ""
 
     def change(self, values: Mapping[str, Any]) -> Self:
@@ -267,7 +278,7 @@ class ProviderConfig(models.Model):
         return sorted(infos)
 
 
-def _settings_words(fault: ErrorDetails) -> str:
+def settings_words(fault: ErrorDetails) -> str:
     key = ".".join(str(part) for part in fault["loc"])
     return f"unknown key `{key}`" if fault["type"] == "extra_forbidden" else f"`{key}`: {fault['msg']}"
 
@@ -331,7 +342,40 @@ class ProviderModel(models.Model):
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSpan:
+    """The checks of one stretch of time.
+
+    Shape: latencies are of the good ones, None where there was none; `error` is one of the failed ones'.
+    """
+
+    start: datetime
+    checks: int
+    failed: int
+    mean_ms: float | None
+    slowest_ms: int | None
+    error: str | None
+
+
 class HealthCheckQuerySet(models.QuerySet["HealthCheck"]):
+    def by_span(self, *, since: datetime, span: timedelta) -> list[HealthSpan]:
+        """Return the checks since a moment in stretches that begin at it, those without checks left out."""
+        start = Func(Value(span), F("at"), Value(since), function="date_bin", output_field=models.DateTimeField())
+        good, failed = Q(ok=True), Q(ok=False)
+        rows = (
+            self.filter(at__gte=since)
+            .order_by()
+            .values(start=start)
+            .annotate(
+                checks=Count("pk"),
+                failed=Count("pk", filter=failed),
+                mean_ms=Avg("latency_ms", filter=good),
+                slowest_ms=Max("latency_ms", filter=good),
+                one_error=Max("error", filter=failed),
+            )
+        )
+        return [HealthSpan(error=row.pop("one_error"), **row) for row in rows.order_by("start")]
+
     def delete_expired(self, *, now: datetime) -> int:
         return self.filter(at__lt=now - HEALTH_CHECKS_KEPT).delete()[0]
 

@@ -93,8 +93,15 @@ MODELS_PAGE_SIZE = "1000"
 class AnthropicSettings(ProviderSettings):
     """`api_version` pins what the hub else picks by the request; `default_max_tokens` is for chats that name none."""
 
-    api_version: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
-    default_max_tokens: PositiveInt = 4096
+    api_version: str | None = Field(
+        default=None,
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="Pins the version of the API; empty: the hub picks it by the request.",
+        examples=["2023-06-01"],
+    )
+    default_max_tokens: PositiveInt = Field(
+        default=4096, description="How long answers may be to chats that name no length, in tokens.", examples=[8192]
+    )
 
 
 def api_version(request: ChatRequest, pinned: str | None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import orjson
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
 from providers.backends.refusals import error_of_status, message_of
@@ -119,8 +119,10 @@ HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]+$")]
 class OpenAISettings(ProviderSettings):
     """Which organization and project the calls are billed to; None leaves it to the key."""
 
-    organization: HeaderValue | None = None
-    project: HeaderValue | None = None
+    organization: HeaderValue | None = Field(default=None, description="Who is billed.", examples=["org-4Hn2kD81"])
+    project: HeaderValue | None = Field(
+        default=None, description="The project that is billed.", examples=["proj_9aBc27"]
+    )
 
 
 def openai_payload(request: ChatRequest, *, length_param: str) -> JSONObject:

@@ -41,7 +41,6 @@ def fields_of(row: ProviderConfig, **changes: Any) -> dict[str, Any]:
         "enabled": "on",
         "priority": row.priority,
         "timeout": row.timeout,
-        "settings": "{}",
     }
     return fields | changes
 
@@ -57,7 +56,7 @@ def act(client: Client, action: str, *rows: ProviderConfig) -> list[str]:
 def test_a_provider_is_added(admin_client):
     row = ProviderConfig(name="vllm", provider_type="custom", base_url=DEAD_URL)
 
-    answer = admin_client.post(f"{LIST}add/", fields_of(row, name="vllm", api_key=KEY, settings=""))
+    answer = admin_client.post(f"{LIST}add/", fields_of(row, name="vllm", api_key=KEY))
 
     added = ProviderConfig.objects.get(name="vllm")
     assert answer.status_code == 302
@@ -78,9 +77,9 @@ def test_the_first_provider_added_is_the_default(admin_client):
     [
         pytest.param({"provider_type": "openai"}, "api_key", "needs an API key", id="missing-key"),
         pytest.param({"base_url": "http://10.1.2.3/"}, "base_url", "private", id="private-address"),
-        pytest.param({"settings": '{"warp": 9}'}, "settings", "unknown key `warp`", id="unknown-setting"),
-        pytest.param({"settings": "{"}, "settings", "valid JSON", id="broken-json"),
-        pytest.param({"settings": "[1]"}, "settings", "JSON object", id="list"),
+        pytest.param({"setting_extra_headers": "{"}, "setting_extra_headers", "valid JSON", id="broken-json"),
+        pytest.param({"setting_extra_headers": "[1]"}, "setting_extra_headers", "valid dictionary", id="list"),
+        pytest.param({"setting_extra_headers": '{"host": "x"}'}, "setting_extra_headers", "itself", id="own-header"),
         pytest.param({"api_key": "two\nlines"}, "api_key", "line break", id="line-break-in-key"),
     ],
 )
@@ -204,7 +203,8 @@ def test_providers_are_switched_off_and_on(admin_client):
     off = act(admin_client, "disable", first, second)
     on = act(admin_client, "enable", first, second)
 
-    assert (off, on) == (["1 disabled."], ["2 enabled."])
+    assert off == ["1 disabled: first.", "1 already disabled: second."]
+    assert on == ["2 enabled: first, second."]
 
 
 def test_a_deleted_default_hands_over(admin_client):

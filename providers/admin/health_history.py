@@ -1,0 +1,90 @@
+"""A provider's last day: what its page shows of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from providers.models import HealthCheck, HealthSpan, ProviderConfig
+from providers.words import ms
+
+DAY = timedelta(hours=24)
+SPAN = timedelta(minutes=15)
+GREY = "#6b7280"
+OPTIONS = {
+    "animation": False,
+    "responsive": True,
+    "maintainAspectRatio": False,
+    "interaction": {"mode": "index", "intersect": False},
+    "plugins": {"legend": {"align": "end", "labels": {"usePointStyle": True, "color": GREY}}},
+    "scales": {
+        "x": {"grid": {"display": False}, "ticks": {"maxTicksLimit": 6, "maxRotation": 0, "color": GREY}},
+        "y": {"grid": {}, "beginAtZero": True, "ticks": {"maxTicksLimit": 6, "color": GREY}},
+    },
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthHistory:
+    """Shape: `chart` and `options` are JSON for Chart.js."""
+
+    summary: str
+    chart: str
+    options: str
+    spans: tuple[HealthSpan, ...]
+
+
+def health_history(provider: ProviderConfig, *, now: datetime) -> HealthHistory:
+    """Gather the last day in quarters of an hour. Runs one query."""
+    since = now - DAY
+    spans = HealthCheck.objects.filter(provider=provider).by_span(since=since, span=SPAN)
+    return HealthHistory(
+        summary=_summary(spans),
+        chart=_chart(spans, since=since),
+        options=json.dumps(OPTIONS),
+        spans=tuple(reversed(spans)),
+    )
+
+
+def _summary(spans: Sequence[HealthSpan]) -> str:
+    checks, failed = sum(span.checks for span in spans), sum(span.failed for span in spans)
+    if not checks:
+        return "No checks in the last 24 hours."
+    words = f"{checks:,} checks in the last 24 hours, {f'{failed:,} failed' if failed else 'none failed'}"
+    good = [span for span in spans if span.mean_ms is not None]
+    if not good:
+        return f"{words}."
+    mean_ms = sum((span.mean_ms or 0) * (span.checks - span.failed) for span in good) / (checks - failed)
+    slowest_ms = max(span.slowest_ms or 0 for span in good)
+    return f"{words}; good ones took {ms(mean_ms)} on average, {ms(slowest_ms)} at most."
+
+
+def _chart(spans: Sequence[HealthSpan], *, since: datetime) -> str:
+    by_start = {span.start: span for span in spans}
+    starts = [since + SPAN * number for number in range(DAY // SPAN + 1)]
+    found = [by_start.get(start) for start in starts]
+    line = {
+        "label": "average latency of good checks (ms)",
+        "data": [None if span is None or span.mean_ms is None else round(span.mean_ms) for span in found],
+        "borderColor": "var(--color-primary-600)",
+        "borderWidth": 2,
+        "pointRadius": 0,
+        "pointStyle": "line",
+    }
+    marks = {
+        "label": "checks failed",
+        "data": [_mark(span) for span in found],
+        "borderColor": "var(--color-red-600)",
+        "backgroundColor": "var(--color-red-600)",
+        "showLine": False,
+        "pointStyle": "triangle",
+        "order": -1,
+        "pointRadius": 5,
+    }
+    return json.dumps({"labels": [f"{start:%H:%M}" for start in starts], "datasets": [line, marks]})
+
+
+def _mark(span: HealthSpan | None) -> int | None:
+    return round(span.mean_ms or 0) if span and span.failed else None

@@ -1,0 +1,138 @@
+"""The models of providers in the admin, with what they cost."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from providers.models import ProviderModel
+from providers.pricing import known_price
+from providers.types import Price, ProviderType
+from providers.words import moment
+
+UNKNOWN = "unknown"
+
+
+class ProviderModelForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    class Meta:
+        model = ProviderModel
+        fields = (
+            "provider",
+            "name",
+            "available",
+            "capabilities",
+            "context_window",
+            "max_output_tokens",
+            "input_usd_per_mtok",
+            "output_usd_per_mtok",
+            "cached_input_usd_per_mtok",
+        )
+        widgets: ClassVar = {"capabilities": UnfoldAdminTextInputWidget()}
+        help_texts: ClassVar = {
+            "capabilities": "Of <code>chat,embeddings,tools,vision,reasoning</code>, with commas between.",
+            "output_usd_per_mtok": "Likewise, e.g. <code>10.00</code>.",
+            "cached_input_usd_per_mtok": "Likewise; empty: cached input costs what other input does.",
+        }
+
+
+@admin.register(ProviderModel)
+class ProviderModelAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+    form = ProviderModelForm
+    list_display = ("name", "provider", "state", "can", "window", "price", "public_price", "first_seen", "last_seen")
+    list_select_related = ("provider",)
+    list_filter = (("provider", AutocompleteSelectFilter), "available")
+    list_filter_submit = True
+    search_fields = ("name", "provider__name")
+    autocomplete_fields = ("provider",)
+    list_per_page = 50
+
+    class Media:
+        css: ClassVar = {"all": ("providers/providers.css",)}
+
+    def get_fieldsets(self, _request: HttpRequest, obj: ProviderModel | None = None) -> Any:
+        fields = ProviderModelForm.Meta.fields
+        prices = {
+            "fields": (*fields[6:], *(("public_price",) if obj else ())),
+            "description": "A price entered here stays: no refresh overwrites it.",
+        }
+        seen = [("When it was listed", {"fields": ("state", "first_seen_at", "last_seen_at")})] if obj else []
+        return [("What it is", {"fields": fields[:6]}), ("What it costs", prices), *seen]
+
+    def get_readonly_fields(self, _request: HttpRequest, obj: ProviderModel | None = None) -> tuple[str, ...]:
+        return ("provider", "name", "public_price", "state", "first_seen_at", "last_seen_at") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: ProviderModel, form: Any, change: bool) -> None:
+        if change:
+            obj.save(update_fields=form.changed_data)
+        else:
+            obj.first_seen_at = obj.last_seen_at = timezone.now()
+            super().save_model(request, obj, form, change)
+
+    @admin.display(description="state", ordering="available")
+    def state(self, model: ProviderModel) -> str:
+        text, kind = ("available", "success") if model.available else ("gone", "warning")
+        badge = SafeString(render_to_string("unfold/helpers/label.html", {"text": text, "type": kind}))
+        if model.available:
+            return badge
+        return format_html('{} <span class="pv-since">since {}</span>', badge, f"{model.last_seen_at:%d %b %Y}")
+
+    @admin.display(description="capabilities")
+    def can(self, model: ProviderModel) -> str:
+        return ", ".join(model.capabilities)
+
+    @admin.display(description="window", ordering="context_window")
+    def window(self, model: ProviderModel) -> str:
+        return f"{model.context_window:,}" if model.context_window else UNKNOWN
+
+    @admin.display(description="price in / out (cached)", ordering="input_usd_per_mtok")
+    def price(self, model: ProviderModel) -> str:
+        return _shown(model.price)
+
+    @admin.display(description="public list price")
+    def public_price(self, model: ProviderModel) -> str:
+        known = known_price(ProviderType(model.provider.provider_type), model.name, now=timezone.now())
+        if known == Price():
+            return "none"
+        if _rounded(known) == _rounded(model.price):
+            return "the same"
+        return format_html('<span class="pv-differs"><strong>differs:</strong> {}</span>', _shown(known))
+
+    @admin.display(description="first seen", ordering="first_seen_at")
+    def first_seen(self, model: ProviderModel) -> str:
+        return format_html("{} ago", moment(model.first_seen_at))
+
+    @admin.display(description="last seen", ordering="last_seen_at")
+    def last_seen(self, model: ProviderModel) -> str:
+        return format_html("{} ago", moment(model.last_seen_at))
+
+
+def _shown(price: Price) -> str:
+    """The prices in USD per million tokens."""
+    if price == Price():
+        return UNKNOWN
+    cached = price.cached_input_usd_per_mtok
+    both = f"{_usd(price.input_usd_per_mtok)} / {_usd(price.output_usd_per_mtok)}"
+    return both if cached is None else f"{both} ({_usd(cached)})"
+
+
+def _usd(amount: Decimal | None) -> str:
+    if amount is None:
+        return "?"
+    return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount.normalize():f}"
+
+
+def _rounded(price: Price) -> tuple[Decimal | None, ...]:
+    """The amounts as columns hold them."""
+    amounts = (price.input_usd_per_mtok, price.output_usd_per_mtok, price.cached_input_usd_per_mtok)
+    return tuple(None if amount is None else round(amount, 6) for amount in amounts)

@@ -1,0 +1,144 @@
+"""The form of a provider: its key goes in and never comes out, and its fields follow its type."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.forms.models import construct_instance
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminPasswordWidget, UnfoldBooleanWidget
+
+from llmhub.access.secrets import Secret
+from providers.admin.setting_fields import faults_of, initial_values, setting_fields, settings_of
+from providers.backends import BACKENDS
+from providers.models import ProviderConfig
+from providers.types import ProviderType
+from providers.words import moment
+
+DEFAULT_URLS = {kind.value: backend.default_base_url for kind, backend in BACKENDS.items()}
+KEY_HINTS = {
+    ProviderType.OPENAI: "Begins with <code>sk-proj-</code>; from platform.openai.com, API keys.",
+    ProviderType.ANTHROPIC: "Begins with <code>sk-ant-</code>; from console.anthropic.com, API keys.",
+    ProviderType.GOOGLE: "Begins with <code>AIza</code>; from aistudio.google.com, API keys.",
+    ProviderType.MISTRAL: "Thirty-two letters and digits; from console.mistral.ai, API keys.",
+    ProviderType.OLLAMA: "Ollama needs none, unless a proxy before it does.",
+    ProviderType.CUSTOM: "Only if the server was started with one, e.g. vLLM's <code>--api-key</code>.",
+}
+
+
+def key_hints() -> SafeString:
+    """Where each type's keys come from; only the chosen type's hint is shown."""
+    return format_html_join(
+        "",
+        """<span class="pv-hint" x-show="provider_type == '{}'">{} </span>""",
+        ((kind.value, SafeString(hint)) for kind, hint in KEY_HINTS.items()),
+    )
+
+
+class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """The stored key never comes out again: the field is empty, and left empty keeps it."""
+
+    api_key = forms.CharField(
+        label="API key",
+        required=False,
+        strip=True,
+        max_length=4096,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
+    )
+    forget_api_key = forms.BooleanField(
+        label="Forget the stored key", required=False, widget=UnfoldBooleanWidget, help_text="Needs no new key."
+    )
+
+    class Meta:
+        model = ProviderConfig
+        fields = (
+            "name",
+            "provider_type",
+            "base_url",
+            "api_key",
+            "default_model",
+            "enabled",
+            "priority",
+            "rate_limit",
+            "timeout",
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stored_key: Secret | None = self.instance.api_key or None
+        self._stored_settings = self.instance.settings
+        self.initial |= {"api_key": "", **initial_values(self.instance.settings)}
+        if "base_url" in self.fields:  # not for who may only look
+            self._describe_key()
+            self.fields["base_url"].widget.attrs["x-bind:placeholder"] = f"({json.dumps(DEFAULT_URLS)})[provider_type]"
+            self.fields["default_model"].widget.attrs |= {"list": "models-found", "autocomplete": "off"}
+
+    def _describe_key(self) -> None:
+        field, stored = self.fields["api_key"], self.stored_key
+        field.help_text = key_hints()
+        if not stored:
+            return
+        if not stored.is_readable:
+            words = SafeString("<strong>The stored key cannot be decrypted.</strong> Enter it again.")
+        else:
+            field.widget.attrs["placeholder"] = f"{stored.masked}: leave empty to keep it"
+            words = format_html("Stored: <code>{}</code>{}. ", stored.masked, self._key_age())
+        field.help_text = words + field.help_text
+
+    def _key_age(self) -> SafeString:
+        set_at = self.instance.api_key_set_at
+        return format_html(", set {} ago", moment(set_at)) if set_at else SafeString("")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not cleaned.get("api_key"):
+            cleaned["api_key"] = "" if cleaned.get("forget_api_key") else self.stored_key or ""
+        if kind := cleaned.get("provider_type"):
+            self._clean_settings(ProviderType(kind), cleaned)
+        return cleaned
+
+    def _clean_settings(self, kind: ProviderType, cleaned: dict[str, Any]) -> None:
+        settings = settings_of(kind, cleaned)
+        faults = faults_of(kind, settings)
+        for name, words in faults.items():
+            self.add_error(name, words)
+        # The model would name a fault once more, at a field that this form has not.
+        self.instance.settings = {} if faults else settings
+
+    @property
+    def changed_columns(self) -> list[str]:
+        """The columns to save: probes write to the others meanwhile."""
+        names = {"api_key" if name == "forget_api_key" else name for name in self.changed_data}
+        columns = [name for name in self.Meta.fields if name in names]
+        if self.instance.settings != self._stored_settings:
+            columns.append("settings")
+        return [*columns, "updated_at"]
+
+
+ProviderForm.declared_fields |= setting_fields()
+
+
+class PriorityForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """A row of the list. What is wrong with the rest of a provider does not keep it from being put in order."""
+
+    class Meta:
+        model = ProviderConfig
+        fields = ("priority",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["priority"]
+        field.show_hidden_initial = True  # what another admin changed since this page was opened stays
+        field.widget = UnfoldAdminIntegerFieldWidget(
+            attrs={"class": "pv-priority", "min": 0, "aria-label": f"Priority of {self.instance.name}"}
+        )
+
+    def _post_clean(self) -> None:
+        construct_instance(self, self.instance, self.fields)
+
+    @property
+    def changed_columns(self) -> list[str]:
+        return [*self.changed_data, "updated_at"]
