@@ -17,7 +17,6 @@ from llmhub.access.history import track_changes
 from llmhub.access.keys import is_well_formed, key_digest, visible_prefix
 from llmhub.access.principals import KeyEntry, Principal, Scope
 
-
 SOON = timedelta(days=14)
 """How long before its end a key is said to expire soon."""
 
@@ -38,11 +37,11 @@ UPDATE access_apikey AS key SET last_used_at = greatest(key.last_used_at, used.a
 class KeyState(models.TextChoices):
     """What becomes of a request with a key, and why."""
 
-    LIVE = "live"
-    EXPIRES_SOON = "expires_soon"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
-    SWITCHED_OFF = "switched_off"
+    LIVE = "live", "live"
+    EXPIRES_SOON = "expires_soon", "expires soon"
+    EXPIRED = "expired", "expired"
+    REVOKED = "revoked", "revoked"
+    SWITCHED_OFF = "switched_off", "switched off"
 
 
 class ApplicationQuerySet(models.QuerySet["Application"]):

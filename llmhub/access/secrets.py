@@ -29,13 +29,13 @@ class Secret:
     def seal(cls, plaintext: str) -> Secret:
         return cls(cipher().encrypt(plaintext.encode()).decode())
 
-    def reveal(self) -> str:
+    def reveal(self, *, max_age_s: int | None = None) -> str:
         """Return the plaintext.
 
-        Errors: UndecryptableSecretError.
+        Errors: UndecryptableSecretError, also for a secret sealed longer ago than `max_age_s`.
         """
         try:
-            return cipher().decrypt(self.token.encode()).decode()
+            return cipher().decrypt(self.token.encode(), ttl=max_age_s).decode()
         except InvalidToken:
             raise UndecryptableSecretError("No key in LLMHUB_SECRET_KEYS opens this secret.") from None
 

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.defaultfilters import pluralize
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from llmhub.access.admin.words import STATE_COLOURS, time_ago
+from llmhub.access.history_admin import HistoryTab
+from llmhub.access.models import ApiKey, Application, ApplicationQuerySet
+from llmhub.access.snippets import snippets_for
+
+SHOWN_KEYS = 50
+"""How many keys an application's page lists, the newest first."""
+
+
+@admin.register(Application)
+class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
+    list_display = ("name", "switched", "live_keys", "last_used", "chats", "description", "created")
+    list_filter = ("is_active",)
+    list_per_page = 50
+    show_full_result_count = False
+    search_fields = ("name", "description")
+    search_help_text = "A part of the name or of the description."
+    fields = ("name", "description", "is_active")
+    actions = ("switch_on", "switch_off")
+    actions_detail = ("add_key", "show_chats")
+    change_form_outer_after_template = "access/application_keys.html"
+    delete_confirmation_template = "access/delete_application.html"
+    delete_selected_confirmation_template = "access/delete_applications.html"
+
+    class Media:
+        css = {"all": ("access/access.css",)}
+        js = ("access/copy.js",)
+
+    def get_urls(self) -> list[URLPattern]:
+        switch = self.admin_site.admin_view(self.switch_view)
+        urls: list[URLPattern] = super().get_urls()
+        return [path("<path:object_id>/switch/", switch, name="access_application_switch"), *urls]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Application]:
+        applications: ApplicationQuerySet = super().get_queryset(request)
+        return applications.with_keys(now=timezone.now())
+
+    # The list
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        may_switch = self.has_change_permission(request)
+        return tuple("switch" if may_switch and name == "switched" else name for name in self.list_display)
+
+    @display(description="active", ordering="is_active", label={"on": "success", "off": "danger"})  # type: ignore[untyped-decorator]  # untyped
+    def switched(self, application: Application) -> str:
+        return "on" if application.is_active else "off"
+
+    @admin.display(description="active", ordering="is_active")
+    def switch(self, application: Application) -> str:
+        return render_to_string("access/switch.html", {"application": application})
+
+    @admin.display(description="keys in force", ordering="live_key_count")
+    def live_keys(self, application: Any) -> str:
+        return format_html(
+            '<a class="llmhub-link" href="{}">{}</a>', _keys_url(application), application.live_key_count
+        )
+
+    @admin.display(description="last used", ordering="last_used_at")
+    def last_used(self, application: Any) -> str:
+        return time_ago(application.last_used_at)
+
+    @admin.display(description="history")
+    def chats(self, application: Application) -> str:
+        link = '<a class="llmhub-link" href="{}" aria-label="Chats of {}">Chats</a>'
+        return format_html(link, _chats_url(application), application)
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, application: Application) -> str:
+        return time_ago(application.created_at)
+
+    # Switching
+
+    def switch_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Switch one application on or off, as the button says."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        application = self.get_object(request, unquote(object_id))
+        if application is None:
+            raise Http404
+        self._switch(request, Application.objects.filter(pk=application.pk), on=request.POST.get("switch") == "on")
+        return HttpResponseRedirect(reverse("admin:access_application_changelist"))
+
+    @admin.action(description="Switch on", permissions=["change"])
+    def switch_on(self, request: HttpRequest, applications: ApplicationQuerySet) -> None:
+        self._switch(request, applications, on=True)
+
+    @admin.action(description="Switch off: refuse all their keys", permissions=["change"])
+    def switch_off(self, request: HttpRequest, applications: ApplicationQuerySet) -> None:
+        self._switch(request, applications, on=False)
+
+    def _switch(self, request: HttpRequest, applications: ApplicationQuerySet, *, on: bool) -> None:
+        chosen = list(applications.values_list("pk", "name"))
+        switched = Application.objects.filter(pk__in=[pk for pk, _ in chosen]).switch(on=on)
+        what = chosen[0][1] if len(chosen) == 1 else f"{switched} application{pluralize(switched)}"
+        follows = "Their keys let in again." if on else "All their keys are refused from now on."
+        if switched:
+            self.message_user(request, f"{what} switched {'on' if on else 'off'}. {follows}", messages.SUCCESS)
+        if len(chosen) > switched:
+            already = f"{len(chosen) - switched} had been {'on' if on else 'off'} already."
+            self.message_user(request, already, messages.WARNING)
+
+    # One application
+
+    @action(description="Add key", permissions=["add_key"], url_path="add-key", icon="key")  # type: ignore[untyped-decorator]  # untyped
+    def add_key(self, _request: HttpRequest, object_id: str) -> HttpResponse:
+        query = urlencode({"application": object_id})
+        return HttpResponseRedirect(f"{reverse('admin:access_apikey_add')}?{query}")
+
+    def has_add_key_permission(self, request: Any, _object_id: Any = None) -> bool:
+        may: bool = request.user.has_perm("access.add_apikey")
+        return may
+
+    @action(description="Chats", permissions=["chat.view_chat"], url_path="chats", icon="forum")  # type: ignore[untyped-decorator]  # untyped
+    def show_chats(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        application = self.get_object(request, unquote(object_id))
+        if application is None:
+            raise Http404
+        return HttpResponseRedirect(_chats_url(application))
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        more = self._keys(request, unquote(object_id)) if object_id else {}
+        answer: HttpResponse = super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **more})
+        return answer
+
+    def _keys(self, request: Any, object_id: str) -> dict[str, Any]:
+        """What the page of an application tells of its keys. Runs two queries."""
+        application = self.get_object(request, object_id)
+        if application is None or not request.user.has_perm("access.view_apikey"):
+            return {}
+        now = timezone.now()
+        rows = ApiKey.objects.filter(application=application).select_related("application").order_by("-pk")
+        return {
+            "keys": [_told(key, now) for key in rows[:SHOWN_KEYS]],
+            "keys_url": _keys_url(application, state=""),
+            "key_count": application.key_count,
+            "snippets": snippets_for(None, hub_url=request.build_absolute_uri("/")),
+        }
+
+    # Deleting
+
+    def get_deleted_objects(self, objs: Iterable[Application], request: HttpRequest) -> Any:
+        """Keys go with their application: that needs no permission beyond, and is told by their number."""
+        pks = [application.pk for application in objs]
+        applications = list(Application.objects.filter(pk__in=pks).with_keys(now=timezone.now()))
+        lacking = set() if self.has_delete_permission(request) else {str(self.opts.verbose_name)}
+        counts = {"applications": len(applications), "API keys": sum(a.key_count for a in applications)}
+        return [_what_goes(application) for application in applications], counts, lacking, []
+
+
+def _told(key: ApiKey, now: datetime) -> dict[str, Any]:
+    state = key.state(now=now).label
+    last_used = time_ago(key.last_used_at)
+    return {"key": key, "state": state, "colour": STATE_COLOURS[state], "last_used": last_used}
+
+
+def _what_goes(application: Any) -> str:
+    return format_html(
+        "{}: {} keys, {} of them in force; last used {}",
+        application, application.key_count, application.live_key_count, time_ago(application.last_used_at),
+    )  # fmt: skip
+
+
+def _keys_url(application: Application, *, state: str = "") -> str:
+    filters = {"application__id__exact": application.pk, **({"state": state} if state else {})}
+    return f"{reverse('admin:access_apikey_changelist')}?{urlencode(filters)}"
+
+
+def _chats_url(application: Application) -> str:
+    """The history's own list, named as its URL says: the app of applications does not know the app of chats."""
+    return f"{reverse('admin:chat_chat_changelist')}?{urlencode({'application': application.name})}"

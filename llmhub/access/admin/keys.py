@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.defaultfilters import pluralize
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
+from llmhub.access.admin.key_form import STORED, ApiKeyForm
+from llmhub.access.admin.words import STATE_COLOURS, exact_time, time_ago
+from llmhub.access.authentication import user_principal
+from llmhub.access.handover import hand_over, take_secret
+from llmhub.access.history_admin import HistoryTab
+from llmhub.access.models import ApiKey, ApiKeyQuerySet, KeyState
+from llmhub.access.principals import Scope
+from llmhub.access.snippets import snippets_for
+
+NAMED = 100
+"""How many keys are named one by one before they are revoked."""
+
+
+class StateFilter(DropdownFilter):  # type: ignore[misc]  # untyped
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
+        return list(KeyState.choices)
+
+    def queryset(self, _request: HttpRequest, keys: QuerySet[Any]) -> QuerySet[Any] | None:
+        if self.value() not in KeyState.values:
+            return None
+        return cast(ApiKeyQuerySet, keys).in_state(KeyState(self.value()), now=timezone.now())
+
+
+class ScopeFilter(DropdownFilter):  # type: ignore[misc]  # untyped
+    title = "scope"
+    parameter_name = "scope"
+
+    def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
+        return [(scope.value, scope.value) for scope in Scope]
+
+    def queryset(self, _request: HttpRequest, keys: QuerySet[Any]) -> QuerySet[Any] | None:
+        return keys.filter(scopes__contains=[self.value()]) if self.value() else None
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
+    """Who may issue keys may change them; who may only change them may revoke them, and nothing else."""
+
+    form = ApiKeyForm
+    list_display = (
+        "name",
+        "key",
+        "application",
+        "state",
+        "scope_list",
+        "expires",
+        "last_used",
+        "created",
+    )
+    list_select_related = ("application",)
+    list_filter = (("application", AutocompleteSelectFilter), StateFilter, ScopeFilter)
+    list_filter_submit = True
+    list_per_page = 50
+    show_full_result_count = False
+    search_fields = ("name", "prefix", "application__name")
+    search_help_text = "The name of a key, the beginning of its secret, or its application."
+    autocomplete_fields = ("application",)
+    actions = ("revoke",)
+    actions_detail = ("revoke_this",)
+    change_form_outer_after_template = "access/snippets.html"
+    add_form_template = "access/add_key.html"
+
+    class Media:
+        css = {"all": ("access/access.css",)}
+        js = ("access/copy.js",)
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path("revoke/", self.admin_site.admin_view(self.revoke_view), name="access_apikey_revoke"),
+            path("<path:object_id>/issued/", self.admin_site.admin_view(self.issued_view), name="access_apikey_issued"),
+        ]
+        urls: list[URLPattern] = super().get_urls()
+        return own + urls
+
+    # Who may what
+
+    def has_change_permission(self, request: Any, obj: ApiKey | None = None) -> bool:
+        may_issue: bool = super().has_change_permission(request, obj) and self.has_add_permission(request)
+        return may_issue and not (obj and obj.revoked_at)
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: ApiKey | None = None) -> bool:
+        return False
+
+    def has_revoke_permission(self, request: Any, object_id: Any = None) -> bool:
+        """Whether this user may revoke, and this key has not been revoked yet."""
+        may: bool = request.user.has_perm("access.change_apikey")
+        return may and (object_id is None or ApiKey.objects.filter(pk=object_id, revoked_at=None).exists())
+
+    # The list
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        return (*self.list_display, "revoke_link") if self.has_revoke_permission(request) else self.list_display
+
+    @admin.display(description="key", ordering="prefix")
+    def key(self, key: ApiKey) -> str:
+        return format_html("<code>{}…</code>", key.prefix)
+
+    @display(description="state", label=STATE_COLOURS)  # type: ignore[untyped-decorator]  # untyped
+    def state(self, key: ApiKey) -> str:
+        return key.state(now=timezone.now()).label
+
+    @admin.display(description="scopes")
+    def scope_list(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
+
+    @admin.display(description="expires", ordering="expires_at")
+    def expires(self, key: ApiKey) -> str:
+        return time_ago(key.expires_at)
+
+    @admin.display(description="last used", ordering="last_used_at")
+    def last_used(self, key: ApiKey) -> str:
+        return time_ago(key.last_used_at)
+
+    @admin.display(description="created", ordering="created_at")
+    def created(self, key: ApiKey) -> str:
+        return time_ago(key.created_at)
+
+    @admin.display(description="revoke")
+    def revoke_link(self, key: ApiKey) -> str:
+        if key.revoked_at:
+            return format_html("revoked {}", time_ago(key.revoked_at))
+        return format_html(
+            '<a class="llmhub-danger-link" href="{}?keys={}" aria-label="Revoke {}">Revoke…</a>',
+            reverse("admin:access_apikey_revoke"), key.pk, key,
+        )  # fmt: skip
+
+    # One key
+
+    def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        if obj is None:
+            return [(None, {"fields": ("application", "name", "scopes", "lifetime", "expires_at")}), ALLOWED]
+        ends = ("lifetime", "expires_at") if self.has_change_permission(request, obj) else ("expires",)
+        told = ("key", "state", "last_used_exactly", "created_exactly", "revoked_exactly")
+        return [(None, {"fields": ("application", "name", "scopes", *ends)}), ALLOWED, ("Use", {"fields": told})]
+
+    def get_readonly_fields(self, _request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        told = ("key", "state", "expires", "last_used_exactly", "created_exactly", "revoked_exactly")
+        return ("application", *told) if obj else ()
+
+    @admin.display(description="last used")
+    def last_used_exactly(self, key: ApiKey) -> str:
+        return _exactly(key.last_used_at, none="never")
+
+    @admin.display(description="created")
+    def created_exactly(self, key: ApiKey) -> str:
+        return _exactly(key.created_at)
+
+    @admin.display(description="revoked")
+    def revoked_exactly(self, key: ApiKey) -> str:
+        return _exactly(key.revoked_at, none="no")
+
+    def get_form(self, request: Any, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change, **kwargs)
+        form.grantable = user_principal(request.user).scopes
+        return form
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        key = self.get_object(request, unquote(object_id)) if object_id else None
+        more = {
+            "show_save_and_add_another": False,
+            "show_save_and_continue": bool(object_id),
+            "snippets": snippets_for(key, hub_url=request.build_absolute_uri("/"))
+            if key and not key.revoked_at
+            else [],
+        }
+        answer: HttpResponse = super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **more})
+        return answer
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: forms.ModelForm[ApiKey], change: bool) -> None:
+        """Write what the form holds and no more: others revoke and use the key meanwhile."""
+        if change:
+            obj.save(update_fields=[name for name in STORED if name in form.cleaned_data])
+            return
+        fields = {name: form.cleaned_data[name] for name in ("application", *STORED)}
+        row, secret = ApiKey.objects.issue(**fields)
+        obj.pk, obj.prefix, obj.digest = row.pk, row.prefix, row.digest
+        hand_over(request.session, row.pk, secret)
+
+    def response_add(self, _request: HttpRequest, obj: ApiKey, _post_url_continue: str | None = None) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:access_apikey_issued", args=[obj.pk]))
+
+    def issued_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the secret of a key to whoever has just issued it, once."""
+        if request.method != "GET":
+            return HttpResponseNotAllowed(["GET"])
+        key: ApiKey | None = self.get_object(request, unquote(object_id))
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        if key is None:
+            raise Http404
+        if (secret := take_secret(request.session, key.pk)) is None:
+            message = "The secret was shown once and is not kept. If nobody copied it, revoke this key and add another."
+            self.message_user(request, message, messages.WARNING)
+            return HttpResponseRedirect(_page_of(key))
+        return self._page(
+            request,
+            "access/issued_key.html",
+            title="A new API key",
+            key=key,
+            secret=secret,
+            snippets=snippets_for(key, hub_url=request.build_absolute_uri("/"), secret=secret),
+        )
+
+    # Revoking
+
+    @admin.action(description="Revoke the selected keys…", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
+        return self._confirm(request, keys)
+
+    @action(  # type: ignore[untyped-decorator]  # untyped
+        description="Revoke…", permissions=["revoke"], url_path="revoke", icon="block", variant=ActionVariant.DANGER
+    )
+    def revoke_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._confirm(request, ApiKey.objects.filter(pk=object_id))
+
+    def revoke_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask, by GET, or revoke, by POST, the keys whose ids are listed."""
+        if not self.has_revoke_permission(request):
+            raise PermissionDenied
+        asked = request.POST if request.method == "POST" else request.GET
+        keys = ApiKey.objects.filter(pk__in=_ids(asked.get("keys", "")))
+        return self._revoke(request, keys) if request.method == "POST" else self._confirm(request, keys)
+
+    def _confirm(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
+        now = timezone.now()
+        found = list(keys.select_related("application").order_by("application__name", "name"))
+        shown = [key for key in found if not key.revoked_at]
+        return self._page(
+            request,
+            "access/revoke_keys.html",
+            title="Revoke API keys" if len(found) > 1 else "Revoke an API key",
+            keys=[(key, key.state(now=now).label, time_ago(key.last_used_at)) for key in shown[:NAMED]],
+            ids=",".join(str(key.pk) for key in found),
+            number=len(shown),
+            others=len(shown[NAMED:]),
+            revoked_before=len(found) - len(shown),
+        )
+
+    def _revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
+        named = list(keys.filter(revoked_at=None).select_related("application")[:2])
+        chosen, revoked = keys.count(), keys.revoke(now=timezone.now())
+        if revoked:
+            what = str(named[0]) if revoked == len(named) == 1 else f"{revoked} key{pluralize(revoked)}"
+            self.message_user(request, f"Revoked {what}. Requests are refused from now on.", messages.SUCCESS)
+        if chosen > revoked:
+            self.message_user(request, f"{chosen - revoked} had been revoked before.", messages.WARNING)
+        if not chosen:
+            self.message_user(request, "No such key.", messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:access_apikey_changelist"))
+
+    def _page(self, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
+        shared = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        return TemplateResponse(request, template, {**shared, **context})
+
+
+ALLOWED = (
+    "Providers and models",
+    {"fields": ("allowed_providers", "allowed_models"), "description": "Which of them the key may chat with."},
+)
+
+
+def _page_of(key: ApiKey) -> str:
+    return reverse("admin:access_apikey_change", args=[key.pk])
+
+
+def _exactly(at: Any, *, none: str = "-") -> str:
+    return format_html("{} ({})", time_ago(at), exact_time(at)) if at else none
+
+
+def _ids(listed: str) -> list[int]:
+    return [int(part) for part in listed.split(",") if part.isascii() and part.isdigit() and len(part) < 19]

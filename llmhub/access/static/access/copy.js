@@ -1,0 +1,34 @@
+"use strict";
+
+/** Copies the text of the element that a button names, and says so next to it. */
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  const said = button.parentElement.querySelector("[role=status]");
+  said.textContent = "";
+  const isCopied = (await toClipboard(source.textContent)) || select(source);
+  said.textContent = isCopied ? "Copied" : "Selected: press Ctrl+C or ⌘C";
+}
+
+async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false; // browsers offer no clipboard to pages that come without TLS
+  }
+}
+
+function select(source) {
+  const selection = window.getSelection();
+  selection.selectAllChildren(source);
+  try {
+    return document.execCommand("copy");
+  } catch {
+    return false;
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) copy(button);
+});
