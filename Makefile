@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint screenshots clean
+.PHONY: help run seed test lint screenshots clean
 .SUFFIXES:
 
 # The first Python that is new enough; `make run PYTHON=…` names another.
@@ -20,6 +20,11 @@ help: ## Show these targets
 
 run: $(RUNTIME) ## Run the whole hub until Ctrl-C
 	@exec $(IN_VENV)/python manage.py up
+
+seed: $(RUNTIME) ## Load CHATS=1000000 made-up chats into the hub that runs
+	@test -n "$$DATABASE_URL" || test -f "$${LLMHUB_HOME:-.llmhub}/runtime.env" || { \
+		echo "No hub runs in $${LLMHUB_HOME:-.llmhub}: start one with 'make run' in another terminal first." >&2; exit 1; }
+	@exec $(IN_VENV)/python manage.py seed $(if $(CHATS),--chats $(CHATS))
 
 test: $(DEV) ## Run every test
 	@exec $(IN_VENV)/python -m pytest $(PYTEST_ARGS)

@@ -9,6 +9,11 @@ from uuid import UUID
 
 def uuid7() -> UUID:
     """Return a version 7 UUID (RFC 9562): 48 bits of Unix milliseconds, then 74 random bits."""
-    value = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | secrets.randbits(80)
+    return uuid7_at(time.time_ns() // 1_000_000)
+
+
+def uuid7_at(ms: int) -> UUID:
+    """Return a version 7 UUID of that moment."""
+    value = (ms & (1 << 48) - 1) << 80 | secrets.randbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)

@@ -257,8 +257,9 @@ class Chat(models.Model):
                 name="chat_by_status",
                 condition=~Q(status__in=(ChatStatus.STARTED, ChatStatus.SUCCEEDED)),
             ),
-            # chats that failed in one way, newest first
+            # chats with one kind of error, and those with one code, newest first
             models.Index(fields=("error_type", "id"), name="chat_by_error", condition=~Q(error_type="")),
+            models.Index(fields=("error_code", "id"), name="chat_by_error_code", condition=~Q(error_code="")),
             # what one signed-in user asked, newest first
             models.Index(fields=("actor", "id"), name="chat_by_actor", condition=~Q(actor="")),
             # chats whose cost is within bounds that few chats meet; where many do, the primary key finds a page of them

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,7 +11,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import PAGE_VAR
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from unfold.widgets import (
@@ -27,14 +27,20 @@ EXACT = {
     "application": "application",
     "provider": "provider",
     "model_name": "model_name",
-    "error": "error_type",
     "end_user": "end_user",
     "conversation": "conversation",
     "actor": "actor",
 }
 """What matches one column as an index can: exactly."""
 
-SUGGESTED = ("application", "provider", "model_name", "error")
+SUGGESTED = {
+    "application": ("application",),
+    "provider": ("provider",),
+    "model_name": ("model_name",),
+    "error": ("error_type", "error_code"),
+}
+"""The columns whose values a field suggests."""
+
 MAX_SUGGESTIONS = 200
 MAX_USD = Decimal(10**6)
 MAX_TOKENS = 10**12
@@ -44,7 +50,7 @@ class NameInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]  # untyped
     """A text field that suggests the names there are."""
 
     template_name = "chat/name_input.html"
-    names: tuple[str, ...] = ()
+    names: Sequence[str] = ()
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context(name, value, {**(attrs or {}), "list": f"{name}-names"})
@@ -105,9 +111,11 @@ class ChatFilterForm(forms.Form):
     tokens_to = _number("Tokens up to", step="1", most=MAX_TOKENS)
 
     def suggest(self) -> None:
-        """Fill in the names that the fields suggest. Runs one short query for each."""
-        for name in SUGGESTED:
-            self.fields[name].widget.names = Chat.objects.names(EXACT[name], most=MAX_SUGGESTIONS)
+        """Fill in the names that the fields suggest. Runs a short query for each column."""
+        for name, columns in SUGGESTED.items():
+            self.fields[name].widget.names = [
+                value for column in columns for value in Chat.objects.names(column, most=MAX_SUGGESTIONS)
+            ]
 
     def narrow(self, chats: ChatQuerySet, *, now: datetime) -> ChatQuerySet:
         """Keep the chats that every field lets through: none where a field cannot be read."""
@@ -119,6 +127,8 @@ class ChatFilterForm(forms.Form):
             exact["status__in"] = found["status"]
         starts = [found["since"], now - PERIODS[found["within"]] if found["within"] else None]
         since = max((start for start in starts if start), default=None)
+        if found["error"]:
+            chats = chats.filter(Q(error_type=found["error"]) | Q(error_code=found["error"]))
         return (
             chats.filter(**exact)
             .between(since=since, until=found["until"])

@@ -20,6 +20,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="chat",
             index=models.Index(
+                fields=["error_code", "id"],
+                name="chat_by_error_code",
+                condition=models.Q(("error_code", ""), _negated=True),
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="chat",
+            index=models.Index(
                 fields=["actor", "id"], name="chat_by_actor", condition=models.Q(("actor", ""), _negated=True)
             ),
         ),

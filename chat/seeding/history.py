@@ -1,0 +1,111 @@
+"""Appending to the ledger what is said to have happened in the past, as only the owner of its tables can."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from django.db import connections
+
+from chat.ledger.entries import LedgerEntry, append_parameters
+from chat.ledger.writer import SEEN
+
+ROLE = "seed"
+"""The role in the seats of those who wrote what never happened: by it the made-up chats are told from real ones."""
+
+# The ledger's own function, with the events' times given instead of read from the clock.
+_CLOCK = "clock_timestamp() AS at FROM unnest(p_events) WITH ORDINALITY AS e (ev, n)"
+_GIVEN = "given AS at FROM unnest(p_events, p_ats) WITH ORDINALITY AS e (ev, given, n)"
+_APPEND_AT = (
+    "SELECT count(*) FROM pg_temp.ledger_append_at("
+    "%s::timestamptz[], %s::uuid, %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::bigint[])"
+)
+_IS_OWNER = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'chat_ledgerevent'::regclass"
+_SEEDED = "(SELECT writer_id FROM chat_ledgerwriterseat WHERE role = %s)"
+_MAKE_PARTITIONS = """
+    SELECT ledger_make_partition(parent, month)
+    FROM unnest(ARRAY['chat_ledgerevent', 'chat_chatcontent']::regclass[]) AS parent
+    JOIN pg_class ON pg_class.oid = parent
+    CROSS JOIN generate_series(
+      date_trunc('month', %s::timestamptz AT TIME ZONE 'UTC'), now() AT TIME ZONE 'UTC', interval '1 month'
+    ) AS month
+    WHERE to_regclass(format('%%I', relname || to_char(month, '_YYYY_MM'))) IS NULL
+"""
+
+
+class SeedError(Exception):
+    """Nothing can be seeded here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastEntry:
+    """An entry, and when it is to have been appended."""
+
+    at: datetime
+    entry: LedgerEntry
+
+
+class PastLedger:
+    """A seat in the ledger from which events are appended under times of the past.
+
+    Errors: SeedError if the connection is not one of the owner of the ledger's tables.
+    """
+
+    def __init__(self, alias: str) -> None:
+        connection = connections[alias]
+        connection.ensure_connection()
+        self._connection: psycopg.Connection[Any] = connection.connection
+        if not self._fetch(_IS_OWNER)[0]:
+            raise SeedError("Only the owner of the ledger's tables can seed it: set DATABASE_OWNER_URL.")
+        self._writer_id: UUID | None = None
+
+    def count_chats(self) -> tuple[int, int]:
+        """Return how many chats are seeded, and how many are real. Runs one query over all of them."""
+        seeded, others = self._fetch(
+            f"SELECT count(*) FILTER (WHERE writer_id IN {_SEEDED}), count(*) FILTER (WHERE writer_id NOT IN {_SEEDED})"  # noqa: S608 (constants)
+            " FROM chat_chat",
+            (ROLE, ROLE),
+        )
+        return seeded, others
+
+    def open(self, since: datetime) -> None:
+        """Take a seat, and make the partitions of the months from `since` on that are missing."""
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('llmhub.ledger_ensure_partitions', 0))")
+            cursor.execute(_MAKE_PARTITIONS, (since,))
+            cursor.execute(self._append_function())
+            self._writer_id = uuid4()
+            cursor.execute(SEEN, (self._writer_id, ROLE, socket.gethostname(), os.getpid()))
+
+    def append(self, past: Sequence[PastEntry]) -> None:
+        """Append entries, committed together, in the order given, which must be that of their times."""
+        assert self._writer_id
+        parameters = append_parameters(self._writer_id, [one.entry for one in past])
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit = off")
+            cursor.execute(_APPEND_AT, ([one.at for one in past], *parameters))
+
+    def analyze(self) -> None:
+        """Tell the planner what the tables hold now."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("ANALYZE chat_chat, chat_ledgerevent, chat_chatcontent")
+
+    def _append_function(self) -> bytes:
+        (source,) = self._fetch("SELECT pg_get_functiondef('ledger_append'::regproc)")
+        head, name, rest = source.partition("ledger_append(")
+        if not name or rest.count(_CLOCK) != 1:
+            raise SeedError("The database's ledger_append is not the one that this version of the hub made.")
+        body: str = rest.replace(_CLOCK, _GIVEN)
+        return f"{head.rpartition(' ')[0]} pg_temp.ledger_append_at(p_ats timestamptz[], {body}".encode()
+
+    def _fetch(self, query: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+        with self._connection.cursor() as cursor:
+            row = cursor.execute(query.encode(), parameters).fetchone()
+        assert row
+        return row

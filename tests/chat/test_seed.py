@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from chat.ledger.append import append_events
+from chat.ledger.rebuild import rebuild_chats
+from chat.models import Chat, ChatContent, ChatStatus, LedgerEvent, LedgerWriterSeat
+from chat.seeding.history import PastLedger, SeedError
+from chat.seeding.samples import APPLICATIONS, MODELS, start_times
+from chat.seeding.seed import Plan, seed
+from chat.transcripts import get_transcript
+from llmhub.access.models import ApiKey, Application
+from tests.chat.conftest import application_role, ledger_partitions
+from tests.chat.ledger.samples import make_intent, new_chat_id
+
+pytestmark = pytest.mark.django_db
+SUNDAY = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def begin_empty(empty_ledger: None) -> None:
+    pass
+
+
+def seed_chats(chats, *, days=14, **options):
+    return list(seed(PastLedger("default"), Plan(chats=chats, days=days, now=timezone.now()), **options))
+
+
+def test_as_many_chats_are_made_up_as_were_asked_for():
+    assert seed_chats(1500) == [1000, 1500]
+
+    assert Chat.objects.count() == 1500
+    assert set(Chat.objects.values_list("status", flat=True)) >= {ChatStatus.SUCCEEDED, ChatStatus.FAILED}
+    assert len(Chat.objects.names("application", most=50)) == len(APPLICATIONS)
+    assert len(Chat.objects.names("model_name", most=50)) == len(MODELS)
+
+
+def test_made_up_chats_began_when_they_say():
+    before = timezone.now()
+
+    seed_chats(200, days=14)
+
+    first, last = Chat.objects.order_by("started_at").first(), Chat.objects.order_by("started_at").last()
+    assert before - timedelta(days=14) <= first.started_at < before - timedelta(days=12)
+    assert before - timedelta(days=2) < last.started_at < timezone.now()
+    assert list(Chat.objects.order_by("id")) == list(Chat.objects.order_by("started_at"))
+    assert all(chat.id.int >> 80 == int(chat.started_at.timestamp() * 1000) for chat in Chat.objects.all())
+
+
+def test_the_ledger_of_made_up_chats_is_sound():
+    seed_chats(300)
+
+    (seat,) = LedgerWriterSeat.objects.filter(role="seed")
+    events = list(LedgerEvent.objects.filter(writer_id=seat.pk).order_by("writer_seq"))
+    assert [event.writer_seq for event in events] == list(range(1, seat.last_seq + 1))
+    assert events == sorted(events, key=lambda event: (event.at, event.id))
+    assert {content.id for content in ChatContent.objects.all()} <= {event.id for event in events}
+
+
+def test_made_up_chats_are_derived_again_from_their_events():
+    seed_chats(100)
+    made = list(Chat.objects.order_by("id").values())
+
+    list(rebuild_chats(batch_chats=30))
+
+    assert list(Chat.objects.order_by("id").values()) == made
+
+
+def test_a_conversation_goes_on_over_several_chats():
+    seed_chats(400)
+
+    turns = Counter(Chat.objects.exclude(conversation="").values_list("conversation", flat=True))
+    conversation, chats = turns.most_common(1)[0]
+    lengths = [len(get_transcript(chat.pk).turns) for chat in Chat.objects.filter(conversation=conversation)]
+    assert chats > 2
+    assert max(lengths) > min(lengths)
+
+
+def test_the_months_of_the_past_get_their_partitions():
+    seed_chats(50, days=70)
+
+    month = (timezone.now() - timedelta(days=65)).strftime("%Y_%m")
+    assert {f"chat_ledgerevent_{month}", f"chat_chatcontent_{month}"} <= set(ledger_partitions())
+
+
+def test_what_was_stopped_goes_on_where_it_was():
+    plan = Plan(chats=2500, days=14, now=timezone.now())
+    stopped = seed(PastLedger("default"), plan)
+
+    next(stopped)
+    stopped.close()
+    held = Chat.objects.count()
+    list(seed(PastLedger("default"), plan))
+
+    assert held % 1000 == 0
+    assert not Chat.objects.filter(status=ChatStatus.STARTED).exclude(pk__in=newest(3)).exists()
+    assert Chat.objects.count() == 2500
+
+
+def newest(count):
+    return list(Chat.objects.order_by("-id").values_list("pk", flat=True)[:count])
+
+
+def test_nothing_is_added_where_there_are_enough():
+    seed_chats(20)
+
+    assert seed_chats(10) == []
+
+    assert Chat.objects.count() == 20
+
+
+def test_real_chats_are_not_hidden_among_made_up_ones():
+    append_events([make_intent(new_chat_id())])
+
+    with pytest.raises(SeedError, match="holds 1 real chats"):
+        seed_chats(10)
+    seed_chats(10, is_forced=True)
+
+    assert Chat.objects.count() == 11
+
+
+def test_only_the_owner_of_the_ledger_can_seed_it():
+    with application_role(), pytest.raises(SeedError, match="DATABASE_OWNER_URL"):
+        PastLedger("default")
+
+
+def test_made_up_applications_let_nobody_in():
+    seed_chats(10)
+
+    assert Application.objects.filter(name__in=APPLICATIONS, is_active=False).count() == len(APPLICATIONS)
+    assert not ApiKey.objects.filter(application__name__in=APPLICATIONS).exists()
+
+
+def test_days_are_busier_than_nights_and_weekends():
+    starts = list(start_times(20_000, since=SUNDAY - timedelta(days=14), until=SUNDAY, rng=random.Random(1)))
+
+    by_hour = Counter(at.hour for at in starts)
+    by_day = Counter(at.weekday() for at in starts)
+    assert len(starts) == 20_000
+    assert starts == sorted(starts)
+    assert by_hour[14] > 5 * by_hour[2]
+    assert by_day[1] > 2 * by_day[5]
+
+
+def test_the_command_tells_what_it_did():
+    told = StringIO()
+
+    call_command("seed", chats=30, days=1.0, stdout=told)
+
+    assert "30 made-up chats after" in told.getvalue()
+    assert Chat.objects.count() == 30
+
+
+@pytest.mark.parametrize("options", [{"chats": 0}, {"days": 0.0}, {"days": 1000.0}])
+def test_the_command_refuses_what_it_cannot_do(options):
+    with pytest.raises(CommandError, match="at least one chat"):
+        call_command("seed", **options)
+
+
+def test_the_command_says_why_it_does_nothing():
+    append_events([make_intent(new_chat_id())])
+
+    with pytest.raises(CommandError, match="--force"):
+        call_command("seed", chats=10)
+
+
+def test_a_ledger_that_is_not_as_expected_is_left_alone():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION ledger_append("
+            "p_writer uuid, p_kinds text[], p_chat_ids uuid[], p_events text[],"
+            " p_bodies text[], p_salts bytea[], p_sizes bigint[])"
+            " RETURNS TABLE (id uuid, at timestamptz, writer_seq bigint, leaf_hash bytea)"
+            " LANGUAGE plpgsql AS $$ BEGIN END $$"
+        )
+
+    with pytest.raises(SeedError, match="ledger_append is not the one"):
+        seed_chats(10)
