@@ -1,11 +1,13 @@
 """The history of the configuration, read: who changed what, from what to what, in words."""
 
+# ruff: noqa: SLF001 (Django's own names)
+
 from __future__ import annotations
 
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import reduce
 from typing import Any
@@ -129,6 +131,24 @@ def describe(refs: Sequence[Ref], *, of: type[Model] | None = None) -> list[Chan
     names = _names_of([row for row, _ in found.values()] + [row for _, row in found.values() if row])
     told = {ref: _change(row, before, names, of) for ref, (row, before) in found.items()}
     return [told[ref] for ref in refs if ref in told]
+
+
+def joined(changes: Iterable[Change]) -> list[Change]:
+    """Tell as one what one act did to a row and its links, at one time."""
+    acts: list[Change] = []
+    for change in changes:
+        last = acts[-1] if acts else None
+        if last and _is_one_act(last, change):
+            kind = change.kind if last.kind == Kind.CHANGED else last.kind
+            acts[-1] = replace(last, kind=kind, fields=(*change.fields, *last.fields))
+        else:
+            acts.append(change)
+    return acts
+
+
+def _is_one_act(one: Change, other: Change) -> bool:
+    is_same = (one.at, one.actor, one.through) == (other.at, other.actor, other.through)
+    return is_same and Kind.CHANGED in (one.kind, other.kind)
 
 
 def _load(refs: Iterable[Ref]) -> dict[Ref, tuple[Any, Any]]:

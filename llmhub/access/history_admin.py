@@ -1,5 +1,7 @@
 """The History tab of what is tracked."""
 
+# ruff: noqa: SLF001 (Django's own names)
+
 from __future__ import annotations
 
 from typing import Any
@@ -11,13 +13,13 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.text import capfirst
 
-from llmhub.access.changes import describe, newest_first
+from llmhub.access.changes import describe, joined, newest_first
 
 PAGE_SIZE = 25
 
 
 class HistoryTab:
-    """Shows each change of an object, from what to what and by whom: also once it is deleted. Goes before ModelAdmin."""
+    """Shows each change of an object, from what to what and by whom, also once it is deleted. Before ModelAdmin."""
 
     def changeform_view(
         self: Any, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
@@ -38,7 +40,7 @@ class HistoryTab:
         if obj is None and not refs:
             answer: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
             return answer
-        changes = describe(refs[:PAGE_SIZE], of=self.model)
+        changes = joined(describe(refs[:PAGE_SIZE], of=self.model))
         context = {
             **self.admin_site.each_context(request),
             "title": str(obj) if obj else changes[0].subject if changes else "",

@@ -1,4 +1,4 @@
-"""Signs of life of the background processes, what was once set up, and whose rows of others have a history."""
+"""What background work leaves behind, what was once set up, and the history of the configuration."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, User
 from django.db import models
 from django_celery_beat.models import PeriodicTask
 
+from llmhub.access.changes import Kind
 from llmhub.access.history import track_changes, track_links
 
 
@@ -57,6 +58,56 @@ class FirstThing(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class TaskResultQuerySet(models.QuerySet["TaskResult"]):
+    def note(self, name: str, *, started_at: datetime, finished_at: datetime, error: str = "") -> None:
+        """Keep how a periodic task ended this time. Shape: `error` is empty when it did well."""
+        duration_ms = round((finished_at - started_at) / timedelta(milliseconds=1))
+        values = {"finished_at": finished_at, "duration_ms": duration_ms, "error": error}
+        self.bulk_create(
+            [TaskResult(name=name, **values)], update_conflicts=True, unique_fields=["name"], update_fields=list(values)
+        )
+
+
+class TaskResult(models.Model):
+    """How a periodic task ended the last time it ran, by the periodic task's name."""
+
+    name = models.CharField(primary_key=True, max_length=200)
+    finished_at = models.DateTimeField()
+    duration_ms = models.PositiveIntegerField()
+    error = models.TextField(blank=True)
+
+    objects = TaskResultQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.error or 'ok'}"
+
+    @property
+    def ok(self) -> bool:
+        return not self.error
+
+
+class Change(models.Model):
+    """One change of the configuration: a row of a view over all tables of events."""
+
+    id = models.CharField(primary_key=True, max_length=200)
+    at = models.DateTimeField("when")
+    kind = models.CharField("what happened", max_length=10, choices=Kind.choices)
+    model = models.CharField("of", max_length=100)
+    object_id = models.CharField(max_length=100)
+    actor = models.CharField("who", max_length=300)
+    event = models.CharField(max_length=100)
+    event_id = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "dashboard_change"
+        default_permissions = ()
+        ordering = ("-at", "-event_id")
+
+    def __str__(self) -> str:
+        return self.id
 
 
 @track_changes(app_label="dashboard", exclude=["last_login"], secrets=["password"])

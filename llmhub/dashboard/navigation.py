@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
+from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-GROUPS = (
+PAGES = (
+    (
+        "",
+        (
+            ("Dashboard", "dashboard", "admin:index", ""),
+            ("Playground", "science", "playground", "chat.use_chat"),
+        ),
+    ),
     (
         "History",
         (
             ("Chats", "forum", "chat.chat"),
             ("Ledger", "receipt_long", "chat.ledgerevent"),
             ("Ledger writers", "history_edu", "chat.ledgerwriterseat"),
+            ("Changes", "manage_history", "dashboard.change"),
         ),
     ),
     (
@@ -36,21 +46,31 @@ GROUPS = (
         (
             ("Users", "person", "auth.user"),
             ("Groups", "group", "auth.group"),
-            ("Scheduled tasks", "schedule", "django_celery_beat.periodictask"),
+            ("Periodic tasks", "schedule", "django_celery_beat.periodictask"),
+            ("Intervals", "timer", "django_celery_beat.intervalschedule"),
+            ("Crontabs", "calendar_clock", "django_celery_beat.crontabschedule"),
+            ("Times on the clock", "alarm", "django_celery_beat.clockedschedule"),
         ),
     ),
 )
+"""Shape: of a list, the label of its model; of another page, the name of its URL and the permission it needs."""
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    groups = [{"title": title, "separator": True, "items": _items(request, entries)} for title, entries in GROUPS]
+    groups = [{"title": title, "separator": bool(title), "items": _items(request, pages)} for title, pages in PAGES]
     return [group for group in groups if group["items"]]
 
 
-def _items(request: HttpRequest, entries: tuple[tuple[str, str, str], ...]) -> list[dict[str, str]]:
-    items = []
-    for title, icon, model in entries:
-        app, name = model.split(".")
-        if any(request.user.has_perm(f"{app}.{verb}_{name}") for verb in ("view", "change")):
-            items.append({"title": title, "icon": icon, "link": reverse(f"admin:{app}_{name}_changelist")})
-    return items
+def _items(request: HttpRequest, pages: tuple[tuple[str, ...], ...]) -> list[dict[str, str]]:
+    found = [(title, icon, _link(request, *page)) for title, icon, *page in pages]
+    return [{"title": title, "icon": icon, "link": link} for title, icon, link in found if link]
+
+
+def _link(request: HttpRequest, name: str, permission: str | None = None) -> str:
+    """Where a page is; "" for who may not open it."""
+    if permission is not None:
+        return reverse(name) if not permission or request.user.has_perm(permission) else ""
+    page = admin.site._registry.get(apps.get_model(name))  # noqa: SLF001 (Django's own name for it)
+    if page is None or not page.has_view_or_change_permission(request):
+        return ""
+    return reverse(f"admin:{name.replace('.', '_')}_changelist")

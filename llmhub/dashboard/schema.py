@@ -1,9 +1,13 @@
 """The database's tables brought up to date, and who may do what with them."""
 
+# ruff: noqa: SLF001 (Django's own names)
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import LiteralString
 
 from django.conf import settings
 from django.core.management import call_command
@@ -12,17 +16,17 @@ from django.db.backends.utils import CursorWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg import sql
 
+from llmhub.access.changes import event_models
+
 APPLICATION_ROLE = "llmhub_app"
 LOCK = "SELECT {}(hashtextextended('llmhub.prepare', 0))"
 
 # The tables of the ledger are not managed by Django, and so are not among those granted: who may do what with them is
 # their migration's affair.
-LACKING = """
-SELECT relname FROM pg_class
-WHERE oid = ANY (%s::regclass[]) AND NOT (
-  has_table_privilege(%s, oid, 'SELECT') AND has_table_privilege(%s, oid, 'INSERT')
-  AND has_table_privilege(%s, oid, 'UPDATE') AND has_table_privilege(%s, oid, 'DELETE')
-)
+PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE"}
+GRANTED = """
+SELECT relname, privilege FROM pg_class, unnest(%s::text[]) AS privilege
+WHERE oid = ANY (%s::regclass[]) AND has_table_privilege(%s, oid, privilege)
 """
 
 
@@ -54,27 +58,51 @@ def migrate(alias: str) -> str:
 
 
 def grant(alias: str, *, to: str) -> str:
-    """Let the application's user work with Django's tables, as their owner; return what was done, in words."""
+    """Let the application's user work with Django's tables, as their owner; return what was done, in words.
+
+    Tables of events only grow: what is in them nobody but their owner changes.
+    """
     connection = connections[alias]
     of_models = connection.introspection.django_table_names(only_existing=True, include_views=False)
     tables = [*of_models, settings.CACHES["default"]["LOCATION"]]
+    events = {model._meta.db_table for model in event_models()}
     with connection.cursor() as cursor:
-        lacking = _lacking(cursor, tables)
-        if lacking:
-            cursor.execute(_grant_on(sql.SQL("SELECT, INSERT, UPDATE, DELETE"), lacking))
-        cursor.execute(_grant_on(sql.SQL("SELECT"), ["django_migrations"]))
+        granted = _granted(cursor, tables)
+        changed = [
+            *_let(cursor, sorted(events & set(tables)), granted, {"SELECT", "INSERT"}),
+            *_let(cursor, sorted(set(tables) - events), granted, PRIVILEGES),
+        ]
+        cursor.execute(_grant_on({"SELECT"}, ["django_migrations"]))
         cursor.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", (to, APPLICATION_ROLE))
         if not cursor.fetchone()[0]:
             cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(APPLICATION_ROLE), sql.Identifier(to)))
-    return f"Granted {APPLICATION_ROLE} {len(lacking)} tables." if lacking else ""
+    return f"Granted {APPLICATION_ROLE} {len(changed)} tables." if changed else ""
 
 
-def _lacking(cursor: CursorWrapper, tables: list[str]) -> list[str]:
-    cursor.execute(LACKING, (tables, *[APPLICATION_ROLE] * 4))
-    return [name for (name,) in cursor.fetchall()]
+def _granted(cursor: CursorWrapper, tables: list[str]) -> Mapping[str, set[str]]:
+    cursor.execute(GRANTED, (sorted(PRIVILEGES), tables, APPLICATION_ROLE))
+    granted: dict[str, set[str]] = defaultdict(set)
+    for table, privilege in cursor.fetchall():
+        granted[table].add(privilege)
+    return granted
 
 
-def _grant_on(privileges: sql.SQL, tables: list[str]) -> sql.Composed:
-    return sql.SQL("GRANT {} ON {} TO {}").format(
-        privileges, sql.SQL(", ").join(map(sql.Identifier, tables)), sql.Identifier(APPLICATION_ROLE)
+def _let(cursor: CursorWrapper, tables: list[str], granted: Mapping[str, set[str]], wanted: set[str]) -> list[str]:
+    """Grant what lacks and revoke what is too much; return the tables this was done with."""
+    changed = [table for table in tables if granted.get(table, set()) != wanted]
+    if changed:
+        cursor.execute(_grant_on(wanted, changed))
+        if beyond := PRIVILEGES - wanted:
+            cursor.execute(_on("REVOKE {} ON {} FROM {}", beyond, changed))
+    return changed
+
+
+def _grant_on(privileges: set[str], tables: list[str]) -> sql.Composed:
+    return _on("GRANT {} ON {} TO {}", privileges, tables)
+
+
+def _on(statement: LiteralString, privileges: set[str], tables: list[str]) -> sql.Composed:
+    words = sql.SQL(", ").join(sql.SQL(word) for word in sorted(privileges))  # type: ignore[arg-type]  # ours
+    return sql.SQL(statement).format(
+        words, sql.SQL(", ").join(map(sql.Identifier, tables)), sql.Identifier(APPLICATION_ROLE)
     )

@@ -15,9 +15,11 @@ from django.core.management import CommandError, call_command
 from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connection, transaction
 from pydantic import SecretStr
 
+from llmhub.access.changes import event_models
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
 from llmhub.dashboard import schema
+from llmhub.dashboard.models import Change
 from llmhub.dashboard.schema import LOCK
 from llmhub.database import conninfo
 from providers.manager import get_provider_manager
@@ -192,6 +194,9 @@ REFUSED = [
     "DELETE FROM chat_chatcontent",
     "UPDATE chat_ledgerwriterseat SET last_seq = 0",
     "DELETE FROM django_migrations",
+    "UPDATE dashboard_trackeduserevent SET username = 'nobody'",
+    "DELETE FROM providers_providerconfigevent",
+    "TRUNCATE access_apikeyevent",
     "CREATE TABLE another (id int)",
     "ALTER TABLE providers_providerconfig DISABLE TRIGGER ALL",
 ]
@@ -211,14 +216,15 @@ def granted_login() -> Iterator[str]:
 def test_the_application_may_work_with_every_table_that_django_manages_and_its_cache(granted_login):
     managed = connection.introspection.django_table_names(only_existing=True, include_views=False)
     tables = [*managed, "django_cache"]
-    rights = "has_table_privilege(name, 'SELECT, INSERT'), has_table_privilege(name, 'UPDATE, DELETE')"
+    events = {model._meta.db_table for model in event_models()}
+    rights = ", ".join(f"has_table_privilege(name, '{right}')" for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))
 
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT name, {rights} FROM unnest(%s::text[]) AS name", (tables,))
         found = cursor.fetchall()
 
     assert granted_login == f"Granted llmhub_app {len(tables)} tables."
-    assert found == [(name, True, True) for name in tables]
+    assert found == [(name, True, True, name not in events, name not in events) for name in tables]
 
 
 @pytest.mark.parametrize("statement", REFUSED)
@@ -234,6 +240,26 @@ def test_the_application_reads_the_ledger_and_what_is_migrated(granted_login):
         cursor.execute("SELECT count(*) FROM chat_ledgerevent, django_migrations")
 
         assert cursor.fetchone()[0] >= 0
+
+
+def test_what_the_application_may_do_beyond_adding_to_the_history_is_taken_away(db):
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {LOGIN} LOGIN")
+        schema.grant(DEFAULT_DB_ALIAS, to=LOGIN)
+        cursor.execute("GRANT UPDATE, DELETE ON access_apikeyevent TO llmhub_app")
+
+    said = schema.grant(DEFAULT_DB_ALIAS, to=LOGIN)
+
+    assert said == "Granted llmhub_app 1 tables."
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT has_table_privilege('llmhub_app', 'access_apikeyevent', 'UPDATE, DELETE')")
+        assert cursor.fetchone() == (False,)
+
+
+def test_the_application_changes_the_configuration_and_reads_its_history(granted_login):
+    User.objects.create_user("ann").delete()
+
+    assert list(Change.objects.filter(model="auth.User").values_list("kind", flat=True)[:2]) == ["deleted", "added"]
 
 
 def test_granting_again_grants_nothing(db):

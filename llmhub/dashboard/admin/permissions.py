@@ -1,0 +1,94 @@
+"""Who may give which permissions to whom."""
+
+# ruff: noqa: SLF001 (Django's own names)
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.utils.text import capfirst
+
+from llmhub.access.admin import ReadOnlyAdmin
+
+Named = frozenset[str]
+
+
+def names_of(permissions: QuerySet[Permission]) -> Named:
+    """Permissions by their names, e.g. `chat.view_chat`. Runs one query."""
+    pairs = permissions.values_list("content_type__app_label", "codename")
+    return frozenset(f"{app_label}.{codename}" for app_label, codename in pairs)
+
+
+def permissions_of(user: User) -> Named:
+    """What a user's rows and groups give, also while the user is switched off. Runs one query."""
+    return names_of(Permission.objects.filter(Q(user=user) | Q(group__user=user)).distinct())
+
+
+def has_all(user: User, permissions: Iterable[str]) -> bool:
+    return user.is_superuser or set(permissions) <= user.get_all_permissions()
+
+
+def may_manage(actor: User, user: User) -> bool:
+    """Whether `actor` may act upon an account: nobody takes over one that may do more."""
+    if actor.is_superuser or actor.pk == user.pk:
+        return True
+    return not user.is_superuser and has_all(actor, permissions_of(user))
+
+
+def pickable() -> QuerySet[Permission]:
+    """The permissions that something in the admin asks for; runs one query for the content types."""
+    registry = admin.site._registry
+    types = ContentType.objects.get_for_models(*registry)
+    read_only = [types[model].pk for model, page in registry.items() if isinstance(page, ReadOnlyAdmin)]
+    idle = Q(content_type__in=read_only) & Q(codename__regex="^(add|change|delete)_")
+    found = Permission.objects.filter(content_type__in=[kind.pk for kind in types.values()]).exclude(idle)
+    return found.select_related("content_type").order_by("content_type__app_label", "content_type__model", "codename")
+
+
+class PermissionsField(forms.ModelMultipleChoiceField):
+    def label_from_instance(self, permission: Any) -> str:
+        model = permission.content_type.model_class()
+        what = capfirst(str(model._meta.verbose_name_plural)) if model else permission.content_type.model
+        return f"{what}: {permission.name}"
+
+
+class GrantingForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """A form that gives nobody more than whoever fills it in has."""
+
+    actor: User
+
+    def clean_permissions(self) -> Any:
+        return self._checked("permissions")
+
+    def clean_user_permissions(self) -> Any:
+        return self._checked("user_permissions")
+
+    def clean_groups(self) -> Any:
+        chosen = self.cleaned_data["groups"]
+        new = set(chosen) - set(self.instance.groups.all() if self.instance.pk else ())
+        beyond = [group.name for group in new if not has_all(self.actor, _given_by(group))]
+        _refuse(beyond)
+        return chosen
+
+    def _checked(self, name: str) -> Any:
+        chosen = self.cleaned_data[name]
+        new = set(chosen) - set(getattr(self.instance, name).all() if self.instance.pk else ())
+        beyond = [str(p.name) for p in new if not has_all(self.actor, [f"{p.content_type.app_label}.{p.codename}"])]
+        _refuse(beyond)
+        return chosen
+
+
+def _given_by(group: Group) -> Named:
+    return names_of(group.permissions.all())
+
+
+def _refuse(beyond: list[str]) -> None:
+    if beyond:
+        raise ValidationError(f"You cannot give what you may not do yourself: {', '.join(sorted(beyond))}.")

@@ -1,0 +1,94 @@
+"""Runs of tasks: noted as they end in the worker, and sent when somebody does not want to wait."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pghistory
+from celery import current_app
+from celery.signals import task_postrun, task_prerun
+from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+from kombu.exceptions import OperationalError
+
+from llmhub.access.history import begin_task
+from llmhub.dashboard.models import TaskResult
+from providers.errors import ProviderError
+
+logger = logging.getLogger(__name__)
+
+WAITS_AT_MOST_S = 3600
+
+
+class CannotSendError(Exception):
+    """A task was not sent; the message says why, in words for who asked."""
+
+
+def send_now(task: PeriodicTask) -> None:
+    """Send a task as beat would.
+
+    Errors: CannotSendError for a task that nobody knows, arguments that cannot be read, or a broker that is away.
+    """
+    current_app.loader.import_default_modules()
+    if task.task not in current_app.tasks:
+        raise CannotSendError(f"the hub knows no task {task.task}.")
+    try:
+        args, kwargs = json.loads(task.args or "[]"), json.loads(task.kwargs or "{}")
+    except ValueError:
+        raise CannotSendError("its arguments are no JSON.") from None
+    options = {"queue": task.queue} if task.queue else {}
+    expires = task.expire_seconds or WAITS_AT_MOST_S
+    try:
+        current_app.tasks[task.task].apply_async(
+            args=args, kwargs=kwargs, expires=expires, retry=False, headers={"periodic_task_name": task.name}, **options
+        )
+    except OperationalError:
+        raise CannotSendError("Redis does not answer.") from None
+    except TypeError:
+        raise CannotSendError("the task does not take these arguments.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    started_at: datetime
+    context: pghistory.context
+
+
+_under_way: dict[str, UnderWay] = {}
+
+
+@task_prerun.connect
+def begin(task_id: str, task: Any, **_: object) -> None:
+    """Let what the task changes bear its name; until it ends, the worker's thread is its own."""
+    _under_way[task_id] = UnderWay(timezone.now(), begin_task(task.name))
+
+
+@task_postrun.connect
+def end(task_id: str, task: Any, retval: object, **_: object) -> None:
+    under_way = _under_way.pop(task_id, None)
+    if under_way is None:
+        return
+    under_way.context.__exit__(None, None, None)
+    if name := getattr(task.request, "periodic_task_name", None):
+        note_result(name, started_at=under_way.started_at, error=spoken_error(retval))
+
+
+def note_result(name: str, *, started_at: datetime, error: str) -> None:
+    """Keep how a periodic task ended; while the database is away, nobody misses it."""
+    try:
+        TaskResult.objects.note(name, started_at=started_at, finished_at=timezone.now(), error=error)
+    except (DatabaseError, InterfaceError) as lost:
+        logger.warning("Could not keep how the task %s ended (%s).", name, type(lost).__name__)
+
+
+def spoken_error(outcome: object) -> str:
+    """Say how a task failed by what may be shown: of errors that are not the hub's own, their kind alone."""
+    if not isinstance(outcome, BaseException):
+        return ""
+    kind = type(outcome).__name__
+    return f"{kind}: {outcome.message}" if isinstance(outcome, ProviderError) else kind

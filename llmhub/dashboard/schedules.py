@@ -1,0 +1,52 @@
+"""When periodic tasks are due, in words."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django_celery_beat.models import PeriodicTask
+
+from llmhub.access.changes import spoken_time
+
+DISABLED = "never: disabled"
+EXPIRED = "never: expired"
+DONE = "never: it ran once"
+DUE = "due now"
+
+
+def spoken_schedule(task: PeriodicTask) -> str:
+    """Say how often a task runs, e.g. “every 60 seconds”."""
+    if task.crontab:
+        return str(task.crontab.human_readable)
+    if task.clocked:
+        return f"once, at {spoken_time(task.clocked.clocked_time)}"
+    return str(task.interval or task.solar or "no schedule")
+
+
+def spoken_next_run(task: PeriodicTask, *, now: datetime) -> str:
+    """Say when beat will send a task, or why it never will."""
+    if not task.enabled:
+        return DISABLED
+    if task.expires and task.expires <= now:
+        return EXPIRED
+    if task.one_off and task.total_run_count:
+        return DONE
+    at = next_run_at(task, now=now)
+    return DUE if at <= now else spoken_time(at)
+
+
+def next_run_at(task: PeriodicTask, *, now: datetime) -> datetime:
+    """Return when an enabled task is due, as beat reckons: from when it last ran, or else was last changed."""
+    if task.start_time and task.start_time > now:
+        started: datetime = task.start_time
+        return started
+    if task.clocked:
+        clocked: datetime = task.clocked.clocked_time
+        return clocked
+    last = task.last_run_at or task.date_changed or now
+    if task.interval:
+        every = timedelta(**{task.interval.period: task.interval.every})
+        due: datetime = last + every
+        return due
+    remaining: timedelta = task.schedule.remaining_estimate(last)
+    return now + remaining
