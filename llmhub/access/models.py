@@ -130,7 +130,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             return 0
         with connections[self.db].cursor() as cursor:
             cursor.execute(MARK_USED, [list(uses), list(uses.values())])
-            return cursor.rowcount
+            return int(cursor.rowcount)
 
     def find_entry(self, key: str) -> KeyEntry | None:
         row = self.select_related("application").filter(digest=key_digest(key)).first()

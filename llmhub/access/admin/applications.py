@@ -114,7 +114,7 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
         chosen = list(applications.values_list("pk", "name"))
         switched = Application.objects.filter(pk__in=[pk for pk, _ in chosen]).switch(on=on)
         what = chosen[0][1] if len(chosen) == 1 else f"{switched} application{pluralize(switched)}"
-        follows = "Their keys let in again." if on else "All their keys are refused from now on."
+        follows = "Keys let in again." if on else "Keys are refused within a second."
         if switched:
             self.message_user(request, f"{what} switched {'on' if on else 'off'}. {follows}", messages.SUCCESS)
         if len(chosen) > switched:
@@ -148,7 +148,7 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
 
     def _keys(self, request: Any, object_id: str) -> dict[str, Any]:
         """What the page of an application tells of its keys. Runs two queries."""
-        application = self.get_object(request, object_id)
+        application: Any = self.get_object(request, object_id)
         if application is None or not request.user.has_perm("access.view_apikey"):
             return {}
         now = timezone.now()

@@ -61,6 +61,9 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
                 "With commas between, <code>llama3.2</code> of any provider or <code>ollama/llama3.2</code> of one; "
                 "empty allows all."
             )
+        if "expires_at" in self.fields:
+            self.fields["expires_at"].label = "Last moment"
+            self.fields["expires_at"].help_text = "Date and time of day, in UTC."
         if "lifetime" in self.fields and self.instance.pk:
             self.initial["lifetime"] = ON_A_DATE if self.instance.expires_at else NEVER
 

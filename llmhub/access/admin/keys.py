@@ -266,7 +266,7 @@ class ApiKeyAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
         chosen, revoked = keys.count(), keys.revoke(now=timezone.now())
         if revoked:
             what = str(named[0]) if revoked == len(named) == 1 else f"{revoked} key{pluralize(revoked)}"
-            self.message_user(request, f"Revoked {what}. Requests are refused from now on.", messages.SUCCESS)
+            self.message_user(request, f"Revoked {what}. Requests are refused within a second.", messages.SUCCESS)
         if chosen > revoked:
             self.message_user(request, f"{chosen - revoked} had been revoked before.", messages.WARNING)
         if not chosen:

@@ -131,23 +131,31 @@ def test_a_use_is_announced_to_nobody():
         assert [n.payload for n in listener.notifies(timeout=5, stop_after=1)] == ["the next one"]
 
 
+def mark_in_this_order(*keys: ApiKey) -> None:
+    ApiKey.objects.mark_used({key.digest: NOON for key in keys})
+    connection.close()
+
+
+def is_somebody_kept_waiting() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return cursor.fetchone()[0]
+
+
 @pytest.mark.django_db(transaction=True)
-def test_processes_that_write_at_once_do_not_block_each_other_for_good():
-    keys = [issue(str(number))[0] for number in range(40)]
+def test_rows_are_locked_by_id_so_that_no_two_processes_wait_for_each_other():
+    first, second = issue("first")[0], issue("second")[0]
+    ApiKey.objects.filter(pk=first.pk).update(name="now behind the second in the table's file")
+    writer = threading.Thread(target=mark_in_this_order, args=(second, first))
 
-    def write(digests: list[str]) -> None:
-        for minute in range(20):
-            ApiKey.objects.mark_used(dict.fromkeys(digests, NOON + timedelta(minutes=minute)))
-        connection.close()
-
-    digests = [key.digest for key in keys]
-    writers = [threading.Thread(target=write, args=(order,)) for order in (digests, digests[::-1])]
-    for writer in writers:
+    with transaction.atomic():
+        ApiKey.objects.select_for_update().get(pk=first.pk)
         writer.start()
-    for writer in writers:
-        writer.join()
+        until(is_somebody_kept_waiting)
+        ApiKey.objects.select_for_update(nowait=True).get(pk=second.pk)
+    writer.join()
 
-    assert {last_use(key) for key in keys} == {NOON + timedelta(minutes=19)}
+    assert [last_use(key) for key in (first, second)] == [NOON, NOON]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -121,10 +121,10 @@ def test_many_are_switched_at_once_and_counted(admin_client, application):
     on = admin_client.post(LIST, {"action": "switch_on", "_selected_action": pks}, follow=True)
 
     assert messages_of(off) == [
-        "1 application switched off. All their keys are refused from now on.",
+        "1 application switched off. Keys are refused within a second.",
         "1 had been off already.",
     ]
-    assert messages_of(on) == ["2 applications switched on. Their keys let in again."]
+    assert messages_of(on) == ["2 applications switched on. Keys let in again."]
 
 
 def test_who_may_only_look_neither_switches_nor_adds_a_key(member_of, application):

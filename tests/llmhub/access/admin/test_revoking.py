@@ -68,7 +68,10 @@ def test_revoking_counts_and_cannot_be_undone(admin_client, application):
     back = admin_client.post(page, {"name": "back", "scopes": ["chat"], "revoked_at_0": "", "revoked_at": ""})
 
     gone.refresh_from_db()
-    assert messages_of(answer) == ["Revoked 2 keys. Requests are refused from now on.", "1 had been revoked before."]
+    assert messages_of(answer) == [
+        "Revoked 2 keys. Requests are refused within a second.",
+        "1 had been revoked before.",
+    ]
     assert (revoked(), back.status_code) == ({"one", "two", "gone"}, 403)
     assert (gone.revoked_at, gone.name) == (long_ago, "gone")
 
@@ -78,7 +81,7 @@ def test_one_key_is_revoked_by_its_name(admin_client, application):
 
     answer = revoke(admin_client, key)
 
-    assert messages_of(answer) == [f"Revoked {key}. Requests are refused from now on."]
+    assert messages_of(answer) == [f"Revoked {key}. Requests are refused within a second."]
     assert revoked() == {"production"}
 
 
