@@ -56,13 +56,19 @@ class Door:
         return visitor
 
 
-@pytest.fixture(scope="session")
-def product() -> Iterator[Product]:
+@pytest.fixture(scope="module")
+def new_product() -> Iterator[Product]:
+    """A hub that nobody has used yet."""
     if not find_chromium():
         pytest.skip(HOW_TO_GET_IT)
     with running_product() as product:
-        furnish(product)
         yield product
+
+
+@pytest.fixture(scope="module")
+def product(new_product: Product) -> Product:
+    furnish(new_product)
+    return new_product
 
 
 @pytest.fixture(scope="module")
