@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -33,6 +34,7 @@ class Environment(BaseSettings):
     llmhub_allowed_hosts: Listed = ["localhost", "127.0.0.1", "[::1]"]
     llmhub_allowed_private_hosts: Listed = ["localhost"]
     llmhub_https: bool = False
+    llmhub_trusted_proxies: int = Field(default=0, ge=0, description="proxies of ours that a caller comes through")
     llmhub_database_pool: int = Field(default=0, ge=0, description="connections kept open by each process; 0: none")
     llmhub_max_body_mb: int = Field(default=32, ge=1, le=1024)
     llmhub_chat_deadline_s: float = Field(default=600, gt=0)
@@ -75,6 +77,7 @@ SECRET_KEY = ENV.django_secret_key.get_secret_value()
 SECRET_KEYS = [key.strip() for key in ENV.llmhub_secret_keys.get_secret_value().split(",") if key.strip()]
 DEBUG = False
 ALLOWED_HOSTS = ENV.llmhub_allowed_hosts
+TRUSTED_PROXIES = ENV.llmhub_trusted_proxies
 ALLOWED_PRIVATE_HOSTS = ENV.llmhub_allowed_private_hosts
 MAX_BODY_BYTES = ENV.llmhub_max_body_mb * 1024 * 1024
 CHAT_DEADLINE_S = ENV.llmhub_chat_deadline_s
@@ -92,6 +95,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "llmhub.sign_in",
     "csp",
     "pgtrigger",
     "pghistory",
@@ -146,7 +150,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = ENV.redis_url.get_secret_value()
 
 # In the database, so that whoever can sign in at all is counted: Redis may be away just when an admin has to look.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "django_cache"}}
+# Large, so that nobody's count is culled by the attempts of many others.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "django_cache",
+        "OPTIONS": {"MAX_ENTRIES": 50_000},
+    }
+}
 
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -157,14 +168,27 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "admin:index"
+ACCOUNT_ADAPTER = "llmhub.sign_in.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",
+    "reauthenticate": "10/m/user",
+    "change_password": "5/m/user",
+}
+MFA_ADAPTER = "llmhub.sign_in.adapters.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "llmhub"
 
 PGHISTORY_MIDDLEWARE_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_NAME = "__Host-sessionid" if ENV.llmhub_https else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if ENV.llmhub_https else "csrftoken"
+CSRF_FAILURE_VIEW = "llmhub.error_pages.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = ENV.llmhub_https
 SECURE_HSTS_SECONDS = 31_536_000 if ENV.llmhub_https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ENV.llmhub_https
@@ -263,6 +287,12 @@ UNFOLD = {
     "SITE_URL": "/api/docs",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Change password", "link": reverse_lazy("admin:password_change")},
+            {"title": "Two-factor authentication", "link": reverse_lazy("mfa_index")},
+        ],
+    },
     "SIDEBAR": {
         "show_search": True,
         "show_all_applications": False,

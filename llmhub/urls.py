@@ -1,5 +1,6 @@
 """What Django's own handler serves: the admin and the hub's API beside the chats."""
 
+from allauth.decorators import rate_limit
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
@@ -7,11 +8,15 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from llmhub.dashboard.views import StatusView
+from llmhub.sign_in.pages import admin_login
+
+admin.site.login = admin_login  # type: ignore[method-assign]
+admin.site.password_change = rate_limit(action="change_password")(admin.site.password_change)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}dashboard/favicon.svg")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
-    path("accounts/", include("allauth.urls")),
+    path("accounts/", include("llmhub.sign_in.urls")),
     path("admin/playground/", include("llmhub.dashboard.playground.urls")),
     path("admin/", admin.site.urls),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
@@ -22,5 +27,8 @@ urlpatterns = [
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema")),
 ]
 
+handler400 = "llmhub.error_pages.bad_request"
+handler403 = "llmhub.error_pages.permission_denied"
 handler404 = "llmhub.error_pages.not_found"
+handler429 = "llmhub.error_pages.too_many_requests"
 handler500 = "llmhub.error_pages.server_error"

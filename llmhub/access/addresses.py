@@ -1,0 +1,31 @@
+"""Where a request comes from."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+from django.conf import settings
+from django.http import HttpRequest
+
+ADDRESS = re.compile(r"\[(?P<bracketed>[^\]]+)\](?::\d+)?|(?P<v4>[\d.]+):\d+")
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the caller's address as the trusted proxies tell it; empty if nobody does.
+
+    Each proxy appends to X-Forwarded-For whom it was called by: what stands further left than there are proxies of
+    ours, the caller may have made up.
+    """
+    told = [hop for hop in request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+    hops = [request.META.get("REMOTE_ADDR") or "", *reversed(told)]
+    return _clean(hops[min(settings.TRUSTED_PROXIES, len(hops) - 1)])
+
+
+def _clean(hop: str) -> str:
+    match = ADDRESS.fullmatch(hop.strip())
+    address = (match["bracketed"] or match["v4"]) if match else hop.strip()
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return ""

@@ -1,0 +1,46 @@
+"""The way into the admin, and allauth's pages within it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, resolve_url
+from django.template.response import TemplateResponse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.views.decorators.cache import never_cache
+
+View = Callable[..., HttpResponseBase]
+
+
+@never_cache
+def admin_login(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    """Lead from the admin's login to the one that counts attempts and asks for codes; never check a password here."""
+    del extra_context
+    next_url = request.GET.get("next") or resolve_url(settings.LOGIN_REDIRECT_URL)
+    if not request.user.is_authenticated:
+        return HttpResponseRedirect(f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': next_url})}")
+    if not admin.site.has_permission(request):
+        raise PermissionDenied
+    is_here = url_has_allowed_host_and_scheme(next_url, {request.get_host()}, require_https=request.is_secure())
+    return redirect(next_url if is_here else settings.LOGIN_REDIRECT_URL)
+
+
+def in_admin(view: View, *, title: str) -> View:
+    """Show a page of allauth to staff, between the admin's own header and sidebar."""
+
+    @wraps(view)
+    def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        if isinstance(response, TemplateResponse):
+            frame = {**admin.site.each_context(request), "title": title}
+            response.context_data = {**frame, **(response.context_data or {})}
+        return response
+
+    return admin.site.admin_view(page)  # type: ignore[no-any-return, type-var, unused-ignore]
