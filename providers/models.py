@@ -346,7 +346,7 @@ class ProviderModel(models.Model):
 class HealthSpan:
     """The checks of one stretch of time.
 
-    Shape: latencies are of the good ones, None where there was none; `error` is one of the failed ones'.
+    Shape: latencies are of the good ones, None where there was none; `one_error` is of the failed ones.
     """
 
     start: datetime
@@ -354,7 +354,7 @@ class HealthSpan:
     failed: int
     mean_ms: float | None
     slowest_ms: int | None
-    error: str | None
+    one_error: str | None
 
 
 class HealthCheckQuerySet(models.QuerySet["HealthCheck"]):
@@ -374,7 +374,7 @@ class HealthCheckQuerySet(models.QuerySet["HealthCheck"]):
                 one_error=Max("error", filter=failed),
             )
         )
-        return [HealthSpan(error=row.pop("one_error"), **row) for row in rows.order_by("start")]
+        return [HealthSpan(**row) for row in rows.order_by("start")]
 
     def delete_expired(self, *, now: datetime) -> int:
         return self.filter(at__lt=now - HEALTH_CHECKS_KEPT).delete()[0]

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
-from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from llmhub.access.history_admin import HistoryTab
+from providers.admin.badges import badge
 from providers.models import ProviderModel
 from providers.pricing import known_price
 from providers.types import Price, ProviderType
@@ -47,7 +47,7 @@ class ProviderModelForm(forms.ModelForm):  # type: ignore[type-arg]  # not subsc
 
 
 @admin.register(ProviderModel)
-class ProviderModelAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class ProviderModelAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     form = ProviderModelForm
     list_display = ("name", "provider", "state", "can", "window", "price", "public_price", "first_seen", "last_seen")
     list_select_related = ("provider",)
@@ -81,11 +81,10 @@ class ProviderModelAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
 
     @admin.display(description="state", ordering="available")
     def state(self, model: ProviderModel) -> str:
-        text, kind = ("available", "success") if model.available else ("gone", "warning")
-        badge = SafeString(render_to_string("unfold/helpers/label.html", {"text": text, "type": kind}))
         if model.available:
-            return badge
-        return format_html('{} <span class="pv-since">since {}</span>', badge, f"{model.last_seen_at:%d %b %Y}")
+            return badge("available", "success")
+        since = f"{model.last_seen_at:%d %b %Y}"
+        return format_html('{} <span class="pv-since">since {}</span>', badge("gone", "warning"), since)
 
     @admin.display(description="capabilities")
     def can(self, model: ProviderModel) -> str:

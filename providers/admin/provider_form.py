@@ -70,7 +70,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         super().__init__(*args, **kwargs)
         self.stored_key: Secret | None = self.instance.api_key or None
         self._stored_settings = self.instance.settings
-        self.initial |= {"api_key": "", **initial_values(self.instance.settings)}
+        self.initial.update(initial_values(self.instance.settings), api_key="")
         if "base_url" in self.fields:  # not for who may only look
             self._describe_key()
             self.fields["base_url"].widget.attrs["x-bind:placeholder"] = f"({json.dumps(DEFAULT_URLS)})[provider_type]"
@@ -112,7 +112,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
     def changed_columns(self) -> list[str]:
         """The columns to save: probes write to the others meanwhile."""
         names = {"api_key" if name == "forget_api_key" else name for name in self.changed_data}
-        columns = [name for name in self.Meta.fields if name in names]
+        columns = [name for name in ProviderForm.Meta.fields if name in names]
         if self.instance.settings != self._stored_settings:
             columns.append("settings")
         return [*columns, "updated_at"]

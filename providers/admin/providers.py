@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -22,8 +22,10 @@ from django.views.decorators.http import require_POST
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
+from llmhub.access.history_admin import HistoryTab
 from llmhub.access.secrets import Secret
 from providers.admin.acting import check_each, refresh_each
+from providers.admin.badges import badge
 from providers.admin.health_history import health_history
 from providers.admin.provider_form import PriorityForm, ProviderForm
 from providers.admin.setting_fields import setting_fields, shown_for
@@ -36,7 +38,7 @@ from providers.trial import Outcome, Step, Trial, try_provider
 from providers.types import ProbeResult
 from providers.words import moment
 
-HEALTH_COLOURS = {
+HEALTH_COLOURS: Mapping[Health, Literal["info", "success", "warning", "danger"]] = {
     Health.UNKNOWN: "info",
     Health.HEALTHY: "success",
     Health.DEGRADED: "warning",
@@ -63,7 +65,7 @@ class ProviderChangeList(ChangeList):  # type: ignore[misc]  # untyped
 
 
 @admin.register(ProviderConfig)
-class ProviderConfigAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class ProviderConfigAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     form = ProviderForm
     conditional_fields: ClassVar[Mapping[str, str]] = shown_for()
     change_form_template = "providers/provider_form.html"
@@ -82,7 +84,7 @@ class ProviderConfigAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     list_display_links = ("name_and_star",)
     list_editable = ("priority",)
     list_filter = ("provider_type", "health", "enabled", "is_default")
-    list_per_page = 50
+    list_per_page = 40
     search_fields = ("name", "base_url", "default_model")
     ordering = ("-is_default", "priority", "name")
     actions = ACTIONS
@@ -274,10 +276,10 @@ class ProviderConfigAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     @admin.display(description="health", ordering="health")
     def health_and_since(self, provider: ProviderConfig) -> str:
         health = Health(provider.health)
-        badge = render_to_string("unfold/helpers/label.html", {"text": health.label, "type": HEALTH_COLOURS[health]})
+        shown = badge(health.label, HEALTH_COLOURS[health])
         if provider.health_changed_at is None:
-            return SafeString(badge)
-        return format_html('{} <span class="pv-since">for {}</span>', badge, moment(provider.health_changed_at))
+            return shown
+        return format_html('{} <span class="pv-since">for {}</span>', shown, moment(provider.health_changed_at))
 
     @admin.display(description="last error")
     def trouble(self, provider: ProviderConfig) -> str:

@@ -81,7 +81,11 @@ def _form_field(name: str, schema: Schema) -> forms.Field:
     alternatives = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     kinds = {part.get("type") for part in alternatives}
     words = [word for part in alternatives for word in part.get("enum", ())]
-    common = {"label": name.replace("_", " ").capitalize(), "required": False, "help_text": _help(schema)}
+    common: dict[str, Any] = {
+        "label": name.replace("_", " ").capitalize(),
+        "required": False,
+        "help_text": _help(schema),
+    }
     if words:
         choices = [("", "Left to the server"), *TRUTH_WORDS.items(), *((word, word) for word in words)]
         return forms.TypedChoiceField(

@@ -2,18 +2,11 @@ import asyncio
 import gc
 import inspect
 import socket
-import ssl
 import struct
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from providers.errors import (
     ConfigurationError,
@@ -27,6 +20,7 @@ from providers.http import HttpCall, HttpClient, find_failure
 from providers.types import Timeouts
 from tests import fakes
 from tests.fakes import FakeProvider
+from tests.providers.serving import saying, serving
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 LONG_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"
@@ -49,23 +43,6 @@ async def fetched(client, url, **options):
         return reply.status, await reply.read()
 
 
-@asynccontextmanager
-async def serving(answer, **options):
-    """Serve each connection with `answer(head, writer)`; yields the port."""
-
-    async def serve(reader, writer):
-        try:
-            await answer(await reader.readuntil(b"\r\n\r\n"), writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, **options)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
 async def drop(head, writer):
     """Close the connection without a word."""
 
@@ -73,20 +50,6 @@ async def drop(head, writer):
 async def reset(head, writer):
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
-
-
-def saying(reply):
-    async def say(head, writer):
-        writer.write(reply)
-
-    return say
-
-
-@pytest.fixture
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        yield probe.getsockname()[1]
 
 
 @pytest.fixture
@@ -102,39 +65,6 @@ def full_port():
         yield listener.getsockname()[1]
         for one in waiting:
             one.close()
-
-
-@pytest.fixture(scope="module")
-def untrusted_tls(tmp_path_factory):
-    """A server's TLS context with a certificate that nobody has signed but itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    certificate = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context
-
-
-@pytest.fixture
-def resolve(monkeypatch):
-    """Make every name stand for the given addresses."""
-
-    def to(*addresses):
-        def getaddrinfo(host, port, *args, **kwargs):
-            if not addresses:
-                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
-
-        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-
-    return to
 
 
 async def test_a_refused_connection_was_never_sent(client, free_port):

@@ -1,56 +1,21 @@
 from __future__ import annotations
 
 import html
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from llmhub.access.secrets import Secret
-from providers.manager import get_provider_manager
-from providers.models import Health, HealthCheck, ProviderConfig, ProviderModel
+from providers.models import Health, ProviderConfig, ProviderModel
 from providers.types import ModelInfo, ProbeResult
 from tests import fakes
+from tests.providers.admin.rows import DEAD_URL, KEY, LIST, act, add, fields_of, page_of
 
 pytestmark = pytest.mark.django_db
-
-KEY = "sk-canary-4711-canary-abcd"
-DEAD_URL = "http://127.0.0.1:9/v1"
-LIST = "/admin/providers/providerconfig/"
-
-
-def add(name: str = "vllm", base_url: str = DEAD_URL, **values: Any) -> ProviderConfig:
-    return get_provider_manager().register_provider(name, provider_type="custom", base_url=base_url, **values)[0]
-
-
-def page_of(row: ProviderConfig) -> str:
-    return reverse("admin:providers_providerconfig_change", args=[row.pk])
-
-
-def fields_of(row: ProviderConfig, **changes: Any) -> dict[str, Any]:
-    fields = {
-        "provider_type": row.provider_type,
-        "base_url": row.base_url,
-        "api_key": "",
-        "default_model": row.default_model,
-        "enabled": "on",
-        "priority": row.priority,
-        "timeout": row.timeout,
-    }
-    return fields | changes
-
-
-def act(client: Client, action: str, *rows: ProviderConfig) -> list[str]:
-    """Run an action on rows; return what was said."""
-    sent = {"action": action, "_selected_action": [row.pk for row in rows]}
-    answer = client.post(LIST, sent, follow=True)
-    assert answer.status_code == 200
-    return [str(message) for message in answer.context["messages"]]
 
 
 def test_a_provider_is_added(admin_client):
@@ -257,34 +222,3 @@ def test_who_may_only_view_providers_changes_nothing(client, upstream):
     assert (shown.status_code, changed.status_code, acted.status_code) == (200, 403, 200)
     assert KEY not in shown.content.decode()
     assert upstream.requests == []
-
-
-def test_prices_of_a_model_are_edited(admin_client):
-    add().record_models([ModelInfo(name="qwen")], now=timezone.now())
-    model = ProviderModel.objects.get()
-    path = reverse("admin:providers_providermodel_change", args=[model.pk])
-
-    answer = admin_client.post(path, {"available": "on", "capabilities": "chat,vision", "input_usd_per_mtok": "1.25"})
-
-    model.refresh_from_db()
-    assert answer.status_code == 302
-    assert (str(model.input_usd_per_mtok), model.capabilities) == ("1.250000", ["chat", "vision"])
-
-
-def test_a_model_is_added_by_hand(admin_client):
-    sent = {"provider": add().pk, "name": "qwen", "available": "on", "capabilities": "chat"}
-
-    answer = admin_client.post(reverse("admin:providers_providermodel_add"), sent)
-
-    assert answer.status_code == 302
-    assert ProviderModel.objects.get().first_seen_at is not None
-
-
-def test_health_checks_are_read_only(admin_client):
-    check = HealthCheck.objects.create(provider=add(), at=timezone.now(), ok=False, latency_ms=3, error="refused")
-    path = reverse("admin:providers_healthcheck_change", args=[check.pk])
-
-    assert "refused" in admin_client.get(reverse("admin:providers_healthcheck_changelist")).content.decode()
-    assert admin_client.get(path).status_code == 200
-    assert admin_client.post(path, {"ok": "on"}).status_code == 403
-    assert admin_client.get(reverse("admin:providers_healthcheck_add")).status_code == 403

@@ -1,0 +1,15 @@
+"""The theme's badges, outside of its own columns."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+
+@cache
+def badge(text: str, colour: Literal["info", "success", "warning", "danger"]) -> SafeString:
+    """Render a badge; to be called with few different texts, as each is kept."""
+    return render_to_string("unfold/helpers/label.html", {"text": text, "type": colour})

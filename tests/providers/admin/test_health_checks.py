@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from providers.models import HealthCheck
+from tests.providers.admin.rows import add, page_of, signed_in
+
+pytestmark = pytest.mark.django_db
+
+CHECKS = "/admin/providers/healthcheck/"
+
+
+def test_health_checks_are_read_only(admin_client):
+    check = HealthCheck.objects.create(provider=add(), at=timezone.now(), ok=False, latency_ms=3, error="refused")
+    path = reverse("admin:providers_healthcheck_change", args=[check.pk])
+
+    assert "refused" in admin_client.get(reverse("admin:providers_healthcheck_changelist")).content.decode()
+    assert admin_client.get(path).status_code == 200
+    assert admin_client.post(path, {"ok": "on"}).status_code == 403
+    assert admin_client.get(reverse("admin:providers_healthcheck_add")).status_code == 403
+
+
+def test_health_checks_are_narrowed_to_a_provider(admin_client):
+    first, second = add("first"), add("second")
+    for row in (first, second):
+        HealthCheck.objects.create(provider=row, at=timezone.now(), ok=False, latency_ms=3, error=f"by {row.name}")
+
+    page = admin_client.get(CHECKS, {"provider__id__exact": second.pk}).content.decode()
+
+    assert "by second" in page
+    assert "by first" not in page
+
+
+def test_a_provider_shows_its_last_day_as_chart_and_as_table(admin_client):
+    row, now = add(), timezone.now()
+    for minutes, ok, latency_ms in ((1, True, 200), (2, True, 400), (3, False, 7), (25 * 60, True, 9999)):
+        at = now - timedelta(minutes=minutes)
+        HealthCheck.objects.create(provider=row, at=at, ok=ok, latency_ms=latency_ms, error="" if ok else "refused")
+
+    answer = admin_client.get(page_of(row))
+
+    history = answer.context["history"]
+    assert history.summary == (
+        "3 checks in the last 24 hours, 1 failed; good ones took 300 ms on average, 400 ms at most."
+    )
+    assert sum(span.checks for span in history.spans) == 3
+    assert "refused" in answer.content.decode()
+    assert f"{CHECKS}?provider__id__exact={row.pk}" in answer.content.decode()
+
+
+def test_a_provider_without_checks_says_so(admin_client):
+    page = admin_client.get(page_of(add())).content.decode()
+
+    assert "No checks in the last 24 hours." in page
+    assert "<canvas" not in page
+
+
+@pytest.mark.parametrize(("group", "status"), [("Operator", 200), ("Reviewer", 403), ("", 403)])
+def test_who_may_see_health_checks(group, status):
+    assert signed_in(group).get(CHECKS).status_code == status
