@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -16,15 +16,25 @@ MAX_DEPTH = 100
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """A request or an answer as it is kept. Units: `size_bytes` is its size as it came."""
+
+    text: str = field(repr=False)
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What was said.
 
     Shape: `turns` are `{"role", "content", …}` in the dialect in which they came, the answers last; a body that is no
     conversation is one turn of the role `request`. `attempt_errors` are what providers said when they failed, in order.
+    `bodies` are what they were read from, by the values of ContentPart.
     """
 
     turns: tuple[JSONObject, ...] = ()
     attempt_errors: tuple[str, ...] = ()
+    bodies: Mapping[str, Body] = field(default_factory=dict, repr=False)
 
     def explain(self, attempts: Iterable[JSONObject]) -> list[JSONObject]:
         """Return a chat's attempts, each that failed with what its provider said, None where that is not kept."""
@@ -34,13 +44,19 @@ class Transcript:
 
 def get_transcript(chat_id: UUID) -> Transcript:
     """Read what was said in a chat: whoever shows it records that first. Runs one query."""
-    bodies = dict(ChatContent.objects.filter(chat_id=chat_id).order_by("id").values_list("part", "body"))
-    answer = _parse(bodies.get(ContentPart.RESPONSE, ""))
+    kept = ChatContent.objects.filter(chat_id=chat_id).order_by("id").values_list("part", "body", "size_bytes")
+    bodies = {part: Body(text, size_bytes) for part, text, size_bytes in kept}
+    answer = _parse(_text(bodies, ContentPart.RESPONSE))
     errors = answer.get("errors") if isinstance(answer, dict) else None
     return Transcript(
-        turns=(*_asked(bodies.get(ContentPart.REQUEST, "")), *_answered(answer)),
+        turns=(*_asked(_text(bodies, ContentPart.REQUEST)), *_answered(answer)),
         attempt_errors=tuple(str(error.get("message", "")) for error in errors or () if isinstance(error, dict)),
+        bodies=bodies,
     )
+
+
+def _text(bodies: Mapping[str, Body], part: str) -> str:
+    return bodies[part].text if part in bodies else ""
 
 
 def _asked(body: str) -> Iterator[JSONObject]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.views.main import PAGE_VAR
+from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
@@ -86,6 +88,13 @@ class ActiveFilter:
     without: str
 
 
+@dataclass(frozen=True, slots=True)
+class Preset:
+    label: str
+    query: str
+    is_chosen: bool
+
+
 class ChatFilterForm(forms.Form):
     status = forms.MultipleChoiceField(
         label="Status", required=False, choices=ChatStatus.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget
@@ -139,9 +148,12 @@ class ChatFilterForm(forms.Form):
     def active(self) -> list[ActiveFilter]:
         """Return the filters in use, as they were given."""
         given = [(name, value) for name in self.fields for value in self.data.getlist(name) if value.strip()]
+        searched = self.data.get(SEARCH_VAR, "").strip()
+        if searched:
+            given.append((SEARCH_VAR, self.data[SEARCH_VAR]))
         return [
             ActiveFilter(
-                label=str(self.fields[name].label),
+                label=str(self.fields[name].label) if name in self.fields else "Search",
                 value=self._in_words(name, value),
                 without=_without(self.data, name, value),
             )
@@ -149,16 +161,35 @@ class ChatFilterForm(forms.Form):
         ]
 
     def _in_words(self, name: str, value: str) -> str:
-        choices = dict(getattr(self.fields[name], "choices", ()))
+        choices = dict(getattr(self.fields.get(name), "choices", ()))
         return str(choices.get(value, value))
 
 
 def _without(query: QueryDict, name: str, value: str) -> str:
     """Return the query string that leaves one filter out and begins at the first page."""
-    rest = query.copy()
-    rest.setlist(name, [other for other in query.getlist(name) if other != value])
-    rest.pop(PAGE_VAR, None)
-    return f"?{rest.urlencode()}"
+    return _changed(query, name, [other for other in query.getlist(name) if other != value])
+
+
+def _with(query: QueryDict, name: str, value: str) -> str:
+    return _changed(query, name, [value])
+
+
+def _changed(query: QueryDict, name: str, values: list[str]) -> str:
+    changed = query.copy()
+    changed.pop(PAGE_VAR, None)
+    changed.setlist(name, values)
+    return f"?{changed.urlencode()}"
+
+
+def search(chats: ChatQuerySet, term: str) -> ChatQuerySet:
+    """Keep the chats of one id, in either of its forms, of one end user, or of one conversation."""
+    term = term.strip()
+    if not term:
+        return chats
+    found = Q(end_user=term) | Q(conversation=term)
+    with suppress(ValueError):
+        found |= Q(pk=UUID(term.removeprefix("chatcmpl-")))
+    return chats.filter(found)
 
 
 class ChatFilter(admin.ListFilter):
@@ -171,6 +202,13 @@ class ChatFilter(admin.ListFilter):
         self.chips = self.form.active()
         for name in self.expected_parameters():
             params.pop(name, None)
+
+    def presets(self) -> list[Preset]:
+        """The periods that one click chooses."""
+        chosen = self.form.data.get("within", "")
+        return [
+            Preset(f"Last {name}", _with(self.form.data, "within", name), is_chosen=name == chosen) for name in PERIODS
+        ]
 
     def has_output(self) -> bool:
         return True

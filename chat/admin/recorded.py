@@ -44,7 +44,7 @@ class RecordedAdmin(ReadOnlyAdmin):
             filters={"list": self.opts.model_name or "", **filters},
         )
         if not _is_recorded(search.entry()):
-            return self._not_recorded(request)
+            return self.not_recorded(request)
         page: HttpResponse = super().changelist_view(request, extra_context)
         return page
 
@@ -59,8 +59,8 @@ class RecordedAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         shown = self.get_object(request, unquote(object_id)) if object_id else None
         chat_id = self.chat_id(shown) if shown else None
-        if chat_id and not _is_recorded(_read(request, chat_id)):
-            return self._not_recorded(request)
+        if chat_id and not self.is_look_recorded(request, chat_id):
+            return self.not_recorded(request)
         page: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
         return page
 
@@ -68,18 +68,19 @@ class RecordedAdmin(ReadOnlyAdmin):
         """Return the chat that this row tells of, None if it tells of none."""
         return None
 
-    def _not_recorded(self, request: HttpRequest) -> HttpResponse:
+    def is_look_recorded(self, request: HttpRequest, chat_id: UUID) -> bool:
+        """Record that a chat is about to be shown; say whether that could be done."""
+        read = Read(
+            chat_id=chat_id,
+            actor=request.user.get_username(),
+            source="admin",
+            address=request.META.get("REMOTE_ADDR"),
+        )
+        return _is_recorded(read.entry())
+
+    def not_recorded(self, request: HttpRequest) -> HttpResponse:
         context = {**self.admin_site.each_context(request), "title": "Not shown", "opts": self.opts}
         return TemplateResponse(request, "chat/not_recorded.html", context, status=503)
-
-
-def _read(request: HttpRequest, chat_id: UUID) -> LedgerEntry:
-    return Read(
-        chat_id=chat_id,
-        actor=request.user.get_username(),
-        source="admin",
-        address=request.META.get("REMOTE_ADDR"),
-    ).entry()
 
 
 def _is_recorded(entry: LedgerEntry) -> bool:

@@ -11,7 +11,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from chat.admin import turn_text
 from chat.ledger.append import append_events
 from chat.ledger.content import make_answer, make_content
 from chat.ledger.events import Caller
@@ -226,19 +225,3 @@ def test_who_may_view_chats_sees_them(client):
 
     assert client.get(page_of(chat_id)).status_code == 200
     assert looks(EventKind.READ)[0]["actor"] == "ann"
-
-
-@pytest.mark.parametrize(
-    ("turn", "text"),
-    [
-        ({"content": "hi"}, "hi"),
-        ({"content": None}, ""),
-        ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "a\nb"),
-        ({"content": [{"type": "image"}]}, '{\n  "type": "image"\n}'),
-        ({"content": 5}, "5"),
-        ({"content": None, "tool_calls": []}, ""),
-        ({"content": "x", "refusal": "no"}, 'x\nrefusal: "no"'),
-    ],
-)
-def test_a_turn_is_shown_as_text(turn, text):
-    assert turn_text(turn) == text

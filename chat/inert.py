@@ -1,0 +1,37 @@
+"""Text that others wrote, made harmless to look at: what would steer a reader's screen is shown as a mark."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+
+# Controls but tab and line feed, what orders or hides text (directions, zero widths, tags), and separators of lines.
+# Joiners stay: scripts and emoji are written with them.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_PICTURES = 0x2400
+_DELETE = 0x7F
+_DELETE_PICTURE = "\u2421"
+
+
+def inert(text: object) -> SafeString:
+    """Return text as HTML: its markup escaped, and what would steer the screen marked."""
+    lines = str(text).replace("\r\n", "\n")
+    return mark_safe(_STEERING.sub(_mark, escape(lines)))  # noqa: S308 (escaped, then only marks are added)
+
+
+def _mark(match: re.Match[str]) -> str:
+    character = match[0]
+    name = unicodedata.name(character, "CONTROL CHARACTER")
+    return f'<span class="chat-mark" title="U+{ord(character):04X} {name}">{_sign(ord(character))}</span>'
+
+
+def _sign(code: int) -> str:
+    if code < ord(" "):
+        return chr(_PICTURES + code)
+    return _DELETE_PICTURE if code == _DELETE else f"[U+{code:04X}]"
