@@ -74,7 +74,8 @@ def end(task_id: str, task: Any, retval: object, **_: object) -> None:
     if under_way is None:
         return
     under_way.context.__exit__(None, None, None)
-    if name := getattr(task.request, "periodic_task_name", None):
+    headers = {**vars(task.request), **(task.request.headers or {})}
+    if name := headers.get("periodic_task_name"):
         note_result(name, started_at=under_way.started_at, error=spoken_error(retval))
 
 

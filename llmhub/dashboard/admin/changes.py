@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+from django import forms
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
@@ -60,6 +62,23 @@ class ModelFilter(DropdownFilter):  # type: ignore[misc]  # untyped
         return queryset.filter(model=self.value()) if self.value() else queryset
 
 
+class TimeFilter(RangeDateTimeFilter):  # type: ignore[misc]  # untyped
+    """Takes times as UTC, and a date alone as its beginning."""
+
+    def queryset(self, _request: HttpRequest, queryset: QuerySet[Change]) -> QuerySet[Change]:
+        since, until = (self._moment(end) for end in ("from", "to"))
+        if since:
+            queryset = queryset.filter(at__gte=since)
+        return queryset.filter(at__lte=until) if until else queryset
+
+    def _moment(self, end: str) -> datetime | None:
+        day, time = (self.used_parameters.get(f"{self.parameter_name}_{end}_{part}") or "" for part in (0, 1))
+        try:
+            return forms.SplitDateTimeField(required=False).clean([day, time or "00:00:00"]) if day else None
+        except ValidationError:
+            return None
+
+
 class TellingChangeList(ChangeList):
     """Puts the changes of a page into words, all at once."""
 
@@ -80,7 +99,7 @@ class ChangeAdmin(ReadOnlyAdmin):
         ModelFilter,
         ("kind", ChoicesDropdownFilter),
         ("actor", FieldTextFilter),
-        ("at", RangeDateTimeFilter),
+        ("at", TimeFilter),
     )
     list_filter_submit = True
     list_per_page = 25

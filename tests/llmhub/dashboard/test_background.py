@@ -19,7 +19,7 @@ from django_celery_beat.models import PeriodicTask
 from redis import Redis
 
 from llmhub.celery import app
-from llmhub.dashboard.models import Heartbeat, Part
+from llmhub.dashboard.models import Heartbeat, Part, TaskResult
 from llmhub.database import conninfo
 from llmhub.embedded.services import BEAT_OPTIONS, WORKER_OPTIONS
 from providers.models import Health, ProviderConfig
@@ -71,6 +71,7 @@ def test_worker_and_beat_show_that_they_live_and_do_what_is_due(tmp_path, upstre
     ):
         until(lambda: Heartbeat.objects.alive(now=timezone.now()) == set(Part), within_s=STARTS_WITHIN_S)
         until(lambda: ProviderConfig.objects.get().health == Health.HEALTHY, within_s=STARTS_WITHIN_S)
+        until(lambda: TaskResult.objects.filter(name="Check the health of providers", error="").exists())
         for process in (worker, beat):
             process.send_signal(signal.SIGTERM)
 

@@ -1,0 +1,258 @@
+"""Periodic tasks in the admin: when, how they ended, and doing it now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celery import current_app
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
+from redis import Redis
+
+from llmhub.dashboard.models import Heartbeat, Part, TaskResult
+from llmhub.dashboard.runs import note_result, spoken_error
+from llmhub.dashboard.schedules import spoken_next_run, spoken_schedule
+from providers.errors import UnreachableError
+from providers.models import HealthCheck, ProviderConfig
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/django_celery_beat/periodictask/"
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+QUEUE = "llmhub-tests"
+
+
+@pytest.fixture
+def task() -> PeriodicTask:
+    """One that is sent to where no worker listens."""
+    PeriodicTask.objects.filter(task="providers.tasks.check_health").update(queue=QUEUE)
+    return PeriodicTask.objects.get(task="providers.tasks.check_health")
+
+
+@pytest.fixture
+def sent() -> Iterator[Any]:
+    """The messages that wait in the queue."""
+    with Redis.from_url(current_app.conf.broker_url) as redis:
+        redis.delete(QUEUE)
+        yield lambda: redis.lrange(QUEUE, 0, -1)
+        redis.delete(QUEUE)
+
+
+def said(answer: Any) -> list[str]:
+    return [str(message) for message in answer.context["messages"]]
+
+
+def run(client: Client, task: PeriodicTask) -> list[str]:
+    return said(client.post(reverse("admin:periodictask_run", args=[task.pk]), follow=True))
+
+
+def make_task(**fields: Any) -> PeriodicTask:
+    return PeriodicTask(name="t", task="t", enabled=True, date_changed=NOW, **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({"interval": IntervalSchedule(every=60, period="seconds")}, "every 60 seconds", id="interval"),
+        pytest.param({"crontab": CrontabSchedule(minute="30", hour="4")}, "At 04:30 AM UTC", id="crontab"),
+        pytest.param({"clocked": ClockedSchedule(clocked_time=NOW)}, "once, at 4 Mar 2026, 12:00:00 UTC", id="clock"),
+    ],
+)
+def test_a_schedule_is_told_in_words(fields, words):
+    assert spoken_schedule(make_task(**fields)) == words
+
+
+MINUTE = IntervalSchedule(every=60, period="seconds")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({"last_run_at": NOW - timedelta(seconds=20)}, "4 Mar 2026, 12:00:40 UTC", id="soon"),
+        pytest.param({"last_run_at": NOW - timedelta(seconds=60)}, "due now", id="due"),
+        pytest.param({}, "4 Mar 2026, 12:01:00 UTC", id="never-run"),
+        pytest.param({"enabled": False}, "never: disabled", id="disabled"),
+        pytest.param({"expires": NOW}, "never: expired", id="expired"),
+        pytest.param({"one_off": True, "total_run_count": 1}, "never: it ran once", id="done"),
+        pytest.param({"start_time": NOW + timedelta(days=1)}, "5 Mar 2026, 12:00:00 UTC", id="later"),
+    ],
+)
+def test_the_next_run_is_reckoned_as_beat_does(fields, words):
+    task = make_task(interval=MINUTE)
+    for name, value in fields.items():
+        setattr(task, name, value)
+
+    assert spoken_next_run(task, now=NOW) == words
+
+
+def test_a_crontabs_next_run_is_at_its_hour():
+    crontab, now = CrontabSchedule(minute="30", hour="4"), timezone.now()
+    words = spoken_next_run(make_task(crontab=crontab, last_run_at=now), now=now)
+
+    assert ", 04:30:00 UTC" in words or ", 04:29:59 UTC" in words
+
+
+def test_a_clocked_task_runs_at_its_time():
+    clocked = ClockedSchedule(clocked_time=NOW + timedelta(hours=1))
+
+    assert spoken_next_run(make_task(clocked=clocked, one_off=True), now=NOW) == "4 Mar 2026, 13:00:00 UTC"
+
+
+def test_the_list_tells_how_a_task_ended(admin_client, task):
+    TaskResult.objects.note(task.name, started_at=NOW, finished_at=NOW + timedelta(seconds=2), error="KeyError")
+
+    page = admin_client.get(LIST).content.decode()
+
+    assert "failed: KeyError" in page
+    assert "took 2.0 s, 4 Mar 2026, 12:00:02 UTC" in page
+    assert "none yet" in page
+
+
+def test_run_now_sends_the_task_with_its_arguments(admin_client, task, sent):
+    PeriodicTask.objects.filter(pk=task.pk).update(task="providers.tasks.look_at", kwargs='{"provider_id": 4711}')
+    Heartbeat.objects.beat(Part.WORKER, now=timezone.now())
+
+    words = run(admin_client, task)
+
+    (message,) = sent()
+    assert words == ["1 sent. How it ended is shown here in a moment."]
+    assert b"providers.tasks.look_at" in message
+    assert b"'provider_id': 4711" in message
+    assert b'"periodic_task_name": "Check the health of providers"' in message
+
+
+def test_run_now_says_when_nobody_works(admin_client, task, sent):
+    words = run(admin_client, task)
+
+    assert len(sent()) == 1
+    assert words[1] == "No worker gives a sign of life: what was sent waits for one. Start a worker."
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        pytest.param({"task": "no.such.task"}, "the hub knows no task no.such.task.", id="unknown"),
+        pytest.param({"kwargs": "{"}, "its arguments are no JSON.", id="json"),
+        pytest.param({"args": "[1, 2, 3]"}, "the task does not take these arguments.", id="arguments"),
+    ],
+)
+def test_what_cannot_be_sent_is_told(admin_client, task, sent, fields, reason):
+    PeriodicTask.objects.filter(pk=task.pk).update(**fields)
+
+    assert run(admin_client, task) == [f"Check the health of providers was not sent: {reason}"]
+
+    assert sent() == []
+
+
+def test_several_are_run_at_once(admin_client, sent):
+    PeriodicTask.objects.update(queue=QUEUE)
+    chosen = list(PeriodicTask.objects.values_list("pk", flat=True)[:3])
+
+    admin_client.post(LIST, {"action": "run_now", "_selected_action": chosen}, follow=True)
+
+    assert len(sent()) == 3
+
+
+def test_a_switch_tells_beat(admin_client, task):
+    before = PeriodicTasks.last_change()
+    url = reverse("admin:periodictask_switch", args=[task.pk])
+
+    words = said(admin_client.post(url, follow=True))
+
+    task.refresh_from_db()
+    assert (task.enabled, words) == (False, ["1 disabled."])
+    assert PeriodicTasks.last_change() > before
+
+
+@pytest.mark.parametrize("verb", ["run", "switch"])
+def test_a_link_alone_changes_nothing(admin_client, task, verb):
+    assert admin_client.get(reverse(f"admin:periodictask_{verb}", args=[task.pk])).status_code == 405
+
+
+def test_only_who_may_change_a_task_runs_it(client, task, sent):
+    user = User.objects.create_user("ann", is_staff=True)
+    client.force_login(user)
+
+    statuses = [
+        client.post(reverse(f"admin:periodictask_{verb}", args=[task.pk])).status_code for verb in ("run", "switch")
+    ]
+
+    assert statuses == [403, 403]
+    assert sent() == []
+
+
+def test_an_answer_never_leads_elsewhere(admin_client, task, sent):
+    url = reverse("admin:periodictask_run", args=[task.pk])
+
+    answers = [
+        admin_client.post(url, {"next": where}) for where in ("https://evil.example/", f"{LIST}{task.pk}/change/")
+    ]
+
+    assert [answer.headers["location"] for answer in answers] == [LIST, f"{LIST}{task.pk}/change/"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [("args", "{}", "This must be a JSON list."), ("kwargs", "nothing", "This must be a JSON object.")],
+)
+def test_arguments_are_checked(admin_client, task, field, value, error):
+    sent = {"name": "t", "task": task.task, "interval": task.interval_id, "args": "[]", "kwargs": "{}", field: value}
+
+    answer = admin_client.post(f"{LIST}{task.pk}/change/", sent)
+
+    assert answer.context["adminform"].form.errors == {field: [error]}
+
+
+def test_no_page_of_a_task_has_a_script_of_its_own(admin_client, task):
+    page = admin_client.get(f"{LIST}{task.pk}/change/").content.decode()
+
+    assert "<script>" not in page
+    assert "periodic-task-overrides" not in page
+
+
+def test_a_periodic_task_that_ran_leaves_its_result(task):
+    ProviderConfig.objects.update(enabled=False)
+    headers = {"periodic_task_name": task.name}
+
+    current_app.tasks[task.task].apply(headers=headers)
+
+    result = TaskResult.objects.get()
+    assert (result.name, result.error, HealthCheck.objects.count()) == (task.name, "", 0)
+
+
+def test_a_result_is_kept_once_for_each_task(task):
+    for error in ("KeyError", ""):
+        note_result(task.name, started_at=timezone.now(), error=error)
+
+    assert [result.error for result in TaskResult.objects.all()] == [""]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        pytest.param({"acme": True}, "", id="well"),
+        pytest.param(KeyError("sk-canary-4711"), "KeyError", id="foreign"),
+        pytest.param(
+            UnreachableError("acme refused the connection."),
+            "UnreachableError: acme refused the connection.",
+            id="ours",
+        ),
+    ],
+)
+def test_an_error_is_told_by_what_may_be_shown(outcome, words):
+    assert spoken_error(outcome) == words
+
+
+def test_many_tasks_cost_no_more_queries_than_one(admin_client, django_assert_max_num_queries):
+    interval = IntervalSchedule.objects.first()
+    for number in range(90):
+        PeriodicTask.objects.create(name=f"t{number}", task="t", interval=interval)
+
+    with django_assert_max_num_queries(12):
+        admin_client.get(LIST)
