@@ -25,6 +25,11 @@ def inert(text: object) -> SafeString:
     return mark_safe(_STEERING.sub(_mark, escape(lines)))  # noqa: S308 (escaped, then only marks are added)
 
 
+def is_plain(text: str) -> bool:
+    """Whether nothing in a text would be marked, so that it can stand where marks cannot."""
+    return not _STEERING.search(text)
+
+
 def _mark(match: re.Match[str]) -> str:
     character = match[0]
     name = unicodedata.name(character, "CONTROL CHARACTER")

@@ -22,6 +22,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from chat.inert import is_plain
 from chat.models import Chat, ChatQuerySet, ChatStatus
 
 PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30)}
@@ -123,7 +124,10 @@ class ChatFilterForm(forms.Form):
         """Fill in the names that the fields suggest. Runs a short query for each column."""
         for name, columns in SUGGESTED.items():
             self.fields[name].widget.names = [
-                value for column in columns for value in Chat.objects.names(column, most=MAX_SUGGESTIONS)
+                value
+                for column in columns
+                for value in Chat.objects.names(column, most=MAX_SUGGESTIONS)
+                if is_plain(value)
             ]
 
     def narrow(self, chats: ChatQuerySet, *, now: datetime) -> ChatQuerySet:
