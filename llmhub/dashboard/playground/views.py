@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin
@@ -11,7 +12,6 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import urlencode
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
@@ -67,7 +67,7 @@ def _config(request: HttpRequest, providers: list[ProviderConfig]) -> dict[str, 
         "as_key_header": AS_KEY,
         "plan_url": reverse("playground-plan"),
         "snippets_url": reverse("playground-snippets"),
-        "login_url": f"{reverse(settings.LOGIN_URL)}?{urlencode({'next': request.path})}",
+        "login_url": f"{reverse(settings.LOGIN_URL)}?{urlencode({'next': request.path}, safe='/')}",
         "chat_url": reverse("admin:chat_chat_changelist") if may_read else None,
         "csrf_cookie": settings.CSRF_COOKIE_NAME,
         "models": _models(providers),
