@@ -84,6 +84,12 @@ def get_status(*, now: datetime) -> Status:
 
 
 def pending_actions(status: Status) -> Iterator[Action]:
+    yield from hub_actions(status)
+    for row in status.providers:
+        yield from provider_actions(row)
+
+
+def hub_actions(status: Status) -> Iterator[Action]:
     if not status.has_redis:
         yield Action("redis_down", "Redis does not answer: background work stands still, and rate limits are open.")
     if not status.has_database:
@@ -97,11 +103,9 @@ def pending_actions(status: Status) -> Iterator[Action]:
         yield Action("no_chat_possible", "No enabled provider with a default model is known to be reachable.")
     if status.default_provider is None:
         yield Action("no_default", "There is no default provider: choose one.")
-    for row in status.providers:
-        yield from _provider_actions(row)
 
 
-def _provider_actions(row: ProviderConfig) -> Iterator[Action]:
+def provider_actions(row: ProviderConfig) -> Iterator[Action]:
     if row.api_key and not row.api_key.is_readable:
         yield Action("key_unreadable", f"The API key of provider {row.name} cannot be decrypted: enter it again.")
     if row.is_default and not row.enabled:
