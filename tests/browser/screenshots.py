@@ -21,6 +21,7 @@ from tests.browser.walking import ask_in_playground, find_chats, go_to, sign_in,
 
 IMAGES = ROOT / "docs" / "images"
 MAX_BYTES = 150_000
+CHARTS_STAND = "() => !window.Chart || Object.values(Chart.instances).every(chart => !Chart.animator.running(chart))"
 
 
 def show_overview(page: Page) -> None:
@@ -87,7 +88,7 @@ def slug_of(path: str) -> str:
 
 
 def take(page: Page, file: Path, *, is_whole: bool = False) -> None:
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function(CHARTS_STAND)
     page.screenshot(path=file, full_page=is_whole, animations="disabled", caret="hide")
     print(f"{file} {file.stat().st_size // 1000} kB")
     if not is_whole and file.stat().st_size > MAX_BYTES:
