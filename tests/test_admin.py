@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.utils import quote
-from django.contrib.auth.models import Group, User
-from django.db import models
+from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import reverse
 from django.utils import timezone
-from django_celery_beat.models import ClockedSchedule, CrontabSchedule, PeriodicTask
+from django_celery_beat.models import PeriodicTask
 from pghistory.models import Event as HistoryEvent
 
-from chat.ledger.append import append_events
 from chat.models import Chat, LedgerEvent, LedgerWriterSeat
-from llmhub.access.models import ApiKey, Application
 from llmhub.dashboard.models import Change, FirstThing, Heartbeat, TaskResult
-from providers.models import HealthCheck, ProviderConfig, ProviderModel
-from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
+from providers.models import HealthCheck
+from tests.admin_pages import add_one_of_each, url
 
 pytestmark = pytest.mark.django_db
 
@@ -43,21 +38,7 @@ EXTERNAL = re.compile(r'(?:src|href|action)="(https?:)?//')
 
 @pytest.fixture
 def one_of_each() -> None:
-    """Add what migrations did not."""
-    provider, now = ProviderConfig.objects.get(), timezone.now()
-    ProviderModel.objects.create(provider=provider, name="qwen", first_seen_at=now, last_seen_at=now)
-    HealthCheck.objects.create(provider=provider, at=now, ok=True, latency_ms=1)
-    Authenticator.objects.create(user=User.objects.create_user("bob"), type="totp", data={})
-    ApiKey.objects.issue(Application.objects.create(name="demo"), name="first", scopes=["chat"])
-    Group.objects.create(name="reviewers")
-    CrontabSchedule.objects.create()
-    ClockedSchedule.objects.create(clocked_time=now)
-    chat_id = new_chat_id()
-    append_events([make_intent(chat_id), make_outcome(chat_id)])
-
-
-def url(model: type[models.Model], verb: str, *args: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{verb}", args=args)
+    add_one_of_each()
 
 
 def test_every_model_is_registered_or_left_out_on_purpose():
@@ -72,7 +53,9 @@ def test_list_search_form_and_row_open(admin_client, one_of_each, model):
     row = model._default_manager.first()
     lists = [admin_client.get(url(model, "changelist"), query) for query in ({}, {"q": "a<b"}, {"p": "1"})]
     pages = (
-        [admin_client.get(url(model, verb, quote(row.pk)), follow=True) for verb in ("change", "history")] if row else []
+        [admin_client.get(url(model, verb, quote(row.pk)), follow=True) for verb in ("change", "history")]
+        if row
+        else []
     )
     form = admin_client.get(url(model, "add"))
 

@@ -131,6 +131,9 @@ class ChangeAdmin(ReadOnlyAdmin):
             raise Http404
         return HttpResponseRedirect(history_url(change))
 
+    def history_view(self, request: HttpRequest, object_id: str, _extra_context: Any = None) -> HttpResponse:
+        return self.change_view(request, object_id)
+
     @admin.display(description="who")
     def who(self, row: Any) -> str:
         if not row.told.through:

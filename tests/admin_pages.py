@@ -1,0 +1,35 @@
+"""The admin's pages by their models, with a row to show on each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Group, User
+from django.db.models import Model
+from django.urls import reverse
+from django.utils import timezone
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule
+
+from chat.ledger.append import append_events
+from llmhub.access.models import ApiKey, Application
+from providers.models import HealthCheck, ProviderConfig, ProviderModel
+from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
+
+
+def add_one_of_each() -> None:
+    """Add what migrations did not."""
+    provider, now = ProviderConfig.objects.get(), timezone.now()
+    ProviderModel.objects.create(provider=provider, name="qwen", first_seen_at=now, last_seen_at=now)
+    HealthCheck.objects.create(provider=provider, at=now, ok=True, latency_ms=1)
+    Authenticator.objects.create(user=User.objects.create_user("bob"), type="totp", data={})
+    ApiKey.objects.issue(Application.objects.create(name="demo"), name="first", scopes=["chat"])
+    Group.objects.create(name="reviewers")
+    CrontabSchedule.objects.create()
+    ClockedSchedule.objects.create(clocked_time=now)
+    chat_id = new_chat_id()
+    append_events([make_intent(chat_id), make_outcome(chat_id)])
+
+
+def url(model: type[Model], verb: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{verb}", args=args)
