@@ -18,6 +18,7 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
+from llmhub.access.admin.key_filters import IN_FORCE
 from llmhub.access.admin.words import STATE_COLOURS, time_ago
 from llmhub.access.history_admin import HistoryTab
 from llmhub.access.models import ApiKey, Application, ApplicationQuerySet
@@ -55,8 +56,6 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
         applications: ApplicationQuerySet = super().get_queryset(request)
         return applications.with_keys(now=timezone.now())
 
-    # The list
-
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         may_switch = self.has_change_permission(request)
         return tuple("switch" if may_switch and name == "switched" else name for name in self.list_display)
@@ -71,9 +70,8 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
 
     @admin.display(description="keys in force", ordering="live_key_count")
     def live_keys(self, application: Any) -> str:
-        return format_html(
-            '<a class="llmhub-link" href="{}">{}</a>', _keys_url(application), application.live_key_count
-        )
+        in_force = _keys_url(application, state=IN_FORCE)
+        return format_html('<a class="llmhub-link" href="{}">{}</a>', in_force, application.live_key_count)
 
     @admin.display(description="last used", ordering="last_used_at")
     def last_used(self, application: Any) -> str:
@@ -87,8 +85,6 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     @admin.display(description="created", ordering="created_at")
     def created(self, application: Application) -> str:
         return time_ago(application.created_at)
-
-    # Switching
 
     def switch_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Switch one application on or off, as the button says."""
@@ -120,8 +116,6 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
         if len(chosen) > switched:
             already = f"{len(chosen) - switched} had been {'on' if on else 'off'} already."
             self.message_user(request, already, messages.WARNING)
-
-    # One application
 
     @action(description="Add key", permissions=["add_key"], url_path="add-key", icon="key")  # type: ignore[untyped-decorator]  # untyped
     def add_key(self, _request: HttpRequest, object_id: str) -> HttpResponse:
@@ -155,17 +149,15 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
         rows = ApiKey.objects.filter(application=application).select_related("application").order_by("-pk")
         return {
             "keys": [_told(key, now) for key in rows[:SHOWN_KEYS]],
-            "keys_url": _keys_url(application, state=""),
+            "keys_url": _keys_url(application),
             "key_count": application.key_count,
             "snippets": snippets_for(None, hub_url=request.build_absolute_uri("/")),
         }
 
-    # Deleting
-
     def get_deleted_objects(self, objs: Iterable[Application], request: HttpRequest) -> Any:
         """Keys go with their application: that needs no permission beyond, and is told by their number."""
         pks = [application.pk for application in objs]
-        applications = list(Application.objects.filter(pk__in=pks).with_keys(now=timezone.now()))
+        applications: list[Any] = list(Application.objects.filter(pk__in=pks).with_keys(now=timezone.now()))
         lacking = set() if self.has_delete_permission(request) else {str(self.opts.verbose_name)}
         counts = {"applications": len(applications), "API keys": sum(a.key_count for a in applications)}
         return [_what_goes(application) for application in applications], counts, lacking, []

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.defaultfilters import pluralize
 from django.template.response import TemplateResponse
@@ -14,45 +13,21 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
+from llmhub.access.admin.key_filters import ScopeFilter, StateFilter
 from llmhub.access.admin.key_form import STORED, ApiKeyForm
 from llmhub.access.admin.words import STATE_COLOURS, exact_time, time_ago
 from llmhub.access.authentication import user_principal
 from llmhub.access.handover import hand_over, take_secret
 from llmhub.access.history_admin import HistoryTab
-from llmhub.access.models import ApiKey, ApiKeyQuerySet, KeyState
-from llmhub.access.principals import Scope
+from llmhub.access.models import ApiKey, ApiKeyQuerySet
 from llmhub.access.snippets import snippets_for
 
 NAMED = 100
 """How many keys are named one by one before they are revoked."""
-
-
-class StateFilter(DropdownFilter):  # type: ignore[misc]  # untyped
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
-        return list(KeyState.choices)
-
-    def queryset(self, _request: HttpRequest, keys: QuerySet[Any]) -> QuerySet[Any] | None:
-        if self.value() not in KeyState.values:
-            return None
-        return cast(ApiKeyQuerySet, keys).in_state(KeyState(self.value()), now=timezone.now())
-
-
-class ScopeFilter(DropdownFilter):  # type: ignore[misc]  # untyped
-    title = "scope"
-    parameter_name = "scope"
-
-    def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
-        return [(scope.value, scope.value) for scope in Scope]
-
-    def queryset(self, _request: HttpRequest, keys: QuerySet[Any]) -> QuerySet[Any] | None:
-        return keys.filter(scopes__contains=[self.value()]) if self.value() else None
 
 
 @admin.register(ApiKey)
@@ -95,8 +70,6 @@ class ApiKeyAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
         urls: list[URLPattern] = super().get_urls()
         return own + urls
 
-    # Who may what
-
     def has_change_permission(self, request: Any, obj: ApiKey | None = None) -> bool:
         may_issue: bool = super().has_change_permission(request, obj) and self.has_add_permission(request)
         return may_issue and not (obj and obj.revoked_at)
@@ -108,8 +81,6 @@ class ApiKeyAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
         """Whether this user may revoke, and this key has not been revoked yet."""
         may: bool = request.user.has_perm("access.change_apikey")
         return may and (object_id is None or ApiKey.objects.filter(pk=object_id, revoked_at=None).exists())
-
-    # The list
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         return (*self.list_display, "revoke_link") if self.has_revoke_permission(request) else self.list_display
@@ -146,8 +117,6 @@ class ApiKeyAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
             '<a class="llmhub-danger-link" href="{}?keys={}" aria-label="Revoke {}">Revoke…</a>',
             reverse("admin:access_apikey_revoke"), key.pk, key,
         )  # fmt: skip
-
-    # One key
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:
@@ -225,8 +194,6 @@ class ApiKeyAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
             secret=secret,
             snippets=snippets_for(key, hub_url=request.build_absolute_uri("/"), secret=secret),
         )
-
-    # Revoking
 
     @admin.action(description="Revoke the selected keys…", permissions=["revoke"])
     def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:

@@ -46,7 +46,7 @@ def test_the_list_leads_to_keys_and_chats(admin_client, application):
     page = admin_client.get(LIST).content.decode()
     keys = admin_client.get("/admin/access/apikey/", {"application__id__exact": application.pk})
 
-    assert f"/admin/access/apikey/?application__id__exact={application.pk}" in page
+    assert f"/admin/access/apikey/?application__id__exact={application.pk}&amp;state=in_force" in page
     assert list(keys.context["cl"].result_list) == [key]
     assert "/admin/chat/chat/?application=support-bot" in page
 

@@ -50,6 +50,14 @@ def test_the_list_is_filtered_by_state_as_it_tells_it(admin_client, one_in_each_
     assert state.label in answer.content.decode()
 
 
+def test_the_keys_in_force_are_those_that_let_somebody_in(admin_client, one_in_each_state):
+    answer = admin_client.get(LIST, {"state": "in_force"})
+    applications = admin_client.get("/admin/access/application/")
+
+    assert listed(answer) == {"live", "endless", "expires_soon"}
+    assert {a.name: a.live_key_count for a in applications.context["cl"].result_list} == {"support-bot": 3, "off": 0}
+
+
 def test_the_list_is_filtered_by_application_and_scope_and_searched(admin_client, one_in_each_state):
     off = Application.objects.get(name="off")
 
