@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 
 from llmhub.database import conninfo
 
@@ -47,3 +50,20 @@ def test_cookies_are_bound_to_the_host_where_there_is_tls(https, prefix):
         "CSRF_COOKIE_SECURE": is_secure,
         "SECURE_SSL_REDIRECT": is_secure,
     }
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [pytest.param("https://testserver", 302, id="own"), pytest.param("https://evil.example", 403, id="foreign")],
+)
+def test_behind_a_proxy_that_ends_tls_only_own_forms_are_taken(db, settings, origin, status):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    User.objects.create_user("ann", password="canary-4711", is_staff=True)
+    browser = Client(
+        enforce_csrf_checks=True, headers={"host": "testserver", "x-forwarded-proto": "https", "origin": origin}
+    )
+    token = re.search(r'csrfmiddlewaretoken" value="(\w+)"', browser.get("/accounts/login/").content.decode())[1]
+
+    form = {"csrfmiddlewaretoken": token, "login": "ann", "password": "canary-4711"}
+
+    assert browser.post("/accounts/login/", form).status_code == status

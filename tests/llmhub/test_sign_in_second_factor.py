@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import logging
 import re
-import struct
 from io import StringIO
 
 import pytest
@@ -17,7 +13,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from time_machine import travel
 
-pytestmark = [pytest.mark.django_db]
+from tests.authenticator_app import code_at
+
+pytestmark = pytest.mark.django_db
 
 PASSWORD = "canary-password-4711"
 NOW_S = 1_900_000_000
@@ -36,14 +34,6 @@ def standing_clock():
 def ann() -> User:
     cache.clear()
     return User.objects.create_user("ann", password=PASSWORD, is_staff=True)
-
-
-def code_at(secret: str, at_s: int) -> str:
-    """What an authenticator app shows: RFC 6238 with its defaults."""
-    digest = hmac.new(base64.b32decode(secret), struct.pack(">Q", at_s // 30), hashlib.sha1).digest()
-    offset = digest[-1] & 15
-    number = struct.unpack(">I", digest[offset : offset + 4])[0] & 0x7FFFFFFF
-    return f"{number % 10**6:06}"
 
 
 def sign_in(client):
