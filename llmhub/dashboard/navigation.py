@@ -46,6 +46,7 @@ PAGES = (
         (
             ("Users", "person", "auth.user"),
             ("Groups", "group", "auth.group"),
+            ("Second factors", "lock", "mfa.authenticator"),
             ("Periodic tasks", "schedule", "django_celery_beat.periodictask"),
             ("Intervals", "timer", "django_celery_beat.intervalschedule"),
             ("Crontabs", "calendar_clock", "django_celery_beat.crontabschedule"),

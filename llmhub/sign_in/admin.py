@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
+
+from llmhub.access.managing import may_manage
 
 for model in (EmailAddress, Authenticator):
     admin.site.unregister(model)
@@ -37,8 +41,9 @@ class SecondFactorAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     def has_change_permission(self, request: HttpRequest, obj: Authenticator | None = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Authenticator | None = None) -> bool:
-        return request.user.has_perm("auth.change_user")
+    def has_delete_permission(self, request: Any, obj: Authenticator | None = None) -> bool:
+        may_change: bool = request.user.has_perm("auth.change_user")
+        return may_change and (obj is None or may_manage(request.user, obj.user))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("auth.change_user")

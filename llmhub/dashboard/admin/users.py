@@ -19,7 +19,8 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from llmhub.access.history_admin import HistoryTab
-from llmhub.dashboard.admin.permissions import GrantingForm, PermissionsField, may_manage, pickable
+from llmhub.access.managing import may_manage
+from llmhub.dashboard.admin.permissions import GrantingForm, PermissionsField, pickable
 
 admin.site.unregister(User)
 

@@ -12,7 +12,8 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from llmhub.dashboard.admin.permissions import may_manage, pickable
+from llmhub.access.managing import may_manage
+from llmhub.dashboard.admin.permissions import pickable
 
 pytestmark = pytest.mark.django_db
 
@@ -192,7 +193,7 @@ def test_a_second_factor_is_reset_with_its_recovery_codes(ann, bob):
     answer = signed_in(ann).post(LIST, chosen, follow=True)
 
     assert not Authenticator.objects.exists()
-    assert [str(m) for m in answer.context["messages"]][0].startswith("1 reset")
+    assert next(str(message) for message in answer.context["messages"]).startswith("1 reset")
 
 
 def test_the_second_factor_of_who_may_do_more_stays(ann, above):
@@ -203,6 +204,18 @@ def test_the_second_factor_of_who_may_do_more_stays(ann, above):
 
     assert Authenticator.objects.count() == 1
     assert [str(m) for m in answer.context["messages"]][1] == "1 left alone: they may do more than you."
+
+
+def test_nor_is_it_taken_by_the_page_of_second_factors(ann, above):
+    factor = Authenticator.objects.create(user=above, type="totp", data={})
+    client = signed_in(ann)
+
+    one = client.post(reverse("admin:mfa_authenticator_delete", args=[factor.pk]), {"post": "yes"})
+    chosen = {"action": "delete_selected", "_selected_action": [factor.pk], "post": "yes"}
+    client.post(reverse("admin:mfa_authenticator_changelist"), chosen)
+
+    assert one.status_code == 403
+    assert Authenticator.objects.count() == 1
 
 
 def test_the_list_tells_groups_standing_second_factor_and_last_sign_in(ann, bob, boss):
