@@ -19,5 +19,9 @@ def moment(at: datetime) -> SafeString:
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), title, ago)
 
 
+def ago(at: datetime) -> SafeString:
+    return format_html("<span>{} ago</span>", moment(at))
+
+
 def ms(latency_ms: float) -> str:
     return f"{latency_ms / 1000:.1f} s" if latency_ms >= 1000 else f"{latency_ms:.0f} ms"

@@ -19,7 +19,7 @@ from providers.admin.badges import badge
 from providers.models import ProviderModel
 from providers.pricing import known_price
 from providers.types import Price, ProviderType
-from providers.words import moment
+from providers.words import ago
 
 UNKNOWN = "unknown"
 
@@ -109,11 +109,11 @@ class ProviderModelAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyp
 
     @admin.display(description="first seen", ordering="first_seen_at")
     def first_seen(self, model: ProviderModel) -> str:
-        return format_html("{} ago", moment(model.first_seen_at))
+        return ago(model.first_seen_at)
 
     @admin.display(description="last seen", ordering="last_seen_at")
     def last_seen(self, model: ProviderModel) -> str:
-        return format_html("{} ago", moment(model.last_seen_at))
+        return ago(model.last_seen_at)
 
 
 def _shown(price: Price) -> str:

@@ -16,7 +16,7 @@ from providers.admin.setting_fields import faults_of, initial_values, setting_fi
 from providers.backends import BACKENDS
 from providers.models import ProviderConfig
 from providers.types import ProviderType
-from providers.words import moment
+from providers.words import ago
 
 DEFAULT_URLS = {kind.value: backend.default_base_url for kind, backend in BACKENDS.items()}
 KEY_HINTS = {
@@ -82,7 +82,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         if not stored:
             return
         if not stored.is_readable:
-            words = SafeString("<strong>The stored key cannot be decrypted.</strong> Enter it again.")
+            words = SafeString("<strong>The stored key cannot be decrypted.</strong> Enter it again. ")
         else:
             field.widget.attrs["placeholder"] = f"{stored.masked}: leave empty to keep it"
             words = format_html("Stored: <code>{}</code>{}. ", stored.masked, self._key_age())
@@ -90,7 +90,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
 
     def _key_age(self) -> SafeString:
         set_at = self.instance.api_key_set_at
-        return format_html(", set {} ago", moment(set_at)) if set_at else SafeString("")
+        return format_html(", set {}", ago(set_at)) if set_at else SafeString("")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

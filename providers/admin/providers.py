@@ -36,7 +36,7 @@ from providers.models import Health, ProviderConfig, ProviderConfigQuerySet
 from providers.tasks import look_at_soon
 from providers.trial import Outcome, Step, Trial, try_provider
 from providers.types import ProbeResult
-from providers.words import moment
+from providers.words import ago, moment
 
 HEALTH_COLOURS: Mapping[Health, Literal["info", "success", "warning", "danger"]] = {
     Health.UNKNOWN: "info",
@@ -338,9 +338,9 @@ class ProviderConfigAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # unty
         key = stored.masked if stored else "none"
         return {
             "Health": self.health_and_since(provider),
-            "Last checked": format_html("{} ago", moment(checked_at)) if checked_at else "never",
+            "Last checked": ago(checked_at) if checked_at else "never",
             "Last error": provider.last_error or "none",
-            "API key": format_html("{}, set {} ago", key, moment(set_at)) if stored and set_at else key,
+            "API key": format_html("{}, set {}", key, ago(set_at)) if stored and set_at else key,
             "Default": "yes" if provider.is_default else "no",
             "Models": self.model_count(provider),
         }

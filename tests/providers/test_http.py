@@ -16,7 +16,7 @@ from providers.errors import (
     UnreachableError,
     UpstreamError,
 )
-from providers.http import HttpCall, HttpClient, find_failure
+from providers.http import ConnectionWatch, HttpCall, HttpClient, find_failure
 from providers.types import Timeouts
 from tests import fakes
 from tests.fakes import FakeProvider
@@ -65,6 +65,20 @@ def full_port():
         yield listener.getsockname()[1]
         for one in waiting:
             one.close()
+
+
+async def test_a_watch_notes_how_far_a_connection_came(free_port):
+    reached, refused = ConnectionWatch(), ConnectionWatch()
+
+    async with serving(saying(OK)) as port, HttpClient(watch=reached) as client:
+        await fetched(client, f"http://localhost:{port}/")
+    async with HttpClient(watch=refused) as client:
+        with pytest.raises(UnreachableError):
+            await fetched(client, f"http://127.0.0.1:{free_port}/")
+
+    assert reached.started_s <= reached.lookup_started_s <= reached.looked_up_s <= reached.connected_s
+    assert refused.started_s is not None
+    assert (refused.lookup_started_s, refused.looked_up_s, refused.connected_s) == (None, None, None)
 
 
 async def test_a_refused_connection_was_never_sent(client, free_port):
