@@ -56,9 +56,10 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
         applications: ApplicationQuerySet = super().get_queryset(request)
         return applications.with_keys(now=timezone.now())
 
-    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+    def get_list_display(self, request: Any) -> tuple[str, ...]:
         may_switch = self.has_change_permission(request)
-        return tuple("switch" if may_switch and name == "switched" else name for name in self.list_display)
+        shown = [name for name in self.list_display if name != "chats" or request.user.has_perm("chat.view_chat")]
+        return tuple("switch" if may_switch and name == "switched" else name for name in shown)
 
     @display(description="active", ordering="is_active", label={"on": "success", "off": "danger"})  # type: ignore[untyped-decorator]  # untyped
     def switched(self, application: Application) -> str:
@@ -128,6 +129,8 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
 
     @action(description="Chats", permissions=["chat.view_chat"], url_path="chats", icon="forum")  # type: ignore[untyped-decorator]  # untyped
     def show_chats(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         application = self.get_object(request, unquote(object_id))
         if application is None:
             raise Http404
