@@ -47,7 +47,8 @@ def _each_counter(expression: LiteralString, *, first: int) -> sql.Composed:
     return sql.SQL(", ").join(sql.SQL(expression).format(sql.Literal(n)) for n in numbers)
 
 
-_ROLL_HOUR = sql.SQL("""
+_ROLL_HOUR = (
+    sql.SQL("""
 INSERT INTO chat_usagerollup ({columns})
 SELECT 'hour', cut, %(since)s, coalesce(provider, ''), coalesce(model_name, ''), coalesce(application, ''),
   coalesce(actor, ''), status, coalesce(error_type, ''), coalesce(error_code, ''),
@@ -77,9 +78,13 @@ FROM (
 ) AS part
 WHERE cut <> 'error' OR error_type <> ''
 GROUP BY cut, provider, model_name, application, actor, status, error_type, error_code
-""").format(columns=_COLUMNS, latency_counts=_each_counter(_TIMED, first=0))
+""")
+    .format(columns=_COLUMNS, latency_counts=_each_counter(_TIMED, first=0))
+    .as_string()
+)
 
-_ROLL_DAY = sql.SQL("""
+_ROLL_DAY = (
+    sql.SQL("""
 INSERT INTO chat_usagerollup ({columns})
 SELECT 'day', cut, %(since)s, provider, model_name, application, actor, status, error_type, error_code,
   sum(chats), sum(prompt_tokens), sum(completion_tokens), sum(cost_nano_usd), sum(unpriced_chats),
@@ -87,7 +92,10 @@ SELECT 'day', cut, %(since)s, provider, model_name, application, actor, status, 
 FROM chat_usagerollup
 WHERE granularity = 'hour' AND cut = ANY (%(cuts)s) AND at >= %(since)s AND at < %(until)s
 GROUP BY cut, provider, model_name, application, actor, status, error_type, error_code
-""").format(columns=_COLUMNS, latency_counts=_each_counter(_COUNTED, first=1))
+""")
+    .format(columns=_COLUMNS, latency_counts=_each_counter(_COUNTED, first=1))
+    .as_string()
+)
 
 
 def roll_up(*, now: datetime, max_s: float = MAX_S) -> int:
@@ -117,7 +125,7 @@ def forget_rolled() -> None:
 def rolled_at() -> datetime | None:
     """Return the moment up to which the sums are true. Runs one query."""
     newest = RolledBucket.objects.filter(granularity=Granularity.HOUR).order_by("-at").first()
-    return newest and newest.rolled_at
+    return newest.rolled_at if newest else None
 
 
 def stale_hours(*, now: datetime) -> list[datetime]:

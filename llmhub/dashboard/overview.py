@@ -203,7 +203,6 @@ def _bucket(at: datetime, rows: list[UsageRollup]) -> Bucket:
 
 
 SUMS: dict[str, Any] = {
-    "all_chats": Sum("chats"),
     "open_chats": _sum_where("chats", status=ChatStatus.STARTED),
     "errors": _sum_where("chats", status__in=ERRORS),
     "tokens": Sum("prompt_tokens") + Sum("completion_tokens"),
@@ -215,7 +214,7 @@ LATENCY_SUMS: dict[str, Any] = {f"counter_{n}": Sum(f"latency_counts__{n}") for 
 
 
 def _get_table(rollups: UsageRollupQuerySet, names: tuple[str, ...]) -> Table:
-    rows = rollups.values_list(*names).annotate(**SUMS).order_by("-all_chats", *names)
+    rows = rollups.values_list(*names).annotate(all_chats=Sum("chats"), **SUMS).order_by("-all_chats", *names)
     sums = [(row[: len(names)], row[len(names) :]) for row in rows]
     top, others = sums[:TOP], [numbers for _, numbers in sums[TOP:]]
     latencies = _latencies(rollups, names, [key for key, _ in top]) if top else {}

@@ -29,7 +29,6 @@ STATUS_LABELS = {
     ChatStatus.LOST: "Lost",
     ChatStatus.STARTED: "Still open",
 }
-TICKS = {"color": "#767e8c"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def _tokens(overview: Overview) -> Chart:
             "yAxisID": "usd",
         },
     ]
-    usd_ticks = {**TICKS, "format": {"style": "currency", "currency": "USD", "maximumSignificantDigits": 3}}
+    usd_ticks = {"format": {"style": "currency", "currency": "USD", "maximumSignificantDigits": 3}}
     usd_axis = {"position": "right", "beginAtZero": True, "ticks": usd_ticks, "grid": {"drawOnChartArea": False}}
     tokens, cost = count_words(overview.total.tokens)[0], usd_words(overview.total.cost_nano_usd)[0]
     summary = f"{tokens} tokens for {cost}, as far as prices are known."
@@ -123,10 +122,12 @@ def _axes(*, stacked: bool = False) -> dict[str, Any]:
     """Return two axes from nought on, whose large numbers are shortened."""
     times = {
         "stacked": stacked,
-        "ticks": {**TICKS, "maxRotation": 0, "autoSkipPadding": 12},
+        "ticks": {"maxRotation": 0, "autoSkipPadding": 12},
         "grid": {"display": False},
     }
-    numbers = {**TICKS, "format": {"notation": "compact"}} | ({"precision": 0} if stacked else {})
+    numbers: dict[str, Any] = {"format": {"notation": "compact", "maximumFractionDigits": 1}} | (
+        {"precision": 0} if stacked else {}
+    )
     return {"x": times, "y": {"stacked": stacked, "beginAtZero": True, "ticks": numbers, "grid": {}}}
 
 
@@ -134,7 +135,7 @@ def _chart(
     overview: Overview, kind: str, title: str, summary: str, datasets: list[dict[str, Any]], axes: dict[str, Any]
 ) -> Chart:
     labels = [bucket_label(bucket, overview) for bucket in overview.buckets]
-    legend = {"labels": {**TICKS, "boxWidth": 12, "boxHeight": 12}, "position": "bottom"}
+    legend = {"labels": {"boxWidth": 12, "boxHeight": 12}, "position": "bottom"}
     options = {
         "animation": False,
         "responsive": True,

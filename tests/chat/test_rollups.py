@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import pghistory
 import psycopg
 import pytest
 from django.core.management import call_command
@@ -242,6 +243,15 @@ def test_a_chat_through_the_ledger_is_summed_with_what_the_ledger_says(empty_led
     assert (row.provider, row.model_name, row.chats) == ("acme", "small", 1)
     assert (row.prompt_tokens, row.completion_tokens, row.cost_nano_usd, row.unpriced_chats) == (3, 5, 1200, 0)
     assert next(iter(rolled(Cut.ERROR)))[-2:] == ("lost", "")
+
+
+def test_who_acts_is_noted_while_the_sums_are_made():
+    save_chat(NOW, **CLOSED)
+
+    with pghistory.context(actor="worker"):
+        roll_up(now=NOW)
+
+    assert hub_chats(THIS_HOUR) == {"succeeded": 1}
 
 
 def test_sums_are_true_up_to_the_newest_run():
