@@ -76,7 +76,8 @@ def event_models() -> list[type[Event]]:
 
 
 def tracked_model(event_model: type[Event]) -> type[Model]:
-    model: type[Model] = event_model.pgh_tracked_model._meta.concrete_model  # type: ignore[assignment]  # it has one
+    options: Any = event_model.pgh_tracked_model._meta  # type: ignore[attr-defined]  # each of ours has one
+    model: type[Model] = options.concrete_model
     return model
 
 
@@ -104,7 +105,7 @@ def newest_first(model: type[Model], pk: Any, *, offset: int, limit: int) -> lis
     return [Ref(row["event"], row["pgh_id"]) for row in rows]
 
 
-def _refs(events: QuerySet[Event], event_model: type[Event]) -> QuerySet[Event, dict[str, Any]]:
+def _refs(events: QuerySet[Event], event_model: type[Event]) -> Any:
     label = Value(event_model._meta.label, output_field=CharField())
     return events.order_by().annotate(event=label).values("pgh_created_at", "event", "pgh_id")
 
@@ -287,7 +288,7 @@ def _value(field: Field[Any, Any], value: Any, names: Names) -> str:
     if isinstance(field, ForeignKey):
         return names.get(_target(field), {}).get(value, f"#{value}")
     if field.choices:
-        return str(dict(field.flatchoices).get(value, value))  # type: ignore[attr-defined]  # every field has them
+        return str(dict(field.flatchoices).get(value, value))
     if isinstance(value, list) and (base := getattr(field, "base_field", None)):
         return ", ".join(_value(base, item, names) for item in value)
     return _plain(value)

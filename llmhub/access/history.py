@@ -63,5 +63,5 @@ class ActorMiddleware(HistoryMiddleware):
 def begin_task(name: str) -> pghistory.context:
     """Note a background task with every change that this thread makes, until what is returned is exited."""
     context = pghistory.context(actor=f"task {name}")
-    context.__enter__()
+    context.__enter__()  # type: ignore[no-untyped-call]  # untyped
     return context

@@ -62,18 +62,18 @@ class UnderWay:
 _under_way: dict[str, UnderWay] = {}
 
 
-@task_prerun.connect
+@task_prerun.connect  # type: ignore[untyped-decorator]  # untyped
 def begin(task_id: str, task: Any, **_: object) -> None:
     """Let what the task changes bear its name; until it ends, the worker's thread is its own."""
     _under_way[task_id] = UnderWay(timezone.now(), begin_task(task.name))
 
 
-@task_postrun.connect
+@task_postrun.connect  # type: ignore[untyped-decorator]  # untyped
 def end(task_id: str, task: Any, retval: object, **_: object) -> None:
     under_way = _under_way.pop(task_id, None)
     if under_way is None:
         return
-    under_way.context.__exit__(None, None, None)
+    under_way.context.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # untyped
     headers = {**vars(task.request), **(task.request.headers or {})}
     if name := headers.get("periodic_task_name"):
         note_result(name, started_at=under_way.started_at, error=spoken_error(retval))

@@ -64,7 +64,7 @@ def grant(alias: str, *, to: str) -> str:
     """
     connection = connections[alias]
     of_models = connection.introspection.django_table_names(only_existing=True, include_views=False)
-    tables = [*of_models, settings.CACHES["default"]["LOCATION"]]
+    tables = [*of_models, str(settings.CACHES["default"]["LOCATION"])]
     events = {model._meta.db_table for model in event_models()}
     with connection.cursor() as cursor:
         granted = _granted(cursor, tables)
@@ -102,7 +102,7 @@ def _grant_on(privileges: set[str], tables: list[str]) -> sql.Composed:
 
 
 def _on(statement: LiteralString, privileges: set[str], tables: list[str]) -> sql.Composed:
-    words = sql.SQL(", ").join(sql.SQL(word) for word in sorted(privileges))  # type: ignore[arg-type]  # ours
+    words = sql.SQL(", ").join(sql.SQL(word) for word in sorted(privileges))
     return sql.SQL(statement).format(
         words, sql.SQL(", ").join(map(sql.Identifier, tables)), sql.Identifier(APPLICATION_ROLE)
     )

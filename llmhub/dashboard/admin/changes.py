@@ -83,8 +83,8 @@ class TellingChangeList(ChangeList):
     """Puts the changes of a page into words, all at once."""
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)  # type: ignore[no-untyped-call]  # untyped
-        rows: list[Any] = list(self.result_list)  # type: ignore[has-type]  # set by the call above
+        super().get_results(request)
+        rows: list[Any] = list(self.result_list)
         told = describe([Ref(row.event, row.event_id) for row in rows])
         for row, change in zip(rows, told, strict=True):
             row.told = change

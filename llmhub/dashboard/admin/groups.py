@@ -33,11 +33,11 @@ class GroupAdmin(HistoryTab, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc
         return groups.annotate(users=Count("user", distinct=True), granted=Count("permissions", distinct=True))
 
     def get_form(self, request: Any, obj: Group | None = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change, **kwargs)
+        form: Any = super().get_form(request, obj, change, **kwargs)
         form.actor = request.user
         return form
 
-    def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: Any, **kwargs: Any) -> Any:
+    def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: Any = None, **kwargs: Any) -> Any:
         return super().formfield_for_manytomany(
             db_field, request, **{**kwargs, "form_class": PermissionsField, "queryset": pickable()}
         )

@@ -28,7 +28,7 @@ def pickable() -> QuerySet[Permission]:
     return found.select_related("content_type").order_by("content_type__app_label", "content_type__model", "codename")
 
 
-class PermissionsField(forms.ModelMultipleChoiceField):
+class PermissionsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]  # not subscriptable at run time
     def label_from_instance(self, permission: Any) -> str:
         model = permission.content_type.model_class()
         what = capfirst(str(model._meta.verbose_name_plural)) if model else permission.content_type.model

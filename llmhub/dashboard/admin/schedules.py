@@ -156,12 +156,13 @@ class PeriodicTaskAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untype
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
         result = TaskResult.objects.filter(name=OuterRef("name"))
         tasks: QuerySet[PeriodicTask] = super().get_queryset(request)
-        return tasks.annotate(
+        annotated: QuerySet[PeriodicTask] = tasks.annotate(
             may_change=Value(self.has_change_permission(request)),
             finished_at=Subquery(result.values("finished_at")),
             duration_ms=Subquery(result.values("duration_ms")),
             error=Subquery(result.values("error")),
         )
+        return annotated
 
     def formfield_for_foreignkey(self, db_field: ForeignKey[Any, Any], request: Any, **kwargs: Any) -> Any:
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)

@@ -69,11 +69,11 @@ class UserAdmin(HistoryTab, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Nobody shuts themselves out, and only superusers make superusers."""
         mine = ("is_active", "is_staff", "is_superuser") if obj and obj.pk == request.user.pk else ()
-        beyond = () if request.user.is_superuser else ("is_superuser",)  # type: ignore[union-attr]  # signed in
+        beyond = () if request.user.is_superuser else ("is_superuser",)
         return (*self.readonly_fields, *dict.fromkeys((*mine, *beyond)))
 
     def get_form(self, request: Any, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.actor = request.user
         return form
 
