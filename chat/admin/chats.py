@@ -8,14 +8,33 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Page
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
+from django.utils import timezone
 
 from chat.admin.filters import ChatFilter, ChatFilterForm, search
 from chat.admin.page import filters_query, get_page
-from chat.admin.recorded import RecordedAdmin
+from chat.admin.recorded import BoundedPaginator, RecordedAdmin
 from chat.models import Chat, ChatContent, ChatQuerySet, ContentPart
+
+
+class HistoryPaginator(BoundedPaginator):
+    """Pages of chats, found by whatever index leads there."""
+
+    form: ChatFilterForm
+
+    def page(self, number: int | str) -> Page[Chat]:
+        number = self.validate_number(number)
+        skip = (number - 1) * self.per_page
+        return self._get_page(self._chats(skip), number, self)  # type: ignore[no-any-return]  # untyped
+
+    def _chats(self, skip: int) -> list[Chat]:
+        chats: ChatQuerySet = self.object_list
+        if self.form.is_in_order:
+            return list(chats[skip : skip + self.per_page])
+        return chats.first_of(self.form.span(now=timezone.now()), skip=skip, most=self.per_page)
 
 
 @admin.register(Chat)
@@ -45,6 +64,11 @@ class ChatAdmin(RecordedAdmin):
     ) -> tuple[QuerySet[Chat], bool]:
         assert isinstance(chats, ChatQuerySet)
         return search(chats, term), False
+
+    def get_paginator(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HistoryPaginator:
+        paginator = HistoryPaginator(*args, **kwargs)
+        paginator.form = ChatFilterForm(request.GET)
+        return paginator
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         filters = request.GET.copy()

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import reduce
+from operator import or_
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +38,10 @@ EXACT = {
 }
 """What matches one column as an index can: exactly."""
 
+ORDERED = {*EXACT, "status"}
+"""What an index holds in the order of time."""
+
+TIMES = ("within", "since", "until")
 SUGGESTED = {
     "application": ("application",),
     "provider": ("provider",),
@@ -137,17 +143,38 @@ class ChatFilterForm(forms.Form):
         found = self.cleaned_data
         exact = {column: found[name] for name, column in EXACT.items() if found[name]}
         if found["status"]:
-            exact["status__in"] = found["status"]
-        starts = [found["since"], now - PERIODS[found["within"]] if found["within"] else None]
-        since = max((start for start in starts if start), default=None)
+            # One by one: no single index holds both the chats that are open and those that ended badly.
+            chats = chats.filter(reduce(or_, (Q(status=status) for status in found["status"])))
         if found["error"]:
             chats = chats.filter(Q(error_type=found["error"]) | Q(error_code=found["error"]))
         return (
             chats.filter(**exact)
-            .between(since=since, until=found["until"])
+            .between(since=self._since(now=now), until=found["until"])
             .costing(least_usd=found["cost_from"], most_usd=found["cost_to"])
             .sized(least_tokens=found["tokens_from"], most_tokens=found["tokens_to"])
         )
+
+    def span(self, *, now: datetime) -> ChatQuerySet:
+        """Return all chats of the time that is asked for."""
+        found = self.cleaned_data if self.is_valid() else {}
+        return Chat.objects.between(since=self._since(now=now), until=found.get("until"))
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether one index holds what is asked for in the order of time, so that the planner finds the way."""
+        given = [
+            name
+            for name in (*self.fields, SEARCH_VAR)
+            if name not in TIMES
+            for value in self.data.getlist(name)
+            if value
+        ]
+        return not given or (len(given) == 1 and given[0] in ORDERED)
+
+    def _since(self, *, now: datetime) -> datetime | None:
+        found = self.cleaned_data if self.is_valid() else {}
+        starts = [found.get("since"), now - PERIODS[found["within"]] if found.get("within") else None]
+        return max((start for start in starts if start), default=None)
 
     def active(self) -> list[ActiveFilter]:
         """Return the filters in use, as they were given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +14,7 @@ from django.utils import timezone
 from chat.admin.filters import ChatFilterForm, search
 from chat.admin.turns import MAX_SHOWN_TURNS, Turn, pretty_json, shown_turns
 from chat.history_urls import chats_url
-from chat.models import Chat, ChatQuerySet, ContentPart, LedgerEvent
+from chat.models import Chat, ContentPart, LedgerEvent
 from chat.transcripts import Body, Transcript, get_transcript
 from providers.types import JSONObject
 
@@ -92,23 +93,27 @@ def filters_query(came_from: QueryDict) -> str:
 
 
 def _neighbours(chat: Chat, came_from: QueryDict) -> Neighbours:
-    listed = search(
-        ChatFilterForm(came_from).narrow(Chat.objects.all(), now=timezone.now()), came_from.get("q", "")
-    ).order_by()
     talk = Chat.objects.filter(conversation=chat.conversation, application=chat.application, actor=chat.actor)
-    talk = talk.order_by() if chat.conversation else talk.none()
-    before, after = {"pk__lt": chat.pk}, {"pk__gt": chat.pk}
+    talk = talk if chat.conversation else talk.none()
     return Neighbours(
-        newer=_first_url(listed.filter(**after).order_by("pk"), came_from),
-        older=_first_url(listed.filter(**before).order_by("-pk"), came_from),
-        earlier_in_conversation=_first_url(talk.filter(**before).order_by("-pk"), came_from),
-        later_in_conversation=_first_url(talk.filter(**after).order_by("pk"), came_from),
+        newer=_url(_beside(chat, came_from, is_newer=True), came_from),
+        older=_url(_beside(chat, came_from, is_newer=False), came_from),
+        earlier_in_conversation=_url(talk.filter(pk__lt=chat.pk).order_by("-pk")[:1], came_from),
+        later_in_conversation=_url(talk.filter(pk__gt=chat.pk).order_by("pk")[:1], came_from),
     )
 
 
-def _first_url(chats: ChatQuerySet, came_from: QueryDict) -> str | None:
-    pk = next(iter(chats.values_list("pk", flat=True)[:1]), None)
-    return None if pk is None else chat_url(pk, came_from)
+def _beside(chat: Chat, came_from: QueryDict, *, is_newer: bool) -> Iterable[Chat]:
+    """Return the next of the list in one direction, if there is one."""
+    form, side = ChatFilterForm(came_from), {"pk__gt" if is_newer else "pk__lt": chat.pk}
+    listed = search(form.narrow(Chat.objects.filter(**side), now=timezone.now()), came_from.get("q", ""))
+    if form.is_in_order:
+        return listed.order_by("pk" if is_newer else "-pk")[:1]
+    return listed.first_of(Chat.objects.filter(**side), most=1, is_newest_first=not is_newer)
+
+
+def _url(found: Iterable[Chat], came_from: QueryDict) -> str | None:
+    return next((chat_url(chat.pk, came_from) for chat in found), None)
 
 
 def _raws(chat: Chat, transcript: Transcript) -> list[Raw]:
