@@ -39,7 +39,6 @@ class HistoryPaginator(BoundedPaginator):
 
 @admin.register(Chat)
 class ChatAdmin(RecordedAdmin):
-    list_display = ("started_at", "status", "caller", "end_user", "provider", "model_name", "tokens", "cost", "latency")
     list_filter = (ChatFilter,)
     list_filter_submit = True
     search_fields = ("id",)
