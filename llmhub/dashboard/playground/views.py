@@ -26,7 +26,7 @@ from llmhub.dashboard.playground.forms import Choices, PlaygroundForm
 from llmhub.dashboard.playground.snippets import curl_snippet, python_snippet
 from providers.errors import ProviderError
 from providers.manager import get_provider_manager
-from providers.models import ProviderConfig, ProviderModel
+from providers.models import Health, ProviderConfig, ProviderModel
 from providers.routing import Candidate
 
 CHAT_PATH = "/api/chat/multi"
@@ -108,8 +108,9 @@ def _principal(request: HttpRequest) -> Principal:
 
 
 def _candidate(candidate: Candidate) -> dict[str, str]:
-    health = candidate.provider.health.label
-    return {"provider": candidate.provider.name, "model": candidate.model_name, "health": health.lower()}
+    health = candidate.provider.health
+    words = "not checked yet" if health is Health.UNKNOWN else health.label.lower()
+    return {"provider": candidate.provider.name, "model": candidate.model_name, "health": words}
 
 
 @require_POST

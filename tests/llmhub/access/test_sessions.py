@@ -105,21 +105,24 @@ def test_no_connection_is_held_once_the_user_is_known(session):
     until(lambda: held() <= before)
 
 
-def new_key(**fields):
-    application, _ = Application.objects.get_or_create(name="support-bot")
-    values = {"scopes": ["chat"], "allowed_providers": ["local"], "allowed_models": ["smollm2"], **fields}
-    row, _ = ApiKey.objects.issue(application, name="production", **values)
-    return row
+@pytest.fixture
+def key_id(request):
+    application = Application.objects.create(name="support-bot")
+    fields = {"scopes": ["chat"], "allowed_providers": ["local"], "allowed_models": ["smollm2"]}
+    row, _ = ApiKey.objects.issue(application, name="production", **fields | getattr(request, "param", {}))
+    return row.pk
+
+
+def with_key(**fields):
+    return pytest.mark.parametrize("key_id", [fields], indirect=True)
 
 
 async def as_key(session, key_id):
     return await session_principal(post(session, **{"x-llmhub-as-key": str(key_id)}))
 
 
-async def test_a_user_may_ask_for_no_more_than_a_key_allows_and_stays_the_actor(session):
-    key = await asyncio.to_thread(new_key)
-
-    principal = await as_key(session, key.pk)
+async def test_a_user_may_ask_for_no_more_than_a_key_allows_and_stays_the_actor(session, key_id):
+    principal = await as_key(session, key_id)
 
     assert (principal.actor, principal.application, principal.api_key) == ("ada", None, None)
     assert principal.scopes == {"chat"}
@@ -128,56 +131,59 @@ async def test_a_user_may_ask_for_no_more_than_a_key_allows_and_stays_the_actor(
     assert not principal.may_use("ollama", "smollm2")
 
 
-@pytest.fixture
-def operator_session():
+def staff_session(*permissions):
     user = User.objects.create_user("ann", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=["use_chat", "view_apikey"]))
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     return sign_in(user)
 
 
-async def test_a_key_never_widens_what_a_user_may(operator_session):
-    key = await asyncio.to_thread(new_key, scopes=["chat", "audit:read"], allowed_providers=[])
+@pytest.fixture
+def operator_session():
+    return staff_session("use_chat", "view_apikey")
 
-    principal = await as_key(operator_session, key.pk)
+
+@with_key(scopes=["chat", "audit:read"], allowed_providers=[])
+async def test_a_key_never_widens_what_a_user_may(operator_session, key_id):
+    principal = await as_key(operator_session, key_id)
 
     assert principal.scopes == {"chat"}
 
 
-async def test_a_key_without_the_scope_to_chat_takes_it_from_the_user(session):
-    key = await asyncio.to_thread(new_key, scopes=["audit:read"])
-
-    principal = await as_key(session, key.pk)
+@with_key(scopes=["audit:read"])
+async def test_a_key_without_the_scope_to_chat_takes_it_from_the_user(session, key_id):
+    principal = await as_key(session, key_id)
 
     assert principal.scopes == {"audit:read"}
 
 
-@pytest.mark.parametrize("key_id", ["", "0", "999999", "-1", "lh_abc", "9" * 40, "\u00b2", "1; DROP"])
-async def test_a_key_that_is_none_is_refused_by_the_name_of_its_header(session, key_id):
+@pytest.mark.parametrize("wrong_id", ["", "0", "999999", "-1", "lh_abc", "9" * 40, "\u00b2", "1; DROP"])
+async def test_a_key_that_is_none_is_refused_by_the_name_of_its_header(session, wrong_id):
     with pytest.raises(UnknownKeyError, match="no such API key") as refused:
-        await as_key(session, key_id)
+        await as_key(session, wrong_id)
 
     assert refused.value.principal.actor == "ada"
     assert problem_of(refused.value).status == 400
     assert problem_of(refused.value).param == "x-llmhub-as-key"
 
 
+LONG_AGO = timezone.now() - timedelta(days=1)
+
+
 @pytest.mark.parametrize(
-    "ended",
-    [
-        pytest.param({"revoked_at": timezone.now()}, id="revoked"),
-        pytest.param({"expires_at": timezone.now() - timedelta(days=1)}, id="expired"),
-    ],
+    "key_id",
+    [pytest.param({"revoked_at": LONG_AGO}, id="revoked"), pytest.param({"expires_at": LONG_AGO}, id="expired")],
+    indirect=True,
 )
-async def test_a_key_no_longer_in_force_is_as_none(session, ended):
-    key = await asyncio.to_thread(new_key, **ended)
-
+async def test_a_key_no_longer_in_force_is_as_none(session, key_id):
     with pytest.raises(UnknownKeyError):
-        await as_key(session, key.pk)
+        await as_key(session, key_id)
 
 
-async def test_who_may_not_see_keys_learns_nothing_of_them():
-    user = await asyncio.to_thread(User.objects.create_user, "bob", is_staff=True)
-    key = await asyncio.to_thread(new_key)
+@pytest.fixture
+def session_without_keys():
+    return staff_session("use_chat")
 
+
+async def test_who_may_not_see_keys_learns_nothing_of_them(session_without_keys, key_id):
     with pytest.raises(UnknownKeyError):
-        await as_key(await asyncio.to_thread(sign_in, user), key.pk)
+        await as_key(session_without_keys, key_id)

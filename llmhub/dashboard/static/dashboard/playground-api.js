@@ -25,8 +25,10 @@ export class Problem extends Error {
   }
 }
 
-const lost = () =>
-  new Problem("The connection to the hub is lost", "Whatever came before stands here. The hub may have answered all the same: see the history.");
+function lost() {
+  const advice = "Whatever came before stands here. The hub may have answered all the same: see the history.";
+  return new Problem("The connection to the hub is lost", advice);
+}
 
 function cookie(name) {
   const found = document.cookie.split("; ").find((each) => each.startsWith(`${name}=`));

@@ -1,5 +1,7 @@
 // What stands on the page of a conversation. Whatever a model says is text and nothing else.
 
+const FIRST_LINES = 5;
+
 export function element(name, className = "", text = "") {
   const made = document.createElement(name);
   if (className) made.className = className;
@@ -166,10 +168,21 @@ export function showPlan(room, { candidates, left_out: leftOut, problem }) {
   if (problem) shown.push(element("p", "", `Nobody would be asked: ${problem}`));
   if (candidates.length) {
     shown.push(element("p", "", candidates.length > 1 ? "Would be asked, in this order:" : "Would be asked:"));
-    shown.push(listOf("ol", candidates.map(({ provider, model, health }) => `${provider}/${model} · ${health}`)));
+    shown.push(...listsOf("ol", candidates.map(({ provider, model, health }) => `${provider}/${model} · ${health}`)));
   }
-  if (leftOut.length) shown.push(element("p", "", "Left out:"), listOf("ul", leftOut));
+  if (leftOut.length) shown.push(element("p", "", "Left out:"), ...listsOf("ul", leftOut));
   room.replaceChildren(...shown);
+}
+
+/** A list, and what is beyond its first lines folded away. */
+function listsOf(name, lines) {
+  const first = listOf(name, lines.slice(0, FIRST_LINES));
+  if (lines.length <= FIRST_LINES) return [first];
+  const rest = listOf(name, lines.slice(FIRST_LINES));
+  if (name === "ol") rest.start = FIRST_LINES + 1;
+  const more = element("details", "playground-more");
+  more.append(element("summary", "", `${lines.length - FIRST_LINES} more`), rest);
+  return [first, more];
 }
 
 function listOf(name, lines) {
