@@ -68,6 +68,7 @@ def recorded(product: Product, answer: Locator) -> Any:
     """Return the record of an answer's chat, once it is closed."""
     link = answer.get_by_role("link", name="The recorded chat").get_attribute("href")
     assert link
+    assert answer.page.request.get(link).ok
     with product.up.client() as client:
         path = f"/api/audit/chats/{link.split('/')[-3]}"
         until(lambda: client.get(path).json()["status"] != "started")
@@ -137,6 +138,7 @@ def test_a_stopped_answer_keeps_its_text_and_closes_the_upstream(page, product, 
     assert upstream.hung_up.wait(2)
     expect(answers(page)).to_contain_text("Stopped")
     expect(text_of(answers(page))).to_have_text("PostgreSQL")
+    expect(page.get_by_label("Message")).to_be_focused()
     assert recorded(product, answers(page))["status"] == "client_disconnected"
 
 

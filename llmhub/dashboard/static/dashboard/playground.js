@@ -80,8 +80,9 @@ async function run(answers) {
     const stopped = stopper.signal.aborted;
     stopper = null;
     const failed = answers.filter((answer) => answer.failed).length;
+    const wasAtStop = [document.body, byId("stop-all")].includes(document.activeElement);
     setBusy(false, stopped ? "Stopped." : failed ? `${failed} of ${answers.length} failed.` : "Answered.");
-    fields.message.focus();
+    if (wasAtStop) fields.message.focus();
   }
 }
 
