@@ -165,7 +165,7 @@ function attemptWords({ provider, model, ok, error, upstream_status: status, lat
 /** Show where a chat would be tried. */
 export function showPlan(room, { candidates, left_out: leftOut, problem }) {
   const shown = [];
-  if (problem) shown.push(element("p", "", `Nobody would be asked: ${problem}`));
+  if (problem) shown.push(element("p", "", problem));
   if (candidates.length) {
     shown.push(element("p", "", candidates.length > 1 ? "Would be asked, in this order:" : "Would be asked:"));
     shown.push(...listsOf("ol", candidates.map(({ provider, model, health }) => `${provider}/${model} · ${health}`)));
