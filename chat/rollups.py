@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, takewhile
 from typing import LiteralString
 
 from django.db import connection, transaction
@@ -35,7 +36,8 @@ MAX_S = 30.0
 CHANGING = (ChatStatus.STARTED, ChatStatus.LOST)
 """What a chat may still move on from."""
 
-_TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('llmhub.usage_rollup', 0))"
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('llmhub.usage_rollup', 0))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('llmhub.usage_rollup', 0))"
 _COLUMNS = sql.SQL("""granularity, cut, at, provider, model_name, application, actor, status, error_type, error_code,
   chats, prompt_tokens, completion_tokens, cost_nano_usd, unpriced_chats, latency_counts""")
 _TIMED = "coalesce(sum(timed) FILTER (WHERE counter = {}), 0)"
@@ -103,18 +105,35 @@ def roll_up(*, now: datetime, max_s: float = MAX_S) -> int:
 
     What does not fit in `max_s` is left to the next run, and everything while another process is at it.
     """
-    began_s = time.monotonic()
+    ends_s = time.monotonic() + max_s
     rolled = 0
-    for day, hours in groupby(stale_hours(now=now), key=floor_day):
-        for hour in hours:
-            if time.monotonic() - began_s > max_s or not _roll(Granularity.HOUR, hour, now=now):
-                break
-            rolled += 1
-        _roll(Granularity.DAY, day, now=now)
-    for day in _stale_days():
-        _roll(Granularity.DAY, day, now=now)
-    delete_expired(now=now)
+    with _alone() as is_alone:
+        if not is_alone:
+            return 0
+        for day, hours in groupby(stale_hours(now=now), key=floor_day):
+            before = rolled
+            for hour in takewhile(lambda _: time.monotonic() <= ends_s, hours):
+                _roll(Granularity.HOUR, hour, now=now)
+                rolled += 1
+            if rolled > before:
+                _roll(Granularity.DAY, day, now=now)
+        for day in _stale_days():
+            _roll(Granularity.DAY, day, now=now)
+        delete_expired(now=now)
     return rolled
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Let one process at a time in; yield whether this one is."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK)
+        is_alone = bool(cursor.fetchone()[0])
+        try:
+            yield is_alone
+        finally:
+            if is_alone:
+                cursor.execute(_UNLOCK)
 
 
 def forget_rolled() -> None:
@@ -161,20 +180,21 @@ def _stale_days() -> Iterable[datetime]:
 
 
 @transaction.atomic
-def _roll(granularity: Granularity, at: datetime, *, now: datetime) -> bool:
-    """Replace the sums of one hour or day, unless another process is at work on any."""
+def _roll(granularity: Granularity, at: datetime, *, now: datetime) -> None:
+    """Replace the sums of one hour or day."""
     until = at + (HOUR if granularity is Granularity.HOUR else DAY)
     with connection.cursor() as cursor:
-        cursor.execute(_TRY_LOCK)
-        if not cursor.fetchone()[0]:
-            return False
         UsageRollup.objects.filter(granularity=granularity, cut__in=Cut.values, at=at).delete()
         cursor.execute(
             _ROLL_HOUR if granularity is Granularity.HOUR else _ROLL_DAY,
             {"since": at, "until": until, "bounds": list(LATENCY_BOUNDS_MS), "cuts": Cut.values},
         )
-    RolledBucket.objects.update_or_create(granularity=granularity, at=at, defaults={"rolled_at": now})
-    return True
+    RolledBucket.objects.bulk_create(
+        [RolledBucket(granularity=granularity, at=at, rolled_at=now)],
+        update_conflicts=True,
+        unique_fields=["granularity", "at"],
+        update_fields=["rolled_at"],
+    )
 
 
 def delete_expired(*, now: datetime) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -214,10 +215,31 @@ def test_while_another_process_sums_up_this_one_does_nothing():
     save_chat(NOW, **CLOSED)
 
     with psycopg.connect(conninfo()) as other:
-        other.execute("SELECT pg_advisory_xact_lock(hashtextextended('llmhub.usage_rollup', 0))")
+        other.execute("SELECT pg_advisory_lock(hashtextextended('llmhub.usage_rollup', 0))")
         assert roll_up(now=NOW) == 0
 
     assert roll_up(now=NOW) > 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_count_each_chat_once():
+    dice = random.Random(3)
+    chats = Chat.objects.bulk_create([random_chat(dice) for _ in range(300)])
+
+    with ThreadPoolExecutor(2) as workers:
+        hours = [work.result() for work in [workers.submit(roll_up_in_a_thread) for _ in range(2)]]
+
+    assert sum(hours) >= 24 * (DAYS_MADE - 1) + 13
+    for cut in Cut:
+        assert rolled(cut) == add_up(chats, cut, floor_hour)
+        assert rolled(cut, Granularity.DAY) == add_up(chats, cut, floor_day)
+
+
+def roll_up_in_a_thread() -> int:
+    try:
+        return roll_up(now=NOW) + roll_up(now=NOW)
+    finally:
+        connection.close()
 
 
 def test_rebuilt_chats_are_summed_again(empty_ledger):
