@@ -20,6 +20,7 @@ from django.utils import formats, timezone
 from django.utils.text import capfirst
 
 EMPTY = "empty"
+NOTHING = (None, "", [], {}, "[]", "{}")  # some columns keep JSON as text
 NOBODY = "nobody signed in"
 OUTSIDE = "outside the hub, or in the background"
 PARENTS = ("application", "provider")
@@ -225,7 +226,7 @@ def _fields(row: Any, before: Any, names: Names) -> Iterable[FieldChange]:
 
 def _whole(model: type[Model], field: Any, value: Any, names: Names, *, is_gone: bool) -> Iterable[FieldChange]:
     """One value of a row that came or went; what was left empty is not told."""
-    if value in (None, "", [], {}):
+    if value in NOTHING:
         return
     if secret := _secret_set_at(model, field):
         value, field_name = "set", _label(model, secret)
@@ -283,7 +284,7 @@ def subject_of(row: Any, names: Names) -> str:
 
 def _value(field: Field[Any, Any], value: Any, names: Names) -> str:
     """One value in words."""
-    if value is None or value in ("", [], {}):
+    if value in NOTHING:
         return EMPTY
     if isinstance(field, ForeignKey):
         return names.get(_target(field), {}).get(value, f"#{value}")

@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.text import capfirst
 
-from llmhub.access.changes import describe, joined, newest_first
+from llmhub.access.changes import Change, describe, joined, newest_first
 
 PAGE_SIZE = 25
 
@@ -43,7 +43,8 @@ class HistoryTab:
         changes = joined(describe(refs[:PAGE_SIZE], of=self.model))
         context = {
             **self.admin_site.each_context(request),
-            "title": str(obj) if obj else changes[0].subject if changes else "",
+            "title": str(obj or (changes[0].subject if changes else self.opts.verbose_name)),
+            "notice": "" if obj else _notice(self.opts, changes),
             "opts": self.opts,
             "original": obj,
             "kind": capfirst(str(self.opts.verbose_name)),
@@ -80,6 +81,11 @@ class HistoryTab:
             for formset, inline in self.get_formsets_with_inlines(request, obj)
             if getattr(inline, "tab", False)
         ]
+
+
+def _notice(options: Any, changes: list[Change]) -> str:
+    name = f" {changes[0].subject}" if changes else ""
+    return f"{capfirst(str(options.verbose_name))}{name} is deleted. Its history stays."
 
 
 def _allowed(item: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -24,9 +25,11 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from llmhub.access.admin import ReadOnlyAdmin
+from llmhub.access.changes import Change as Told
 from llmhub.access.changes import Kind, Ref, describe, event_models, is_link, tracked_model
 from llmhub.dashboard.models import Change
 
+FIELDS_SHOWN = 4
 KIND_COLOURS = {
     Kind.ADDED.label: "success",
     Kind.CHANGED.label: "info",
@@ -152,4 +155,8 @@ class ChangeAdmin(ReadOnlyAdmin):
 
     @admin.display(description="what")
     def what(self, row: Any) -> str:
-        return render_to_string("access/change_fields.html", {"change": row.told})
+        told: Told = row.told
+        shown = replace(told, fields=told.fields[:FIELDS_SHOWN])
+        return render_to_string(
+            "access/change_fields.html", {"change": shown, "left_out": len(told.fields) - len(shown.fields)}
+        )

@@ -210,7 +210,7 @@ def test_the_history_of_what_is_deleted_stays_readable(admin_client, application
     page = admin_client.get(url)
 
     assert page.status_code == 200
-    assert "This is deleted. Its history stays." in page.content.decode()
+    assert "Application support-bot is deleted. Its history stays." in page.content.decode()
     assert [change.kind for change in page.context["changes"]] == [Kind.DELETED, Kind.ADDED]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -69,7 +70,17 @@ def test_a_change_leads_to_the_history_of_what_is_gone(admin_client, some_change
     page = admin_client.get(reverse("admin:dashboard_change_change", args=[change.pk]), follow=True)
 
     assert page.redirect_chain[0][0] == reverse("admin:access_application_history", args=[change.object_id])
-    assert "This is deleted" in page.content.decode()
+    assert "Application bot is deleted" in page.content.decode()
+
+
+def test_of_a_long_change_the_list_shows_the_beginning(admin_client):
+    ProviderConfig.objects.create(name="acme", provider_type="openai", base_url="http://localhost:1/v1")
+
+    page = admin_client.get(LIST, {"model": "providers.ProviderConfig", "kind": "added"}).content.decode()
+
+    assert "http://localhost:1/v1" in page
+    assert "Timeout" not in page
+    assert re.search(r"and \d more", page)
 
 
 def test_only_changes_of_what_one_may_see_are_listed(some_changes):
@@ -100,3 +111,13 @@ def test_a_hundred_changes_cost_no_more_queries_than_one(admin_client, django_as
 
     with django_assert_max_num_queries(30):
         assert len(rows(admin_client)) == 25
+
+
+def test_the_newest_changes_are_found_without_reading_all():
+    newest = Change.objects.filter(model__in=["auth.User", "providers.ProviderConfig"])[:26]
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        plan = newest.explain()
+
+    assert "Merge Append" in plan
+    assert "dashboard_trackeduserevent_newest" in plan
