@@ -216,9 +216,11 @@ def test_while_another_process_sums_up_this_one_does_nothing():
 
     with psycopg.connect(conninfo()) as other:
         other.execute("SELECT pg_advisory_lock(hashtextextended('llmhub.usage_rollup', 0))")
-        assert roll_up(now=NOW) == 0
+        meanwhile = roll_up(now=NOW)
+        other.execute("SELECT pg_advisory_unlock(hashtextextended('llmhub.usage_rollup', 0))")
+        afterwards = roll_up(now=NOW)
 
-    assert roll_up(now=NOW) > 0
+    assert (meanwhile, afterwards > 0) == (0, True)
 
 
 @pytest.mark.django_db(transaction=True)
