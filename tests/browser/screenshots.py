@@ -21,7 +21,18 @@ from tests.browser.walking import ask_in_playground, find_chats, go_to, sign_in,
 
 IMAGES = ROOT / "docs" / "images"
 MAX_BYTES = 150_000
+MAX_HEIGHT = 6000
 CHARTS_STAND = "() => !window.Chart || Object.values(Chart.instances).every(chart => !Chart.animator.running(chart))"
+
+
+SUM_UP = "from chat.tasks import usage_rollup; usage_rollup()"
+
+
+def fill(product: Product) -> None:
+    """Give it two weeks of made-up chats, and a few real ones."""
+    product.manage("seed", "--chats", "2000")
+    furnish(product)
+    product.manage("shell", "--no-imports", "-v0", "-c", SUM_UP)
 
 
 def show_overview(page: Page) -> None:
@@ -72,6 +83,7 @@ def take_every_page(browser: Browser, product: Product, folder: Path) -> None:
                 take(page, folder / f"sign-in-{suffix}", is_whole=True)
                 sign_in(page, ADMIN, PASSWORD)
                 for path in paths:
+                    page.set_viewport_size({"width": screen.width, "height": screen.height})
                     page.goto(path)
                     take(page, folder / f"{slug_of(path)}-{suffix}", is_whole=True)
 
@@ -89,17 +101,27 @@ def slug_of(path: str) -> str:
 
 def take(page: Page, file: Path, *, is_whole: bool = False) -> None:
     page.wait_for_function(CHARTS_STAND)
-    page.screenshot(path=file, full_page=is_whole, animations="disabled", caret="hide")
+    if is_whole:
+        grow(page)
+    page.screenshot(path=file, animations="disabled", caret="hide")
     print(f"{file} {file.stat().st_size // 1000} kB")
     if not is_whole and file.stat().st_size > MAX_BYTES:
         raise SystemExit(f"{file} is larger than a README should make its readers load.")
+
+
+def grow(page: Page) -> None:
+    """Make the window as high as its page: what is fixed to the window's edges stands at the page's."""
+    size = page.viewport_size
+    assert size
+    height = min(page.evaluate("document.scrollingElement.scrollHeight"), MAX_HEIGHT)
+    page.set_viewport_size({"width": size["width"], "height": max(height, size["height"])})
 
 
 def main(arguments: list[str]) -> None:
     if not find_chromium():
         raise SystemExit(HOW_TO_GET_IT)
     with running_product() as product, open_chromium() as browser:
-        furnish(product)
+        fill(product)
         if arguments:
             folder = Path(arguments[0])
             folder.mkdir(parents=True, exist_ok=True)

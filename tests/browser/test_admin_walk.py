@@ -34,6 +34,8 @@ def product(new_product):
 def test_an_admin_sets_up_a_provider_and_follows_a_chat_through_the_hub(visit, product):
     page = visit().page
     sign_in(page, ADMIN, PASSWORD)
+    expect(page.get_by_role("heading", name="Three steps to the first chat")).to_be_visible()
+    check_accessible(page)
 
     add_tested_provider(page, product.upstream.url)
     refresh_models_and_make_default(page)
