@@ -12,10 +12,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesRadioFilter
 
-from chat.admin.recorded import BoundedPaginator, RecordedAdmin
+from chat.admin.recorded import RecordedAdmin, UncountedAdmin
 from chat.inert import inert
 from chat.models import LedgerEvent, LedgerWriterSeat
-from llmhub.access.admin import ReadOnlyAdmin
 
 
 @admin.register(LedgerEvent)
@@ -59,7 +58,6 @@ class LedgerEventAdmin(RecordedAdmin):
 
 
 @admin.register(LedgerWriterSeat)
-class LedgerWriterSeatAdmin(ReadOnlyAdmin):
+class LedgerWriterSeatAdmin(UncountedAdmin):
     list_display = ("role", "hostname", "pid", "started_at", "last_seen_at", "last_seq")
-    paginator = BoundedPaginator
     sortable_by = ()

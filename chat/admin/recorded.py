@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -28,10 +29,19 @@ class BoundedPaginator(InfinitePaginator):  # type: ignore[misc]  # untyped
         return MAX_PAGES
 
 
-class RecordedAdmin(ReadOnlyAdmin):
-    """Shows nothing that it could not record having shown."""
+class UncountedAdmin(ReadOnlyAdmin):
+    """Lists rows without ever counting them."""
 
     paginator = BoundedPaginator
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist: ChangeList = super().get_changelist_instance(request)
+        changelist.full_result_count = changelist.result_count  # else what stands in for a count would be shown as one
+        return changelist
+
+
+class RecordedAdmin(UncountedAdmin):
+    """Shows nothing that it could not record having shown."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self.has_view_permission(request):

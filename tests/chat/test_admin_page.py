@@ -297,3 +297,13 @@ def test_the_events_list_holds_its_kind_and_its_time(admin_client):
     assert [event.kind for event in answer.context["cl"].result_list] == [EventKind.OUTCOME]
     assert f"{Chat.objects.get().finished_at:%Y-%m-%d %H:%M:%S.%f}" in answer.content.decode()
     assert admin_client.get("/admin/chat/ledgerevent/?writer_seq__gte=1").status_code == 400
+
+
+@pytest.mark.parametrize("path", [f"{LIST}?status=failed", "/admin/chat/ledgerevent/", "/admin/chat/ledgerwriterseat/"])
+def test_no_list_claims_to_have_counted(admin_client, path):
+    record(user("hello"))
+
+    page = admin_client.get(path).content.decode()
+
+    assert "9999999999" not in page
+    assert "results" not in page
