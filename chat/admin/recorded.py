@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
@@ -33,6 +34,7 @@ class UncountedAdmin(ReadOnlyAdmin):
     """Lists rows without ever counting them."""
 
     paginator = BoundedPaginator
+    show_facets = admin.ShowFacets.NEVER
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist: ChangeList = super().get_changelist_instance(request)
