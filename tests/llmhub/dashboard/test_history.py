@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
-from django.db import connection
+from django.db import ProgrammingError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import PeriodicTask
@@ -268,6 +268,14 @@ def test_what_was_there_before_has_something_to_differ_from(provider):
 
     assert (found.kind, told(found)["Name"]) == (Kind.FOUND, (None, "ollama"))
     assert told(change) == {"Priority": (str(provider.priority), str(provider.priority + 1))}
+
+
+@pytest.mark.parametrize("statement", ["UPDATE {} SET pgh_label = 'x'", "DELETE FROM {}"])
+def test_nobody_rewrites_the_history_not_even_its_owner(application, statement):
+    table = find_event_model(Application)._meta.db_table
+
+    with pytest.raises(ProgrammingError, match="Cannot"), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement.format(table))
 
 
 def test_both_tabs_are_on_both_pages(admin_client, provider):
