@@ -14,12 +14,22 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 
 from llmhub.embedded.options import ROOT
-from tests.browser.chromium import HOW_TO_GET_IT, LAPTOP, PHONE, THEMES, find_chromium, open_chromium, open_window
+from tests.browser.chromium import (
+    HOW_TO_GET_IT,
+    LAPTOP,
+    PHONE,
+    THEMES,
+    Screen,
+    find_chromium,
+    open_chromium,
+    open_window,
+)
 from tests.browser.product import ADMIN, PASSWORD, Product, furnish, running_product
 from tests.browser.surfing import kind_of, surf
 from tests.browser.walking import ask_in_playground, find_chats, go_to, sign_in, try_connection
 
 IMAGES = ROOT / "docs" / "images"
+PICTURE = Screen(1400, 740)
 MAX_BYTES = 150_000
 MAX_HEIGHT = 6000
 CHARTS_STAND = "() => !window.Chart || Object.values(Chart.instances).every(chart => !Chart.animator.running(chart))"
@@ -65,7 +75,7 @@ PICTURES: dict[str, Callable[[Page], None]] = {
 
 
 def take_pictures(browser: Browser, product: Product) -> None:
-    with open_window(browser, product.url) as window:
+    with open_window(browser, product.url, screen=PICTURE) as window:
         page = window.new_page()
         sign_in(page, ADMIN, PASSWORD)
         for name, show in PICTURES.items():
