@@ -71,7 +71,7 @@ OF_ROWS = {
     "access_apikey_revoke": (ADMIN, OPERATOR),
     "access_apikey_revoke_this": (ADMIN, OPERATOR),
     "access_application_add_key": (ADMIN,),
-    "access_application_show_chats": (ADMIN, REVIEWER),
+    "access_application_show_chats": (ADMIN,),
     "access_application_switch": (ADMIN,),
     "auth_user_password_change": (ADMIN,),
     "chat_chat_raw": (ADMIN, REVIEWER),

@@ -55,7 +55,7 @@ def history_url(change: Change) -> str:
 
 
 class ModelFilter(DropdownFilter):  # type: ignore[misc]  # untyped
-    title = "of"
+    title = "kind of object"
     parameter_name = "model"
 
     def lookups(self, request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
@@ -108,6 +108,7 @@ class ChangeAdmin(ReadOnlyAdmin):
     list_per_page = 25
     paginator = InfinitePaginator
     sortable_by = ()
+    show_facets = admin.ShowFacets.NEVER
 
     class Media:
         css = {"all": ("access/history.css",)}
