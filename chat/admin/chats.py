@@ -26,9 +26,8 @@ class HistoryPaginator(BoundedPaginator):
     form: ChatFilterForm
 
     def page(self, number: int | str) -> Page[Chat]:
-        number = self.validate_number(number)
-        skip = (number - 1) * self.per_page
-        return self._get_page(self._chats(skip), number, self)  # type: ignore[no-any-return]  # untyped
+        valid: int = self.validate_number(number)
+        return self._get_page(self._chats((valid - 1) * self.per_page), valid, self)  # type: ignore[no-any-return]  # untyped
 
     def _chats(self, skip: int) -> list[Chat]:
         chats: ChatQuerySet = self.object_list

@@ -103,6 +103,8 @@ class Preset:
 
 
 class ChatFilterForm(forms.Form):
+    data: QueryDict
+
     status = forms.MultipleChoiceField(
         label="Status", required=False, choices=ChatStatus.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget
     )
@@ -178,10 +180,8 @@ class ChatFilterForm(forms.Form):
 
     def active(self) -> list[ActiveFilter]:
         """Return the filters in use, as they were given."""
-        given = [(name, value) for name in self.fields for value in self.data.getlist(name) if value.strip()]
-        searched = self.data.get(SEARCH_VAR, "").strip()
-        if searched:
-            given.append((SEARCH_VAR, self.data[SEARCH_VAR]))
+        names = (*self.fields, SEARCH_VAR)
+        given = [(name, value) for name in names for value in self.data.getlist(name) if value.strip()]
         return [
             ActiveFilter(
                 label=str(self.fields[name].label) if name in self.fields else "Search",
@@ -228,7 +228,7 @@ class ChatFilter(admin.ListFilter):
     template = "unfold/filters/filters_field.html"
 
     def __init__(self, request: HttpRequest, params: dict[str, list[str]], model: type[Chat], model_admin: Any) -> None:
-        super().__init__(request, params, model, model_admin)  # type: ignore[arg-type]  # stubs of an older Django
+        super().__init__(request, params, model, model_admin)
         self.form = ChatFilterForm(request.GET)
         self.chips = self.form.active()
         for name in self.expected_parameters():
@@ -251,6 +251,6 @@ class ChatFilter(admin.ListFilter):
         assert isinstance(chats, ChatQuerySet)
         return self.form.narrow(chats, now=timezone.now())
 
-    def choices(self, _changelist: Any) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def choices(self, _changelist: Any) -> Iterator[dict[str, Any]]:
         self.form.suggest()
         yield {"form": self.form}

@@ -106,6 +106,6 @@ class PastLedger:
 
     def _fetch(self, query: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         with self._connection.cursor() as cursor:
-            row = cursor.execute(query.encode(), parameters).fetchone()
+            row: tuple[Any, ...] | None = cursor.execute(query.encode(), parameters).fetchone()
         assert row
         return row
