@@ -20,7 +20,7 @@ from django.utils import formats, timezone
 from django.utils.text import capfirst
 
 EMPTY = "empty"
-NOTHING = (None, "", [], {}, "[]", "{}")  # some columns keep JSON as text
+NOTHING: tuple[Any, ...] = (None, "", [], {}, "[]", "{}")  # some columns keep JSON as text
 NOBODY = "nobody signed in"
 OUTSIDE = "outside the hub, or in the background"
 PARENTS = ("application", "provider")
