@@ -38,6 +38,10 @@ CHANGING = (ChatStatus.STARTED, ChatStatus.LOST)
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('llmhub.usage_rollup', 0))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('llmhub.usage_rollup', 0))"
+_EMPTY_HOURS = """
+SELECT at FROM unnest(%s::timestamptz[]) AS at
+WHERE NOT EXISTS (SELECT FROM chat_chat WHERE started_at >= at AND started_at < at + interval '1 hour')
+"""
 _COLUMNS = sql.SQL("""granularity, cut, at, provider, model_name, application, actor, status, error_type, error_code,
   chats, prompt_tokens, completion_tokens, cost_nano_usd, unpriced_chats, latency_counts""")
 _TIMED = "coalesce(sum(timed) FILTER (WHERE counter = {}), 0)"
@@ -110,6 +114,7 @@ def roll_up(*, now: datetime, max_s: float = MAX_S) -> int:
     with _alone() as is_alone:
         if not is_alone:
             return 0
+        _note_empty_hours(now=now)
         for day, hours in groupby(stale_hours(now=now), key=floor_day):
             before = rolled
             for hour in takewhile(lambda _: time.monotonic() <= ends_s, hours):
@@ -150,10 +155,35 @@ def rolled_at() -> datetime | None:
 def stale_hours(*, now: datetime) -> list[datetime]:
     """The hours to be summed, newest first: this and the last, those never summed, those with chats that moved on."""
     this = floor_hour(now)
+    hours = _hours(now=now)
+    moved = _moved_hours(min(hours)) & hours
+    return sorted((hours - _rolled_hours()) | {this, this - HOUR} | moved, reverse=True)
+
+
+def _hours(*, now: datetime) -> set[datetime]:
+    """The hours that have sums: those of the last two weeks, this one included."""
+    this = floor_hour(now)
     since = floor_day(now) - (DAYS_MADE - 1) * DAY
-    hours = {this - n * HOUR for n in range((this - since) // HOUR + 1)}
-    rolled = RolledBucket.objects.filter(granularity=Granularity.HOUR, at__gte=since).values_list("at", flat=True)
-    return sorted((hours - set(rolled)) | {this, this - HOUR} | (_moved_hours(since) & hours), reverse=True)
+    return {this - n * HOUR for n in range((this - since) // HOUR + 1)}
+
+
+def _rolled_hours() -> set[datetime]:
+    return set(RolledBucket.objects.filter(granularity=Granularity.HOUR).values_list("at", flat=True))
+
+
+@transaction.atomic
+def _note_empty_hours(*, now: datetime) -> None:
+    """Note at once which hours of the past hold no chat, rather than sum each up."""
+    past = _hours(now=now) - _rolled_hours() - {floor_hour(now), floor_hour(now) - HOUR}
+    if not past:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_EMPTY_HOURS, [sorted(past)])
+        empty = [at for (at,) in cursor.fetchall()]
+    UsageRollup.objects.filter(granularity=Granularity.HOUR, cut__in=Cut.values, at__in=empty).delete()
+    RolledBucket.objects.bulk_create(
+        [RolledBucket(granularity=Granularity.HOUR, at=at, rolled_at=now) for at in empty], ignore_conflicts=True
+    )
 
 
 def _moved_hours(since: datetime) -> set[datetime]:
