@@ -125,7 +125,7 @@ def _axes(*, stacked: bool = False) -> dict[str, Any]:
         "ticks": {"maxRotation": 0, "autoSkipPadding": 12},
         "grid": {"display": False},
     }
-    numbers: dict[str, Any] = {"format": {"notation": "compact", "maximumFractionDigits": 1}} | (
+    numbers: dict[str, Any] = {"format": {"notation": "compact", "maximumSignificantDigits": 3}} | (
         {"precision": 0} if stacked else {}
     )
     return {"x": times, "y": {"stacked": stacked, "beginAtZero": True, "ticks": numbers, "grid": {}}}
