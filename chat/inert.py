@@ -14,9 +14,6 @@ _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_PICTURES = 0x2400
-_DELETE = 0x7F
-_DELETE_PICTURE = "\u2421"
 
 
 def inert(text: object) -> SafeString:
@@ -33,10 +30,5 @@ def is_plain(text: str) -> bool:
 def _mark(match: re.Match[str]) -> str:
     character = match[0]
     name = unicodedata.name(character, "CONTROL CHARACTER")
-    return f'<span class="chat-mark" title="U+{ord(character):04X} {name}">{_sign(ord(character))}</span>'
-
-
-def _sign(code: int) -> str:
-    if code < ord(" "):
-        return chr(_PICTURES + code)
-    return _DELETE_PICTURE if code == _DELETE else f"[U+{code:04X}]"
+    code = f"U+{ord(character):04X}"
+    return f'<span class="chat-mark" title="{code} {name}">[{code}]</span>'

@@ -10,6 +10,7 @@ from typing import Any
 from providers.types import JSONObject
 
 MAX_SHOWN_CHARS = 20_000
+MAX_FLOWING_CHARS = 3_000
 MAX_SHOWN_TURNS = 200
 MAX_PRETTY_CHARS = 1_000_000
 
@@ -39,6 +40,11 @@ class Part:
     @property
     def chars(self) -> int:
         return len(self.text)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is shown in a box of its own that scrolls."""
+        return self.chars > MAX_FLOWING_CHARS
 
     @property
     def is_cut(self) -> bool:
