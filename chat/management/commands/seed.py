@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -13,6 +14,7 @@ from chat.seeding.history import PastLedger, SeedError
 from chat.seeding.seed import Plan, seed
 
 REPORT_S = 1.0
+INTERRUPTED = 130
 
 
 class Command(BaseCommand):
@@ -48,7 +50,8 @@ class Command(BaseCommand):
                     reported_at = time.monotonic()
                     self.report(last, plan, rate=(last - first) / (reported_at - began_at))
         except KeyboardInterrupt:
-            raise CommandError("\nStopped. The same command goes on from here.", returncode=130) from None
+            self.stdout.write("\nStopped. The same command goes on from here.")
+            sys.exit(INTERRUPTED)
         took_s = time.monotonic() - began_at
         self.stdout.write(f"\n{last:,} made-up chats after {took_s:.0f} s." if last else "There are as many already.")
 
