@@ -71,9 +71,10 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         self.stored_key: Secret | None = self.instance.api_key or None
         self._stored_settings = self.instance.settings
         self.initial.update(initial_values(self.instance.settings), api_key="")
-        if "base_url" in self.fields:  # not for who may only look
+        if "base_url" in self.fields:  # for who may move it
             self._describe_key()
             self.fields["base_url"].widget.attrs["x-bind:placeholder"] = f"({json.dumps(DEFAULT_URLS)})[provider_type]"
+        if "default_model" in self.fields:  # not for who may only look
             self.fields["default_model"].widget.attrs |= {"list": "models-found", "autocomplete": "off"}
 
     def _describe_key(self) -> None:

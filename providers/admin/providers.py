@@ -113,15 +113,22 @@ class ProviderConfigAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # unty
     def get_fieldsets(self, request: HttpRequest, obj: ProviderConfig | None = None) -> Any:
         if obj and not self.has_change_permission(request, obj):
             reach = ("name", "provider_type", "base_url", "default_model", "settings")
+        elif not self.has_add_permission(request):
+            reach = ("name", "provider_type", "base_url", "default_model")
         else:
             forget = ("forget_api_key",) if obj and obj.api_key else ()
             reach = ("name", "provider_type", "base_url", "api_key", *forget, "default_model", *setting_fields())
         use = ("enabled", "priority", "rate_limit", "timeout")
         return [("How it is reached", {"fields": reach}), ("How it is used", {"fields": use})]
 
-    def get_readonly_fields(self, _request: HttpRequest, obj: ProviderConfig | None = None) -> tuple[str, ...]:
-        """A name stands in the history of chats, so it stays."""
-        return ("name",) if obj else ()
+    def get_readonly_fields(self, request: HttpRequest, obj: ProviderConfig | None = None) -> tuple[str, ...]:
+        """A name stands in the history of chats, so it stays; who may not add a provider does not move one either.
+
+        Else whoever runs providers could send the stored key of one to a host of their own.
+        """
+        if obj is None:
+            return ()
+        return ("name",) if self.has_add_permission(request) else ("name", "provider_type", "base_url")
 
     def render_change_form(
         self,

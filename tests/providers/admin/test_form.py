@@ -181,6 +181,20 @@ def test_an_operator_tries_what_exists_and_adds_nothing(upstream):
     assert client.post(TRY_NEW, fields_of(row)).status_code == 403
 
 
+def test_an_operator_sends_a_stored_key_nowhere_else():
+    with FakeProvider("openai", api_key=KEY) as fake, FakeProvider("openai") as elsewhere:
+        client, row = signed_in("Operator"), add(base_url=fake.url, provider_type="openai", api_key=KEY)
+        sent = fields_of(row, base_url=elsewhere.url, api_key="sk-other", organization="theirs", priority=7)
+
+        tried = client.post(try_url(row), sent).content.decode()
+        client.post(page_of(row), sent)
+
+        row.refresh_from_db()
+        assert "The key is accepted" in tried
+        assert (row.base_url, row.api_key.reveal(), row.settings, row.priority) == (fake.url, KEY, {}, 7)
+        assert elsewhere.requests == []
+
+
 @pytest.mark.parametrize("group", ["Reviewer", ""])
 def test_others_try_nothing(upstream, group):
     client, row = signed_in(group), add("up", upstream.url)
