@@ -1,9 +1,10 @@
-"""What shows that background work is done."""
+"""What the admin needs done in the background, and what shows that background work is done."""
 
 from __future__ import annotations
 
 from celery import shared_task
 from celery.signals import worker_ready
+from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from llmhub.dashboard.models import Heartbeat, Part
@@ -13,6 +14,12 @@ from llmhub.dashboard.models import Heartbeat, Part
 def canary() -> None:
     """Show that a task that was sent is worked on."""
     Heartbeat.objects.beat(Part.WORKER, now=timezone.now())
+
+
+@shared_task(name="llmhub.dashboard.tasks.delete_expired_sessions", soft_time_limit=240, time_limit=300)
+def delete_expired_sessions() -> int:
+    deleted, _ = Session.objects.filter(expire_date__lt=timezone.now()).delete()
+    return deleted
 
 
 @worker_ready.connect

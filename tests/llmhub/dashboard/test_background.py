@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from redis import Redis
 
 from llmhub.celery import app
 from llmhub.dashboard.models import Heartbeat, Part, TaskResult
+from llmhub.dashboard.tasks import delete_expired_sessions
 from llmhub.database import conninfo
 from llmhub.embedded.services import BEAT_OPTIONS, WORKER_OPTIONS
 from providers.models import Health, ProviderConfig
@@ -87,7 +89,7 @@ def test_every_schedule_names_a_task_that_exists():
 
     tasks = set(PeriodicTask.objects.values_list("task", flat=True))
 
-    assert len(tasks) == 7
+    assert len(tasks) == 8
     assert tasks <= set(app.tasks)
 
 
@@ -100,3 +102,13 @@ def test_every_scheduled_task_runs():
         app.tasks[name]()
 
     assert Heartbeat.objects.alive(now=timezone.now()) == {Part.WORKER}
+
+
+@pytest.mark.django_db
+def test_expired_sessions_are_deleted_and_others_stay():
+    now = timezone.now()
+    for key, expires_at in (("gone", now - timedelta(seconds=1)), ("here", now + timedelta(hours=1))):
+        Session.objects.create(session_key=key, session_data="", expire_date=expires_at)
+
+    assert delete_expired_sessions() == 1
+    assert [session.session_key for session in Session.objects.all()] == ["here"]
