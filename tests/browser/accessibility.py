@@ -7,11 +7,14 @@ from typing import Any
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
-from tests.browser.chromium import PHONE, THEMES, Theme
+from tests.browser.chromium import PHONE, Theme
 
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-RUN_AXE = """async levels => {
-    const {violations} = await axe.run(document, {runOnly: levels, resultTypes: ['violations']});
+OF_COLOURS = ["color-contrast", "link-in-text-block"]
+ASKED: dict[Theme, list[str]] = {"dark": OF_COLOURS, "light": LEVELS}
+"""What is asked in each theme, the light one last: but for the colours, both are the same page."""
+RUN_AXE = """async asked => {
+    const {violations} = await axe.run(document, {runOnly: asked, resultTypes: ['violations']});
     const describe = (rule, node) => ({
         rule: rule.id, at: node.target.join(' '), html: node.html, why: node.failureSummary
     });
@@ -34,14 +37,14 @@ def list_violations(page: Page) -> list[str]:
     """Return the violations of level A and AA in each theme; the page is left in the light one."""
     page.evaluate(AXE_SCRIPT)
     page.add_style_tag(content="*, ::before, ::after { transition: none !important; animation: none !important }")
-    found = {theme: _list_violations(page, theme) for theme in reversed(THEMES)}
+    found = {theme: _list_violations(page, theme) for theme in ASKED}
     return [f"{violation} ({theme})" for theme, violations in found.items() for violation in violations]
 
 
 def _list_violations(page: Page, theme: Theme) -> list[str]:
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     page.evaluate(SET_THEME, theme)
-    return [_describe(violation) for violation in page.evaluate(RUN_AXE, LEVELS)]
+    return [_describe(violation) for violation in page.evaluate(RUN_AXE, ASKED[theme])]
 
 
 def _describe(violation: dict[str, Any]) -> str:

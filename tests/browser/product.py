@@ -25,6 +25,10 @@ for name, group in {GROUPS!r}.items():
     user = User.objects.create_user(name, password={PASSWORD!r}, is_staff=True)
     user.groups.set(Group.objects.filter(name=group))
 """
+SUM_UP = """
+from chat.tasks import usage_rollup
+usage_rollup()
+"""
 CONVERSATION = (
     "Which port does PostgreSQL listen on?",
     "And how do I see who is connected?",
@@ -68,8 +72,7 @@ def running_product() -> Iterator[Product]:
 
 
 def furnish(product: Product) -> None:
-    """Give it people of each group, the provider `acme`, and a few chats, one of which failed."""
-    product.manage("shell", "--no-imports", "-v0", "-c", ADD_PEOPLE)
+    """Give it the provider `acme`, a few chats, one of which failed, their sums, and people of each group."""
     acme = {"name": "acme", "provider_type": "custom", "base_url": product.upstream.url, "api_key": KEY}
     with product.up.client() as client:
         for path, body in (
@@ -83,3 +86,4 @@ def furnish(product: Product) -> None:
         product.chat(key, question, x_llmhub_user="ann", x_llmhub_conversation="ports").raise_for_status()
     product.upstream.fail(status(400, "This model does not take pictures."))
     assert product.chat(key, "What is in this picture?", x_llmhub_user="bob").status_code == 400
+    product.manage("shell", "--no-imports", "-v0", "-c", SUM_UP + ADD_PEOPLE)

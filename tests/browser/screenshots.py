@@ -35,14 +35,10 @@ MAX_HEIGHT = 6000
 CHARTS_STAND = "() => !window.Chart || Object.values(Chart.instances).every(chart => !Chart.animator.running(chart))"
 
 
-SUM_UP = "from chat.tasks import usage_rollup; usage_rollup()"
-
-
 def fill(product: Product) -> None:
     """Give it two weeks of made-up chats, and a few real ones."""
     product.manage("seed", "--chats", "2000")
     furnish(product)
-    product.manage("shell", "--no-imports", "-v0", "-c", SUM_UP)
 
 
 def show_overview(page: Page) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 
 SERVED = ("/admin/", "/accounts/")
 LEFT_OUT = re.compile(r"/(jsi18n|logout|autocomplete|search)/|/r/\d+/|/api/|\.(csv|json|jsonl|zip|txt|py|sh)$|/export")
-ONE_ROW = re.compile(r"(?<=/)((?:[\w.]+%3A)?\d+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32})(?=/|$)")
+ONE_ROW = re.compile(r"(?<=/)((?:[\w.]+_3A)?\d+|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32})(?=/|$)")
 GET_LINKS = "() => [...document.querySelectorAll('a[href]:not([download])')].map(link => link.href)"
 
 
