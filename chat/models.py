@@ -127,6 +127,9 @@ class LedgerWriterSeat(models.Model):
 CHEAP_CHATS = 20_000
 """So many chats can be read in order, and be passed over, within a few milliseconds."""
 
+DEPTH = 8
+"""So many times further for what stands before a page: sorting all that is found would take longer still."""
+
 # The question's and the answer's together.
 TOKENS = F("prompt_tokens") + F("completion_tokens")
 
@@ -180,7 +183,7 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         Runs two or three queries.
         """
         sign, bound = ("-", "pk__gte") if is_newest_first else ("", "pk__lte")
-        edge = list(span.order_by(f"{sign}pk").values_list("pk", flat=True)[CHEAP_CHATS + skip :][:1])
+        edge = list(span.order_by(f"{sign}pk").values_list("pk", flat=True)[CHEAP_CHATS + DEPTH * skip :][:1])
         near = self.filter(**{bound: edge[0]}) if edge else self
         page = list(near.order_by(f"{sign}pk")[skip : skip + most])
         if len(page) == most or not edge:

@@ -8,7 +8,6 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Page
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path
@@ -25,14 +24,10 @@ class HistoryPaginator(BoundedPaginator):
 
     form: ChatFilterForm
 
-    def page(self, number: int | str) -> Page[Chat]:
-        valid: int = self.validate_number(number)
-        return self._get_page(self._chats((valid - 1) * self.per_page), valid, self)  # type: ignore[no-any-return]  # untyped
-
-    def _chats(self, skip: int) -> list[Chat]:
-        chats: ChatQuerySet = self.object_list
+    def rows(self, skip: int) -> list[Chat]:
         if self.form.is_in_order:
-            return list(chats[skip : skip + self.per_page])
+            return super().rows(skip)
+        chats: ChatQuerySet = self.object_list
         return chats.first_of(self.form.span(now=timezone.now()), skip=skip, most=self.per_page)
 
 

@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Page
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.paginator import InfinitePaginator
@@ -19,15 +20,20 @@ from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Read, Search
 from llmhub.access.admin import ReadOnlyAdmin
 
-MAX_PAGES = 1000
+MAX_PAGES = 200
 
 
 class BoundedPaginator(InfinitePaginator):  # type: ignore[misc]  # untyped
     """Counts nothing, and ends where skipping what stands before a page would take long: filters lead further."""
 
-    @property
-    def num_pages(self) -> int:
-        return MAX_PAGES
+    def page(self, number: int | str) -> Page[Any]:
+        valid: int = self.validate_number(number)
+        rows = self.rows((valid - 1) * self.per_page) if valid <= MAX_PAGES else []
+        page: Page[Any] = self._get_page(rows, valid, self)
+        return page
+
+    def rows(self, skip: int) -> list[Any]:
+        return list(self.object_list[skip : skip + self.per_page])
 
 
 class UncountedAdmin(ReadOnlyAdmin):

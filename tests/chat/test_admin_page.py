@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from chat.admin.page import MAX_EVENTS, MAX_RAW_CHARS
+from chat.admin.recorded import MAX_PAGES
 from chat.admin.turns import MAX_SHOWN_CHARS, MAX_SHOWN_TURNS
 from chat.ids import uuid7_at
 from chat.ledger.append import append_events
@@ -283,6 +284,8 @@ def test_a_page_takes_as_many_queries_however_much_there_is(admin_client):
         pytest.param("?q=nobody", "No chat meets all of these filters", id="none-searched"),
         pytest.param("?cost_from=much", "One of them cannot be read", id="unreadable"),
         pytest.param("?p=7", "No more chats", id="past-the-end"),
+        pytest.param(f"?p={MAX_PAGES + 1}", "No more chats", id="past-the-last-page"),
+        pytest.param("?status=failed&status=lost&p=2", "No more chats", id="past-the-end-of-what-is-found"),
     ],
 )
 def test_an_empty_list_says_what_to_do(admin_client, query, told):

@@ -6,7 +6,9 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
+from chat.ids import uuid7_at
 from chat.ledger.append import append_events
+from chat.ledger.events import Caller
 from chat.models import Chat, ChatContent, LedgerEvent, LedgerWriterSeat, first_id_at
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
@@ -109,6 +111,25 @@ def test_chats_of_a_rare_size_are_found_by_their_tokens():
     plan = Chat.objects.sized(least_tokens=1_000_000).order_by("-id")[:50].explain()
 
     assert "chat_by_tokens" in plan
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_newest_first", [True, False])
+@pytest.mark.parametrize("cheap_chats", [0, 3, 100])
+def test_a_page_holds_the_same_chats_however_they_are_found(monkeypatch, cheap_chats, is_newest_first):
+    monkeypatch.setattr("chat.models.CHEAP_CHATS", cheap_chats)
+    ids = [uuid7_at(n) for n in range(1_000, 1_020)]
+    append_events([make_intent(pk, caller=Caller(application=f"{n % 3}")) for n, pk in enumerate(ids)])
+    wanted = sorted((pk for n, pk in enumerate(ids) if n % 3 == 1), reverse=is_newest_first)
+
+    pages = [
+        Chat.objects.filter(application="1", pk__in=ids).first_of(
+            Chat.objects.all(), skip=skip, most=4, is_newest_first=is_newest_first
+        )
+        for skip in (0, 4, 8)
+    ]
+
+    assert [[chat.pk for chat in page] for page in pages] == [wanted[:4], wanted[4:8], wanted[8:]]
 
 
 def pair(chat_id):
