@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
+from chat.rollups import forget_rolled
 from chat.seeding.history import PastEntry, PastLedger, SeedError
 from chat.seeding.samples import APPLICATIONS, MAX_LATENCY_S, MadeUpChats, start_times
 from llmhub.access.models import Application
@@ -40,6 +41,7 @@ def seed(ledger: PastLedger, plan: Plan, *, is_forced: bool = False) -> Iterator
     """Append the made-up chats that are missing; yield after each batch how many there are.
 
     Each batch is committed for itself: whoever stops in between leaves whole chats, and a next call goes on from there.
+    However it ends, the sums of hours that were made before are made again.
     Errors: SeedError on a hub with real chats, unless forced.
     """
     seeded, others = ledger.count_chats()
@@ -51,9 +53,20 @@ def seed(ledger: PastLedger, plan: Plan, *, is_forced: bool = False) -> Iterator
         return
     add_applications()
     ledger.open(plan.since)
+    try:
+        yield from _append(ledger, plan, skip=seeded)
+    finally:
+        forget_rolled()
+    ledger.analyze()
+    yield plan.chats
+
+
+def _append(ledger: PastLedger, plan: Plan, *, skip: int) -> Iterator[int]:
+    """Append the chats that are missing, making up a batch while the last is written; yield how many there are."""
+    seeded = skip
     with ThreadPoolExecutor(max_workers=1) as appending:
         waiting = None
-        for count, batch in _batches(plan, skip=seeded):
+        for count, batch in _batches(plan, skip=skip):
             if waiting:
                 waiting.result()
                 yield seeded
@@ -61,8 +74,6 @@ def seed(ledger: PastLedger, plan: Plan, *, is_forced: bool = False) -> Iterator
             seeded += count
         if waiting:
             waiting.result()
-    ledger.analyze()
-    yield seeded
 
 
 def add_applications() -> None:

@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from chat.ledger.append import append_events
 from chat.ledger.rebuild import rebuild_chats
-from chat.models import Chat, ChatContent, ChatStatus, LedgerEvent, LedgerWriterSeat
+from chat.models import Chat, ChatContent, ChatStatus, Cut, Granularity, LedgerEvent, LedgerWriterSeat, UsageRollup
+from chat.rollups import DAY, roll_up
 from chat.seeding.history import PastLedger, SeedError
 from chat.seeding.samples import APPLICATIONS, MODELS, start_times
 from chat.seeding.seed import Plan, seed
@@ -115,6 +116,31 @@ def test_nothing_is_added_where_there_are_enough():
     assert seed_chats(10) == []
 
     assert Chat.objects.count() == 20
+
+
+def test_made_up_chats_are_summed_up_in_hours_that_were_summed_before():
+    roll_up(now=timezone.now())
+
+    seed_chats(200, days=5)
+
+    assert count_summed() == 200
+
+
+def test_what_was_seeded_before_someone_stopped_is_summed_up_too():
+    roll_up(now=timezone.now())
+    seeding = seed(PastLedger("default"), Plan(chats=3000, days=5, now=timezone.now()))
+
+    next(seeding)
+    seeding.close()
+
+    assert count_summed() == Chat.objects.count() >= 1000
+
+
+def count_summed():
+    now = timezone.now()
+    roll_up(now=now)
+    hours = UsageRollup.objects.of(Granularity.HOUR, Cut.HUB, since=now - 20 * DAY)
+    return sum(hours.values_list("chats", flat=True))
 
 
 def test_real_chats_are_not_hidden_among_made_up_ones():
