@@ -1,7 +1,5 @@
 """The history of the configuration, read: who changed what, from what to what, in words."""
 
-# ruff: noqa: SLF001 (Django's own names)
-
 from __future__ import annotations
 
 import json

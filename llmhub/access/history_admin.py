@@ -1,7 +1,5 @@
 """The History tab of what is tracked."""
 
-# ruff: noqa: SLF001 (Django's own names)
-
 from __future__ import annotations
 
 from typing import Any

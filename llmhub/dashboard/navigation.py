@@ -71,7 +71,7 @@ def _link(request: HttpRequest, name: str, permission: str | None = None) -> str
     """Where a page is; "" for who may not open it."""
     if permission is not None:
         return reverse(name) if not permission or request.user.has_perm(permission) else ""
-    page = admin.site._registry.get(apps.get_model(name))  # noqa: SLF001 (Django's own name for it)
+    page = admin.site._registry.get(apps.get_model(name))
     if page is None or not page.has_view_or_change_permission(request):
         return ""
     return reverse(f"admin:{name.replace('.', '_')}_changelist")

@@ -1,7 +1,5 @@
 """The database's tables brought up to date, and who may do what with them."""
 
-# ruff: noqa: SLF001 (Django's own names)
-
 from __future__ import annotations
 
 from collections import defaultdict

@@ -111,6 +111,7 @@ class ProviderConfigAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # unty
     # The form
 
     def get_fieldsets(self, request: HttpRequest, obj: ProviderConfig | None = None) -> Any:
+        reach: tuple[str, ...]
         if obj and not self.has_change_permission(request, obj):
             reach = ("name", "provider_type", "base_url", "default_model", "settings")
         elif not self.has_add_permission(request):

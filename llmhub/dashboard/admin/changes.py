@@ -1,7 +1,5 @@
 """All changes of the configuration, those of what is deleted included."""
 
-# ruff: noqa: SLF001 (Django's own names)
-
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Who may give which permissions to whom."""
 
-# ruff: noqa: SLF001 (Django's own names)
-
 from __future__ import annotations
 
 from typing import Any

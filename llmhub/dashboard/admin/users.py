@@ -1,7 +1,5 @@
 """Users: who may sign in, and what they may do."""
 
-# ruff: noqa: SLF001 (Django's own names)
-
 from __future__ import annotations
 
 from typing import Any

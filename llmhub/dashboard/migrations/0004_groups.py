@@ -60,7 +60,7 @@ def _permission(apps: Any, alias: str, model: str, verb: str) -> Any:
     permissions = apps.get_model("auth", "Permission").objects.using(alias)
     app_label, model_name = model.split(".")
     content_type, _ = types.get_or_create(app_label=app_label, model=model_name)
-    options = apps.get_model(model)._meta  # noqa: SLF001 (Django's own name for it)
+    options = apps.get_model(model)._meta
     name = NAMES.get(verb) or f"Can {verb} {options.verbose_name}"
     permission, _ = permissions.get_or_create(
         content_type=content_type, codename=f"{verb}_{model_name}", defaults={"name": name}
