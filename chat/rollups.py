@@ -11,7 +11,7 @@ from itertools import accumulate, groupby, takewhile
 from typing import LiteralString
 
 from django.db import connection, transaction
-from django.db.models import Count
+from django.db.models import Count, F
 from django.db.models.functions import TruncHour
 from psycopg import sql
 
@@ -32,6 +32,8 @@ DAYS_MADE = 14
 HOURS_KEPT = timedelta(days=DAYS_MADE + 1)
 DAYS_KEPT = timedelta(days=90)
 MAX_S = 30.0
+SETTLED_AFTER = timedelta(minutes=5)
+"""How long after its end an hour may still get chats that started in it."""
 
 CHANGING = (ChatStatus.STARTED, ChatStatus.LOST)
 """What a chat may still move on from."""
@@ -153,7 +155,7 @@ def rolled_at() -> datetime | None:
 
 
 def stale_hours(*, now: datetime) -> list[datetime]:
-    """The hours to be summed, newest first: this and the last, those never summed, those with chats that moved on."""
+    """The hours to be summed, newest first: this and the last, those not summed to the end, those with moved chats."""
     this = floor_hour(now)
     hours = _hours(now=now)
     moved = _moved_hours(min(hours)) & hours
@@ -168,7 +170,9 @@ def _hours(*, now: datetime) -> set[datetime]:
 
 
 def _rolled_hours() -> set[datetime]:
-    return set(RolledBucket.objects.filter(granularity=Granularity.HOUR).values_list("at", flat=True))
+    """The hours that were summed up once they were over, rather than only begun when the last run ended."""
+    over = RolledBucket.objects.filter(granularity=Granularity.HOUR, rolled_at__gte=F("at") + HOUR + SETTLED_AFTER)
+    return set(over.values_list("at", flat=True))
 
 
 @transaction.atomic
@@ -182,7 +186,10 @@ def _note_empty_hours(*, now: datetime) -> None:
         empty = [at for (at,) in cursor.fetchall()]
     UsageRollup.objects.filter(granularity=Granularity.HOUR, cut__in=Cut.values, at__in=empty).delete()
     RolledBucket.objects.bulk_create(
-        [RolledBucket(granularity=Granularity.HOUR, at=at, rolled_at=now) for at in empty], ignore_conflicts=True
+        [RolledBucket(granularity=Granularity.HOUR, at=at, rolled_at=now) for at in empty],
+        update_conflicts=True,
+        unique_fields=["granularity", "at"],
+        update_fields=["rolled_at"],
     )
 
 

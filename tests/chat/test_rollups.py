@@ -187,6 +187,25 @@ def test_a_chat_of_this_and_of_the_last_hour_is_counted_by_the_next_run(after):
     assert hub_chats(THIS_HOUR) == {"succeeded": 1}
 
 
+def test_an_hour_that_was_only_begun_when_the_worker_stopped_is_summed_to_its_end_by_the_next_run():
+    save_chat(THIS_HOUR, **CLOSED)
+    roll_up(now=THIS_HOUR + timedelta(minutes=1))
+    save_chat(THIS_HOUR + timedelta(minutes=59), **CLOSED)
+
+    roll_up(now=THIS_HOUR + 5 * HOUR)
+
+    assert hub_chats(THIS_HOUR) == {"succeeded": 2}
+    assert THIS_HOUR not in stale_hours(now=THIS_HOUR + 5 * HOUR)
+
+
+def test_an_empty_hour_that_was_only_begun_when_the_worker_stopped_is_done_with_after_the_next_run():
+    roll_up(now=THIS_HOUR + timedelta(minutes=1))
+
+    roll_up(now=THIS_HOUR + 5 * HOUR)
+
+    assert THIS_HOUR not in stale_hours(now=THIS_HOUR + 5 * HOUR)
+
+
 @pytest.mark.parametrize("status", [ChatStatus.STARTED, ChatStatus.LOST])
 def test_an_older_hour_is_summed_again_once_a_chat_of_it_has_moved_on(status):
     chat = save_chat(NOW - 30 * HOUR, status=status)
