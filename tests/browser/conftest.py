@@ -65,10 +65,19 @@ def new_product() -> Iterator[Product]:
         yield product
 
 
+@pytest.fixture(scope="session")
+def furnished_product() -> Iterator[Product]:
+    if not find_chromium():
+        pytest.skip(HOW_TO_GET_IT)
+    with running_product() as product:
+        furnish(product)
+        yield product
+
+
 @pytest.fixture(scope="module")
-def product(new_product: Product) -> Product:
-    furnish(new_product)
-    return new_product
+def product(furnished_product: Product) -> Product:
+    """A hub with a provider, people of each group and a few chats; what others did there may be seen as well."""
+    return furnished_product
 
 
 @pytest.fixture(scope="module")
