@@ -104,6 +104,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "llmhub.pages",
     "llmhub.access",
     "providers",
     "chat",
@@ -282,8 +283,14 @@ UNFOLD = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: f"{STATIC_URL}dashboard/favicon.svg"}
     ],
-    "STYLES": [lambda _request: f"{STATIC_URL}dashboard/llmhub.css"],
-    "SCRIPTS": [lambda _request: f"{STATIC_URL}dashboard/llmhub.js"],
+    "STYLES": [
+        lambda _request: f"{STATIC_URL}dashboard/llmhub.css",
+        lambda _request: f"{STATIC_URL}pages/pages.css",
+    ],
+    "SCRIPTS": [
+        lambda _request: f"{STATIC_URL}dashboard/llmhub.js",
+        lambda _request: f"{STATIC_URL}pages/charts.js",
+    ],
     "SITE_URL": "/api/docs",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,

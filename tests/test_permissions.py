@@ -71,12 +71,11 @@ OF_ROWS = {
     "access_apikey_revoke": (ADMIN, OPERATOR),
     "access_apikey_revoke_this": (ADMIN, OPERATOR),
     "access_application_add_key": (ADMIN,),
+    "access_application_do": (ADMIN,),
     "access_application_show_chats": (ADMIN,),
-    "access_application_switch": (ADMIN,),
     "auth_user_password_change": (ADMIN,),
     "chat_chat_raw": (ADMIN, REVIEWER),
-    "periodictask_run": (ADMIN, OPERATOR),
-    "periodictask_switch": (ADMIN, OPERATOR),
+    "django_celery_beat_periodictask_do": (ADMIN, OPERATOR),
     "providers_providerconfig_do": (ADMIN, OPERATOR),
     "providers_providerconfig_try": (ADMIN, OPERATOR),
     "providers_providerconfig_try_new": (ADMIN,),
@@ -127,13 +126,13 @@ def arguments(name: str) -> list[Any]:
         "access_application": lambda: [Application.objects.get().pk],
         "auth_user": lambda: [User.objects.get(username="bob").pk],
         "chat_chat": lambda: [Chat.objects.get().pk, "request"],
-        "periodictask": lambda: [1],
+        "django_celery_beat_periodictask": lambda: [1],
         "providers_providerconfig": lambda: [ProviderConfig.objects.get().pk],
     }
     if name in ("access_apikey_revoke", "providers_providerconfig_try_new"):
         return []
     found = next(find() for prefix, find in rows.items() if name.startswith(prefix))
-    return [*found, "enable"] if name == "providers_providerconfig_do" else found
+    return [*found, "switch_on" if name.startswith("access") else "enable"] if name.endswith("_do") else found
 
 
 def test_the_matrix_holds_every_page_action_and_button(admin_user):

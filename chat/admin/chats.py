@@ -43,7 +43,7 @@ class ChatAdmin(RecordedAdmin):
 
     class Media:
         css = {"all": ("chat/history.css",)}
-        js = ("chat/history.js",)
+        js = ("chat/history.js", "pages/copy.js")
 
     def chat_id(self, shown: Chat) -> UUID:
         return shown.pk

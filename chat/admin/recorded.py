@@ -18,7 +18,8 @@ from chat.ledger.append import append_event
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Read, Search
-from llmhub.access.admin import ReadOnlyAdmin
+from llmhub.access.addresses import client_address
+from llmhub.pages.read_only import ReadOnlyAdmin
 
 MAX_PAGES = 200
 
@@ -58,7 +59,7 @@ class RecordedAdmin(UncountedAdmin):
         search = Search(
             actor=request.user.get_username(),
             source="admin",
-            address=request.META.get("REMOTE_ADDR"),
+            address=client_address(request) or None,
             filters={"list": self.opts.model_name or "", **filters},
         )
         if not _is_recorded(search.entry()):
@@ -92,7 +93,7 @@ class RecordedAdmin(UncountedAdmin):
             chat_id=chat_id,
             actor=request.user.get_username(),
             source="admin",
-            address=request.META.get("REMOTE_ADDR"),
+            address=client_address(request) or None,
         )
         return _is_recorded(read.entry())
 

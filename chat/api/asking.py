@@ -17,6 +17,7 @@ from chat.ids import uuid7
 from chat.ledger.content import Content, make_content
 from chat.ledger.events import Asked, Caller
 from chat.pipeline import ChatCall
+from llmhub.access.addresses import client_address
 from llmhub.access.keys import presented_key
 from llmhub.access.principals import Principal, Scope, admit
 from llmhub.access.sessions import session_principal
@@ -118,7 +119,7 @@ def _caller_of(request: ASGIRequest, principal: Principal) -> Caller:
         actor=principal.actor,
         end_user=request.headers.get("x-llmhub-user"),
         conversation=request.headers.get("x-llmhub-conversation"),
-        address=request.META.get("REMOTE_ADDR"),
+        address=client_address(request) or None,
     )
 
 

@@ -23,6 +23,7 @@ from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Read, Search
 from chat.models import Chat, ChatQuerySet, ChatStatus
 from chat.transcripts import get_transcript
+from llmhub.access.addresses import client_address
 from llmhub.access.authentication import request_principal
 from llmhub.access.principals import Principal, Scope
 from providers.api.serializers import Refusal
@@ -112,7 +113,7 @@ class ChatsView(ListAPIView[Chat]):
             actor=caller.name,
             application=caller.application,
             source="api",
-            address=_address(self.request),
+            address=client_address(self.request) or None,
             filters={name: str(value) for name, value in given.items()},
         )
         _record(search.entry())
@@ -135,7 +136,7 @@ class ChatView(APIView):
             actor=caller.name,
             application=caller.application,
             source="api",
-            address=_address(request),
+            address=client_address(request) or None,
         )
         _record(read.entry())
         return Response(_detail(chat))
@@ -152,10 +153,6 @@ def _caller(request: Request) -> Principal:
     principal = request_principal(request)
     assert principal is not None
     return principal
-
-
-def _address(request: Request) -> str | None:
-    return request.META.get("REMOTE_ADDR") or None
 
 
 def _record(entry: LedgerEntry) -> None:

@@ -14,8 +14,10 @@ import pghistory.models
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import CharField, Field, ForeignKey, Model, OuterRef, QuerySet, Subquery, TextChoices, Value
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.text import capfirst
+
+from llmhub.pages.times import exact_time
 
 EMPTY = "empty"
 NOTHING: tuple[Any, ...] = (None, "", [], {}, "[]", "{}")  # some columns keep JSON as text
@@ -296,16 +298,12 @@ def _value(field: Field[Any, Any], value: Any, names: Names) -> str:
 def _plain(value: Any) -> str:
     spoken: dict[type, Callable[[Any], str]] = {
         bool: lambda flag: "yes" if flag else "no",
-        datetime: spoken_time,
+        datetime: exact_time,
         date: formats.date_format,
         dict: lambda found: json.dumps(found, ensure_ascii=False, sort_keys=True),
         list: lambda found: json.dumps(found, ensure_ascii=False),
     }
     return spoken.get(type(value), str)(value)
-
-
-def spoken_time(at: datetime) -> str:
-    return formats.date_format(timezone.localtime(at), "DATETIME_FORMAT")
 
 
 def _names_of(rows: Iterable[Any]) -> dict[type[Model], dict[Any, str]]:

@@ -11,6 +11,8 @@ from django.db.models import Model
 from django.http import HttpRequest
 from pghistory.middleware import HistoryMiddleware
 
+from llmhub.access.addresses import client_address
+
 ModelClass = TypeVar("ModelClass", bound=type[Model])
 
 
@@ -57,7 +59,7 @@ class ActorMiddleware(HistoryMiddleware):
     """Notes with every change who made it, as text that outlives the user, and by which request."""
 
     def get_context(self, request: HttpRequest) -> dict[str, Any]:
-        return {"actor": request.user.get_username(), "path": request.path, "address": request.META.get("REMOTE_ADDR")}
+        return {"actor": request.user.get_username(), "path": request.path, "address": client_address(request)}
 
 
 def begin_task(name: str) -> pghistory.context:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django_celery_beat.models import PeriodicTask
 
-from llmhub.access.changes import spoken_time
+from llmhub.pages.times import exact_time
 
 DISABLED = "never: disabled"
 EXPIRED = "never: expired"
@@ -19,7 +19,7 @@ def spoken_schedule(task: PeriodicTask) -> str:
     if task.crontab:
         return str(task.crontab.human_readable)
     if task.clocked:
-        return f"once, at {spoken_time(task.clocked.clocked_time)}"
+        return f"once, at {exact_time(task.clocked.clocked_time)}"
     return str(task.interval or task.solar or "no schedule")
 
 
@@ -32,7 +32,7 @@ def spoken_next_run(task: PeriodicTask, *, now: datetime) -> str:
     if task.one_off and task.total_run_count:
         return DONE
     at = next_run_at(task, now=now)
-    return DUE if at <= now else spoken_time(at)
+    return DUE if at <= now else exact_time(at)
 
 
 def next_run_at(task: PeriodicTask, *, now: datetime) -> datetime:

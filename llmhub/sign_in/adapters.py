@@ -10,10 +10,10 @@ from allauth.core.internal.ratelimit import get_ip
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
-from django.utils.http import url_has_allowed_host_and_scheme
 
 from llmhub.access.addresses import client_address
 from llmhub.access.secrets import Secret, UndecryptableSecretError
+from llmhub.pages.addresses import is_here
 from llmhub.sign_in.log import log_failure, log_lockout
 
 
@@ -29,9 +29,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         return False
 
     def is_safe_url(self, url: str | None) -> bool:
-        """Send people on to this very host only, not to every other that is allowed."""
-        request = context.request
-        return url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+        return is_here(context.request, url)
 
     def get_client_ip(self, request: HttpRequest) -> str:
         return client_address(request)

@@ -13,8 +13,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, resolve_url
 from django.template.response import TemplateResponse
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
+
+from llmhub.pages.addresses import is_here
 
 View = Callable[..., HttpResponseBase]
 
@@ -28,8 +30,7 @@ def admin_login(request: HttpRequest, extra_context: dict[str, Any] | None = Non
         return HttpResponseRedirect(f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': next_url})}")
     if not admin.site.has_permission(request):
         raise PermissionDenied
-    is_here = url_has_allowed_host_and_scheme(next_url, {request.get_host()}, require_https=request.is_secure())
-    return redirect(next_url if is_here else settings.LOGIN_REDIRECT_URL)
+    return redirect(next_url if is_here(request, next_url) else settings.LOGIN_REDIRECT_URL)
 
 
 def in_admin(view: View, *, title: str) -> View:

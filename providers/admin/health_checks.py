@@ -7,7 +7,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from llmhub.access.admin import ReadOnlyAdmin
+from llmhub.pages.read_only import ReadOnlyAdmin
 from providers.models import HealthCheck
 
 

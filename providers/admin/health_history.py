@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from llmhub.pages.times import ms_words
 from providers.models import HealthCheck, HealthSpan, ProviderConfig
-from providers.words import ms
 
 DAY = timedelta(hours=24)
 SPAN = timedelta(minutes=15)
@@ -58,7 +58,7 @@ def _summary(spans: Sequence[HealthSpan]) -> str:
         return f"{words}."
     mean_ms = sum((span.mean_ms or 0) * (span.checks - span.failed) for span in good) / (checks - failed)
     slowest_ms = max(span.slowest_ms or 0 for span in good)
-    return f"{words}; good ones took {ms(mean_ms)} on average, {ms(slowest_ms)} at most."
+    return f"{words}; good ones took {ms_words(mean_ms)} on average, {ms_words(slowest_ms)} at most."
 
 
 def _chart(spans: Sequence[HealthSpan], *, since: datetime) -> str:

@@ -15,11 +15,11 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from llmhub.access.history_admin import HistoryTab
-from providers.admin.badges import badge
+from llmhub.pages.badges import badge
+from llmhub.pages.times import time_ago
 from providers.models import ProviderModel
 from providers.pricing import known_price
 from providers.types import Price, ProviderType
-from providers.words import ago
 
 UNKNOWN = "unknown"
 
@@ -109,11 +109,11 @@ class ProviderModelAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyp
 
     @admin.display(description="first seen", ordering="first_seen_at")
     def first_seen(self, model: ProviderModel) -> str:
-        return ago(model.first_seen_at)
+        return time_ago(model.first_seen_at)
 
     @admin.display(description="last seen", ordering="last_seen_at")
     def last_seen(self, model: ProviderModel) -> str:
-        return ago(model.last_seen_at)
+        return time_ago(model.last_seen_at)
 
 
 def _shown(price: Price) -> str:

@@ -12,11 +12,11 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminPasswordWidget, UnfoldBooleanWidget
 
 from llmhub.access.secrets import Secret
+from llmhub.pages.times import time_ago
 from providers.admin.setting_fields import faults_of, initial_values, setting_fields, settings_of
 from providers.backends import BACKENDS
 from providers.models import ProviderConfig
 from providers.types import ProviderType
-from providers.words import ago
 
 DEFAULT_URLS = {kind.value: backend.default_base_url for kind, backend in BACKENDS.items()}
 KEY_HINTS = {
@@ -91,7 +91,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
 
     def _key_age(self) -> SafeString:
         set_at = self.instance.api_key_set_at
-        return format_html(", set {}", ago(set_at)) if set_at else SafeString("")
+        return format_html(", set {}", time_ago(set_at)) if set_at else SafeString("")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from providers.words import ms
+from llmhub.pages.times import ms_words
 
 WIDTH, HEIGHT, MARGIN = 90, 22, 3
 
@@ -35,7 +35,7 @@ def sparkline(latencies: Latencies) -> SafeString:
         HEIGHT,
         format_html_join("", f'<path class="pv-failure" d="M{{}} {MARGIN}V{HEIGHT - MARGIN}"/>', failures),
         points,
-        "failed" if latencies[-1] is None else ms(latencies[-1]),
+        "failed" if latencies[-1] is None else ms_words(latencies[-1]),
     )
 
 
@@ -45,4 +45,5 @@ def in_words(latencies: Latencies) -> str:
     checks = f"The last {len(latencies)} checks" if len(latencies) > 1 else "The last check"
     if not good:
         return f"{checks}: failed"
-    return f"{checks}: {ms(min(good))} to {ms(max(good))}, {f'{failed} failed' if failed else 'none failed'}"
+    span = f"{ms_words(min(good))} to {ms_words(max(good))}"
+    return f"{checks}: {span}, {f'{failed} failed' if failed else 'none failed'}"

@@ -74,6 +74,15 @@ def test_a_look_at_a_chat_is_recorded_first(admin_client):
     )
 
 
+def test_a_look_through_a_proxy_is_recorded_with_the_address_it_came_from(admin_client, settings):
+    settings.TRUSTED_PROXIES = 1
+
+    admin_client.get(LIST, headers={"x-forwarded-for": "198.51.100.7"})
+
+    (event,) = looks(EventKind.SEARCH)
+    assert event["address"] == "198.51.100.7"
+
+
 def test_a_look_at_the_list_is_recorded_with_its_filters(admin_client):
     admin_client.get(f"{LIST}?status=failed&q=ann&p=")
 

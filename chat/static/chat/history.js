@@ -1,16 +1,4 @@
-// Copies what a field holds, and keeps empty fields out of the list's address.
-
-function copy(button) {
-  const field = document.getElementById(button.dataset.copy);
-  const told = button.parentElement.querySelector("[data-copied]");
-  field.select();
-  const tell = () => { told.textContent = "Copied"; };
-  if (navigator.clipboard) {
-    navigator.clipboard.writeText(field.value).then(tell, () => { told.textContent = "Select and copy by hand"; });
-  } else if (document.execCommand("copy")) {
-    tell();
-  }
-}
+// Keeps empty fields out of the list's address.
 
 function leaveOutEmpty(form) {
   for (const field of form.elements) {
@@ -19,13 +7,6 @@ function leaveOutEmpty(form) {
     }
   }
 }
-
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-copy]");
-  if (button) {
-    copy(button);
-  }
-});
 
 document.addEventListener("submit", (event) => {
   if (event.target.id === "filter-form") {

@@ -2,6 +2,5 @@
 
 from llmhub.access.admin.applications import ApplicationAdmin
 from llmhub.access.admin.keys import ApiKeyAdmin
-from llmhub.access.admin.read_only import ReadOnlyAdmin
 
-__all__ = ["ApiKeyAdmin", "ApplicationAdmin", "ReadOnlyAdmin"]
+__all__ = ["ApiKeyAdmin", "ApplicationAdmin"]

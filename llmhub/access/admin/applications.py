@@ -7,29 +7,28 @@ from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import pluralize
-from django.template.loader import render_to_string
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
 
 from llmhub.access.admin.key_filters import IN_FORCE
-from llmhub.access.admin.words import STATE_COLOURS, time_ago
+from llmhub.access.admin.keys import STATE_COLOURS
 from llmhub.access.history_admin import HistoryTab
 from llmhub.access.models import ApiKey, Application, ApplicationQuerySet
 from llmhub.access.snippets import snippets_for
+from llmhub.pages.row_actions import RowActions
+from llmhub.pages.times import time_ago
 
 SHOWN_KEYS = 50
 """How many keys an application's page lists, the newest first."""
 
 
 @admin.register(Application)
-class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
+class ApplicationAdmin(HistoryTab, RowActions):
     list_display = ("name", "switched", "live_keys", "last_used", "chats", "description", "created")
     list_filter = ("is_active",)
     list_per_page = 50
@@ -37,7 +36,7 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     search_fields = ("name", "description")
     search_help_text = "A part of the name or of the description."
     fields = ("name", "description", "is_active")
-    actions = ("switch_on", "switch_off")
+    actions = row_actions = ("switch_on", "switch_off")
     actions_detail = ("add_key", "show_chats")
     change_form_outer_after_template = "access/application_keys.html"
     delete_confirmation_template = "access/delete_application.html"
@@ -45,12 +44,7 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
 
     class Media:
         css = {"all": ("access/access.css",)}
-        js = ("access/copy.js",)
-
-    def get_urls(self) -> list[URLPattern]:
-        switch = self.admin_site.admin_view(self.switch_view)
-        urls: list[URLPattern] = super().get_urls()
-        return [path("<path:object_id>/switch/", switch, name="access_application_switch"), *urls]
+        js = ("pages/copy.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Application]:
         applications: ApplicationQuerySet = super().get_queryset(request)
@@ -67,7 +61,14 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
 
     @admin.display(description="active", ordering="is_active")
     def switch(self, application: Application) -> str:
-        return render_to_string("access/switch.html", {"application": application})
+        is_on = application.is_active
+        action, follows = (
+            ("switch_off", "Switch off: all its keys are refused")
+            if is_on
+            else ("switch_on", "Switch on: its keys let in again")
+        )
+        label = f"{application.name} active"
+        return self.switch_button(application, is_on=is_on, action=action, label=label, title=follows)
 
     @admin.display(description="keys in force", ordering="live_key_count")
     def live_keys(self, application: Any) -> str:
@@ -86,18 +87,6 @@ class ApplicationAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     @admin.display(description="created", ordering="created_at")
     def created(self, application: Application) -> str:
         return time_ago(application.created_at)
-
-    def switch_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Switch one application on or off, as the button says."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        if not self.has_change_permission(request):
-            raise PermissionDenied
-        application = self.get_object(request, unquote(object_id))
-        if application is None:
-            raise Http404
-        self._switch(request, Application.objects.filter(pk=application.pk), on=request.POST.get("switch") == "on")
-        return HttpResponseRedirect(reverse("admin:access_application_changelist"))
 
     @admin.action(description="Switch on", permissions=["change"])
     def switch_on(self, request: HttpRequest, applications: ApplicationQuerySet) -> None:

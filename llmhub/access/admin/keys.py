@@ -19,13 +19,20 @@ from unfold.enums import ActionVariant
 
 from llmhub.access.admin.key_filters import ScopeFilter, StateFilter
 from llmhub.access.admin.key_form import STORED, ApiKeyForm
-from llmhub.access.admin.words import STATE_COLOURS, exact_time, time_ago
 from llmhub.access.authentication import user_principal
 from llmhub.access.handover import hand_over, take_secret
 from llmhub.access.history_admin import HistoryTab
-from llmhub.access.models import ApiKey, ApiKeyQuerySet
+from llmhub.access.models import ApiKey, ApiKeyQuerySet, KeyState
 from llmhub.access.snippets import snippets_for
+from llmhub.pages.times import exact_time, time_ago
 
+STATE_COLOURS = {
+    KeyState.LIVE.label: "success",
+    KeyState.EXPIRES_SOON.label: "warning",
+    KeyState.EXPIRED.label: "warning",
+    KeyState.REVOKED.label: "danger",
+    KeyState.SWITCHED_OFF.label: "info",
+}
 NAMED = 100
 """How many keys are named one by one before they are revoked."""
 
@@ -60,7 +67,7 @@ class ApiKeyAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
 
     class Media:
         css = {"all": ("access/access.css",)}
-        js = ("access/copy.js",)
+        js = ("pages/copy.js",)
 
     def get_urls(self) -> list[URLPattern]:
         own = [

@@ -22,10 +22,10 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter, 
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from llmhub.access.admin import ReadOnlyAdmin
 from llmhub.access.changes import Change as Told
 from llmhub.access.changes import Kind, Ref, describe, event_models, is_link, tracked_model
 from llmhub.dashboard.models import Change
+from llmhub.pages.read_only import ReadOnlyAdmin
 
 FIELDS_SHOWN = 4
 KIND_COLOURS = {

@@ -12,8 +12,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.utils.text import capfirst
 
-from llmhub.access.admin import ReadOnlyAdmin
 from llmhub.access.managing import Named, has_all, names_of
+from llmhub.pages.read_only import ReadOnlyAdmin
 
 
 def pickable() -> QuerySet[Permission]:

@@ -16,8 +16,8 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from redis import Redis
 
 from llmhub.dashboard.models import Heartbeat, Part, TaskResult
-from llmhub.dashboard.runs import note_result, spoken_error
 from llmhub.dashboard.schedules import spoken_next_run, spoken_schedule
+from llmhub.dashboard.task_results import note_result, spoken_error
 from providers.errors import UnreachableError
 from providers.models import HealthCheck, ProviderConfig
 
@@ -48,8 +48,12 @@ def said(answer: Any) -> list[str]:
     return [str(message) for message in answer.context["messages"]]
 
 
+def url_to(action: str, task: PeriodicTask) -> str:
+    return reverse("admin:django_celery_beat_periodictask_do", args=[task.pk, action])
+
+
 def run(client: Client, task: PeriodicTask) -> list[str]:
-    return said(client.post(reverse("admin:periodictask_run", args=[task.pk]), follow=True))
+    return said(client.post(url_to("run_now", task), follow=True))
 
 
 def make_task(**fields: Any) -> PeriodicTask:
@@ -161,38 +165,33 @@ def test_several_are_run_at_once(admin_client, sent):
 
 def test_a_switch_tells_beat(admin_client, task):
     before = PeriodicTasks.last_change()
-    url = reverse("admin:periodictask_switch", args=[task.pk])
 
-    words = said(admin_client.post(url, follow=True))
+    words = said(admin_client.post(url_to("disable", task), follow=True))
 
     task.refresh_from_db()
     assert (task.enabled, words) == (False, ["1 disabled."])
     assert PeriodicTasks.last_change() > before
 
 
-@pytest.mark.parametrize("verb", ["run", "switch"])
-def test_a_link_alone_changes_nothing(admin_client, task, verb):
-    assert admin_client.get(reverse(f"admin:periodictask_{verb}", args=[task.pk])).status_code == 405
+@pytest.mark.parametrize("action", ["run_now", "enable", "disable"])
+def test_a_link_alone_changes_nothing(admin_client, task, action):
+    assert admin_client.get(url_to(action, task)).status_code == 405
 
 
 def test_only_who_may_change_a_task_runs_it(client, task, sent):
     user = User.objects.create_user("ann", is_staff=True)
     client.force_login(user)
 
-    statuses = [
-        client.post(reverse(f"admin:periodictask_{verb}", args=[task.pk])).status_code for verb in ("run", "switch")
-    ]
+    statuses = [client.post(url_to(action, task)).status_code for action in ("run_now", "disable")]
 
     assert statuses == [403, 403]
     assert sent() == []
 
 
 def test_an_answer_never_leads_elsewhere(admin_client, task, sent):
-    url = reverse("admin:periodictask_run", args=[task.pk])
+    wanted = ("https://evil.example/", f"{LIST}{task.pk}/change/")
 
-    answers = [
-        admin_client.post(url, {"next": where}) for where in ("https://evil.example/", f"{LIST}{task.pk}/change/")
-    ]
+    answers = [admin_client.post(url_to("run_now", task), {"next": where}) for where in wanted]
 
     assert [answer.headers["location"] for answer in answers] == [LIST, f"{LIST}{task.pk}/change/"]
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from llmhub.access.secrets import Secret
+from llmhub.pages.times import exact_time
 from providers.models import Health, HealthCheck, ProviderConfig
 from providers.types import ModelInfo, ProbeResult
 from tests.providers.admin.rows import KEY, LIST, act, add, do, said, signed_in
@@ -97,7 +98,7 @@ def test_the_list_shows_how_each_provider_is(admin_client):
     page = admin_client.get(LIST).content.decode()
 
     assert "The last 2 checks: 120 ms to 120 ms, 1 failed" in page
-    assert f'title="{now:%Y-%m-%d %H:%M:%S} UTC"' in page
+    assert f'title="{exact_time(now)}"' in page
     assert "connection refused by 127.0.0.1:9" in page
     assert f'href="/admin/providers/providermodel/?provider__id__exact={row.pk}"' in page
     assert 'aria-label="vllm enabled"' in page

@@ -18,6 +18,10 @@ def page_of(application: Application, verb: str = "change") -> str:
     return reverse(f"admin:access_application_{verb}", args=[application.pk])
 
 
+def url_to(switch: str, application: Application) -> str:
+    return reverse("admin:access_application_do", args=[application.pk, f"switch_{switch}"])
+
+
 def issue(application: Application, **fields: Any) -> tuple[ApiKey, str]:
     return ApiKey.objects.issue(application, name="production", scopes=["chat"], **fields)
 
@@ -95,11 +99,11 @@ def test_an_application_is_switched_off_in_its_form(admin_client, application):
 @pytest.mark.parametrize(("switch", "is_active"), [("off", False), ("on", True)])
 def test_an_application_is_switched_in_the_list_as_the_button_says(admin_client, application, switch, is_active):
     Application.objects.update(is_active=not is_active)
-    button = f'name="switch" value="{switch}"'
+    button = f'formaction="{url_to(switch, application)}"'
 
     shown = admin_client.get(LIST).content.decode()
-    answer = admin_client.post(page_of(application, "switch"), {"switch": switch}, follow=True)
-    again = admin_client.post(page_of(application, "switch"), {"switch": switch}, follow=True)
+    answer = admin_client.post(url_to(switch, application), follow=True)
+    again = admin_client.post(url_to(switch, application), follow=True)
 
     assert (button in shown, button in answer.content.decode()) == (True, False)
     assert f"support-bot switched {switch}." in messages_of(answer)[0]
@@ -108,8 +112,8 @@ def test_an_application_is_switched_in_the_list_as_the_button_says(admin_client,
 
 
 def test_looking_at_the_switch_moves_nothing(admin_client, application):
-    assert admin_client.get(page_of(application, "switch")).status_code == 405
-    assert admin_client.post(f"{LIST}999/switch/", {"switch": "off"}).status_code == 404
+    assert admin_client.get(url_to("off", application)).status_code == 405
+    assert admin_client.post(url_to("over", application)).status_code == 404
     assert Application.objects.get().is_active
 
 
@@ -132,13 +136,13 @@ def test_who_may_only_look_neither_switches_nor_adds_a_key(member_of, applicatio
 
     page = operator.get(LIST)
     refused = [
-        operator.post(page_of(application, "switch"), {"switch": "off"}),
+        operator.post(url_to("off", application)),
         operator.post(page_of(application), {"name": "mine"}),
         operator.get(f"{LIST}{application.pk}/add-key/"),
         operator.get(f"{LIST}{application.pk}/chats/"),
     ]
 
-    assert (page.status_code, "switch/" in page.content.decode()) == (200, False)
+    assert (page.status_code, "/do/" in page.content.decode()) == (200, False)
     assert [answer.status_code for answer in refused] == [403] * 4
     assert "Add key" not in operator.get(page_of(application)).content.decode()
     assert Application.objects.get().is_active
@@ -149,7 +153,7 @@ def test_who_has_nothing_to_do_with_applications_sees_none(member_of, applicatio
     client = member_of(group)
 
     assert [client.get(path).status_code for path in (LIST, page_of(application))] == [403, 403]
-    assert client.post(page_of(application, "switch"), {"switch": "off"}).status_code == 403
+    assert client.post(url_to("off", application)).status_code == 403
 
 
 def test_whoever_deletes_an_application_is_told_what_goes_and_what_stays(member_of, application):

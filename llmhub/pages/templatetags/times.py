@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from django.template import Library
 
-from providers import words
+from llmhub.pages.times import ms_words
 
 register = Library()
 
 
 @register.filter
 def ms(latency_ms: float | None) -> str:
-    return "–" if latency_ms is None else words.ms(latency_ms)
+    return "–" if latency_ms is None else ms_words(latency_ms)

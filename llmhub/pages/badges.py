@@ -8,8 +8,10 @@ from typing import Literal
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+Colour = Literal["info", "success", "warning", "danger"]
+
 
 @cache
-def badge(text: str, colour: Literal["info", "success", "warning", "danger"]) -> SafeString:
+def badge(text: str, colour: Colour) -> SafeString:
     """Render a badge; to be called with few different texts, as each is kept."""
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": colour})

@@ -1,56 +1,22 @@
-"""Runs of tasks: noted as they end in the worker, and sent when somebody does not want to wait."""
+"""How periodic tasks ended, noted by the worker; and what they change, under their names."""
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import pghistory
-from celery import current_app
 from celery.signals import task_postrun, task_prerun
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
-from kombu.exceptions import OperationalError
 
 from llmhub.access.history import begin_task
 from llmhub.dashboard.models import TaskResult
 from providers.errors import ProviderError
 
 logger = logging.getLogger(__name__)
-
-WAITS_AT_MOST_S = 3600
-
-
-class CannotSendError(Exception):
-    """A task was not sent; the message says why, in words for who asked."""
-
-
-def send_now(task: PeriodicTask) -> None:
-    """Send a task as beat would.
-
-    Errors: CannotSendError for a task that nobody knows, arguments that cannot be read, or a broker that is away.
-    """
-    current_app.loader.import_default_modules()
-    if task.task not in current_app.tasks:
-        raise CannotSendError(f"the hub knows no task {task.task}.")
-    try:
-        args, kwargs = json.loads(task.args or "[]"), json.loads(task.kwargs or "{}")
-    except ValueError:
-        raise CannotSendError("its arguments are no JSON.") from None
-    options = {"queue": task.queue} if task.queue else {}
-    expires = task.expire_seconds or WAITS_AT_MOST_S
-    try:
-        current_app.tasks[task.task].apply_async(
-            args=args, kwargs=kwargs, expires=expires, retry=False, headers={"periodic_task_name": task.name}, **options
-        )
-    except OperationalError:
-        raise CannotSendError("Redis does not answer.") from None
-    except TypeError:
-        raise CannotSendError("the task does not take these arguments.") from None
 
 
 @dataclass(frozen=True, slots=True)

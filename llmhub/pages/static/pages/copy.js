@@ -1,11 +1,11 @@
 "use strict";
 
-/** Copies the text of the element that a button names, and says so next to it. */
+/** Copies what the element that a button names holds, and says so next to the button. */
 async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   const said = button.parentElement.querySelector("[role=status]");
   said.textContent = "";
-  const isCopied = (await toClipboard(source.textContent)) || select(source);
+  const isCopied = (await toClipboard(source.value ?? source.textContent)) || select(source);
   said.textContent = isCopied ? "Copied" : "Selected: press Ctrl+C or ⌘C";
 }
 
@@ -19,8 +19,8 @@ async function toClipboard(text) {
 }
 
 function select(source) {
-  const selection = window.getSelection();
-  selection.selectAllChildren(source);
+  if (source.select) source.select();
+  else window.getSelection().selectAllChildren(source);
   try {
     return document.execCommand("copy");
   } catch {

@@ -1,0 +1,95 @@
+"""The form of a periodic task."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from celery import current_app
+from django import forms
+from django.core.exceptions import ValidationError
+from django_celery_beat.models import PeriodicTask
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
+
+JSON_WIDGET = UnfoldAdminTextareaWidget(attrs={"rows": 3, "class": "json-text", "spellcheck": "false"})
+
+
+def task_choices() -> list[tuple[str, str]]:
+    current_app.loader.import_default_modules()
+    names = sorted(name for name in current_app.tasks if not name.startswith("celery."))
+    return [("", "---------"), *((name, name) for name in names)]
+
+
+class PeriodicTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    task = forms.ChoiceField(choices=task_choices, widget=UnfoldAdminSelectWidget, help_text="What is to be done.")
+
+    class Meta:
+        model = PeriodicTask
+        fields = (
+            "name",
+            "task",
+            "enabled",
+            "description",
+            "interval",
+            "crontab",
+            "clocked",
+            "one_off",
+            "start_time",
+            "args",
+            "kwargs",
+            "expires",
+            "expire_seconds",
+            "queue",
+        )
+        widgets = {
+            "args": JSON_WIDGET,
+            "kwargs": JSON_WIDGET,
+            "description": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        }
+        labels = {
+            "interval": "Interval",
+            "crontab": "Crontab",
+            "clocked": "Time on the clock",
+            "one_off": "One-off",
+            "start_time": "Not before",
+            "expires": "Not after",
+            "expire_seconds": "Expires after (s)",
+            "queue": "Queue",
+        }
+        help_texts = {
+            "name": "What the task is called in lists.",
+            "enabled": "Switched off, it is never sent.",
+            "description": "What it is for.",
+            "interval": "Choose one of three: an interval, a crontab or a time on the clock.",
+            "crontab": "E.g. every night at four.",
+            "clocked": "Runs once: needs “one-off”.",
+            "one_off": "Runs a single time and is switched off then.",
+            "start_time": "Empty: at once.",
+            "args": "As JSON, e.g. <code>[1, 2]</code>.",
+            "kwargs": 'As JSON, e.g. <code>{"provider_id": 1}</code>.',
+            "expires": "Empty: it never ends.",
+            "expire_seconds": "A task that nobody took for so many seconds is not done any more.",
+            "queue": "Empty: where the hub's workers listen.",
+        }
+
+    def clean_args(self) -> str:
+        return self._json("args", list, "a JSON list")
+
+    def clean_kwargs(self) -> str:
+        return self._json("kwargs", dict, "a JSON object")
+
+    def _json(self, name: str, kind: type, words: str) -> str:
+        text: str = self.cleaned_data[name]
+        try:
+            is_right = isinstance(json.loads(text), kind)
+        except ValueError:
+            is_right = False
+        if not is_right:
+            raise ValidationError(f"This must be {words}.")
+        return text
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("expires") and cleaned.get("expire_seconds") is not None:
+            raise ValidationError("A task expires either at a time or after some seconds.")
+        return cleaned
