@@ -9,15 +9,16 @@ from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.utils import quote
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from pghistory.models import Event as HistoryEvent
 
 from chat.models import Chat, LedgerEvent, LedgerWriterSeat
+from llmhub.access.models import ApiKey, Application
 from llmhub.dashboard.models import Change, FirstThing, Heartbeat, TaskResult
-from providers.models import HealthCheck
+from providers.models import HealthCheck, ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, url
 
 pytestmark = pytest.mark.django_db
@@ -63,6 +64,28 @@ def test_list_search_form_and_row_open(admin_client, one_of_each, model):
     assert form.status_code == (403 if model in NOT_ADDED_HERE else 200)
     for answer in (*lists, *pages, form):
         assert not EXTERNAL.search(answer.content.decode())
+
+
+@pytest.mark.parametrize(
+    ("model", "lookup"),
+    [
+        (ProviderConfig, "api_key__startswith"),
+        (ProviderModel, "provider__api_key__startswith"),
+        (HealthCheck, "provider__api_key__startswith"),
+        (ApiKey, "digest__startswith"),
+        (Application, "keys__digest__startswith"),
+        (User, "password__startswith"),
+        (Group, "user__password__startswith"),
+        (Authenticator, "data__secret__startswith"),
+        (Authenticator, "user__password__startswith"),
+        (Chat, "end_user__startswith"),
+        (LedgerEvent, "event__contains"),
+    ],
+)
+def test_nobody_guesses_what_no_list_shows_letter_by_letter(admin_client, one_of_each, model, lookup):
+    response = admin_client.get(url(model, "changelist"), {lookup: "a"})
+
+    assert response.status_code == 400
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)

@@ -12,15 +12,17 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from llmhub.access.managing import may_manage
+from llmhub.pages.secret_columns import SecretColumns
 
 for model in (EmailAddress, Authenticator):
     admin.site.unregister(model)
 
 
 @admin.register(Authenticator)
-class SecondFactorAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class SecondFactorAdmin(SecretColumns, ModelAdmin):  # type: ignore[misc]  # untyped
     """Whoever may change users may look at their second factors and remove them; the secrets are nobody's."""
 
+    secret_columns = frozenset({"data"})
     list_display = ("user", "created_at", "last_used_at")
     list_display_links = ("user",)
     list_select_related = ("user",)

@@ -16,6 +16,7 @@ from unfold.views import ChangeList
 
 from llmhub.pages.badges import Colour, badge
 from llmhub.pages.row_actions import RowActions, RowButton
+from llmhub.pages.secret_columns import SecretColumns
 from llmhub.pages.times import time_since
 from providers.admin.provider_form import PriorityForm
 from providers.admin.sparkline import sparkline
@@ -46,7 +47,8 @@ class ProviderChangeList(ChangeList):  # type: ignore[misc]  # untyped
             row.latest_latencies = latencies.get(row.pk, [])
 
 
-class ProviderList(RowActions):
+class ProviderList(SecretColumns, RowActions):
+    secret_columns = frozenset({"api_key"})
     list_display = (
         "name_and_star",
         "provider_type",

@@ -24,6 +24,7 @@ from llmhub.access.handover import hand_over, take_secret
 from llmhub.access.history_admin import HistoryTab
 from llmhub.access.models import ApiKey, ApiKeyQuerySet, KeyState
 from llmhub.access.snippets import snippets_for
+from llmhub.pages.secret_columns import SecretColumns
 from llmhub.pages.times import exact_time, time_ago
 
 STATE_COLOURS = {
@@ -38,10 +39,11 @@ NAMED = 100
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
+class ApiKeyAdmin(HistoryTab, SecretColumns, ModelAdmin):  # type: ignore[misc]  # untyped
     """Who may issue keys may change them; who may only change them may revoke them, and nothing else."""
 
     form = ApiKeyForm
+    secret_columns = frozenset({"digest"})
     list_display = (
         "name",
         "key",
