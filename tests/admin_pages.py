@@ -1,4 +1,4 @@
-"""The admin's pages by their models, with a row to show on each."""
+"""The admin's pages by their models, with a row to show on each, and what they say."""
 
 from __future__ import annotations
 
@@ -33,3 +33,9 @@ def add_one_of_each() -> None:
 
 def url(model: type[Model], verb: str, *args: Any) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{verb}", args=args)
+
+
+def said(answer: Any) -> list[str]:
+    """What a page tells of what was done."""
+    assert answer.status_code == 200
+    return [str(message) for message in answer.context["messages"]]

@@ -20,6 +20,7 @@ from llmhub.access.models import ApiKey, Application
 from llmhub.dashboard.models import Change, FirstThing, Heartbeat, TaskResult
 from providers.models import HealthCheck, ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, url
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -89,8 +90,8 @@ def test_nobody_guesses_what_no_list_shows_letter_by_letter(admin_client, one_of
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
-def test_staff_without_permission_sees_nothing(client, model):
-    client.force_login(User.objects.create_user("ann", is_staff=True))
+def test_staff_without_permission_sees_nothing(model):
+    client = member_of()
 
     assert client.get(url(model, "changelist")).status_code == 403
     assert client.get(url(model, "add")).status_code == 403
@@ -98,8 +99,7 @@ def test_staff_without_permission_sees_nothing(client, model):
 
 def test_the_sidebar_shows_what_a_user_may_see(admin_client):
     links = sidebar_links(admin_client)
-    staff = Client()
-    staff.force_login(User.objects.create_user("ann", is_staff=True))
+    staff = member_of()
 
     assert {"/admin/", "/admin/playground/", "/admin/chat/chat/", "/admin/dashboard/change/"} <= links
     assert all(admin_client.get(link).status_code == 200 for link in links)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.utils import quote
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.db.models import Model
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -16,6 +16,7 @@ from chat.models import Chat
 from llmhub.access.models import ApiKey, Application
 from providers.models import ProviderConfig
 from tests.admin_pages import add_one_of_each, url
+from tests.people import make_staff, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -94,11 +95,8 @@ def one_of_each() -> None:
 @pytest.fixture(params=EVERYBODY, ids=lambda name: name or "staff")
 def member(request: pytest.FixtureRequest) -> tuple[str, Client, User]:
     """Somebody of each group, and somebody of none."""
-    user = User.objects.create_user("member", is_staff=True)
-    user.groups.set(Group.objects.filter(name=request.param))
-    client = Client()
-    client.force_login(user)
-    return request.param, client, user
+    user = make_staff("member", group=request.param)
+    return request.param, signed_in(user), user
 
 
 def request_of(user: User) -> Any:

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -17,6 +16,7 @@ from chat.ledger.events import Caller
 from chat.models import Chat, ChatStatus, EventKind, LedgerEvent
 from providers.types import Attempt
 from tests.chat.ledger.samples import make_intent, make_outcome, make_void, new_chat_id
+from tests.people import make_staff, member_of, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -216,9 +216,8 @@ def test_a_chat_that_is_none_is_not_found_and_not_recorded(admin_client, object_
     assert looks(EventKind.READ) == []
 
 
-def test_who_may_not_view_chats_sees_none_and_leaves_no_trace(client):
-    chat_id = record_chat()
-    client.force_login(User.objects.create_user("ann", is_staff=True))
+def test_who_may_not_view_chats_sees_none_and_leaves_no_trace():
+    chat_id, client = record_chat(), member_of()
 
     answers = [client.get(path).status_code for path in (LIST, page_of(chat_id))]
 
@@ -226,11 +225,8 @@ def test_who_may_not_view_chats_sees_none_and_leaves_no_trace(client):
     assert looks(EventKind.READ) + looks(EventKind.SEARCH) == []
 
 
-def test_who_may_view_chats_sees_them(client):
-    chat_id = record_chat()
-    user = User.objects.create_user("ann", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_chat"))
-    client.force_login(user)
+def test_who_may_view_chats_sees_them():
+    chat_id, client = record_chat(), signed_in(make_staff("ann", permissions=("view_chat",)))
 
     assert client.get(page_of(chat_id)).status_code == 200
     assert looks(EventKind.READ)[0]["actor"] == "ann"

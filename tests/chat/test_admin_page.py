@@ -4,7 +4,6 @@ import json
 from urllib.parse import quote
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -19,6 +18,7 @@ from chat.ledger.events import Caller, Read
 from chat.models import Chat, EventKind, LedgerEvent
 from providers.types import Attempt
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -222,9 +222,8 @@ def test_what_is_not_there_is_not_given_out(admin_client):
         assert admin_client.get(url).status_code == 404
 
 
-def test_raw_bodies_are_for_those_who_may_view_chats(client):
-    chat = record(user("hello"))
-    client.force_login(User.objects.create_user("ann", is_staff=True))
+def test_raw_bodies_are_for_those_who_may_view_chats():
+    chat, client = record(user("hello")), member_of()
 
     assert client.get(raw_of(chat, "request")).status_code == 403
     assert not LedgerEvent.objects.filter(kind=EventKind.READ).exists()
@@ -251,11 +250,8 @@ def test_a_page_shows_the_events_each_with_its_hash(admin_client):
         assert bytes(event.leaf_hash).hex() in page
 
 
-def test_events_lead_nobody_where_they_may_not_go(client):
-    chat = record(user("hello"))
-    ann = User.objects.create_user("ann", is_staff=True)
-    ann.user_permissions.add(Permission.objects.get(codename="view_chat"))
-    client.force_login(ann)
+def test_events_lead_nobody_where_they_may_not_go():
+    chat, client = record(user("hello")), member_of(permissions=("view_chat",))
 
     assert "/admin/chat/ledgerevent/" not in client.get(page_of(chat)).content.decode()
 

@@ -7,13 +7,14 @@ from io import StringIO
 import pytest
 from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 from time_machine import travel
 
 from tests.authenticator_app import code_at
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -194,14 +195,11 @@ def test_codes_are_shown_only_to_who_has_just_said_who_they_are(client, ann, sta
 @pytest.mark.parametrize(("group", "status"), [("Admin", 200), ("Operator", 403), ("Reviewer", 403)])
 def test_who_may_change_users_may_take_a_lost_factor_away(client, ann, group, status):
     set_up(client)
-    client.logout()
-    helper = User.objects.create_user("helper", is_staff=True)
-    helper.groups.add(Group.objects.get(name=group))
-    client.force_login(helper)
+    helper = member_of(group)
     row = Authenticator.objects.get(type=Authenticator.Type.TOTP)
 
-    shown = client.get("/admin/mfa/authenticator/").status_code
-    client.post(f"/admin/mfa/authenticator/{row.pk}/delete/", {"post": "yes"})
+    shown = helper.get("/admin/mfa/authenticator/").status_code
+    helper.post(f"/admin/mfa/authenticator/{row.pk}/delete/", {"post": "yes"})
 
     assert shown == status
     assert Authenticator.objects.exists() is (status == 403)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
+
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -15,10 +17,7 @@ LIST = "/admin/auth/group/"
 @pytest.fixture
 def ann_client() -> Client:
     """A team admin's."""
-    client, user = Client(), User.objects.create_user("ann", is_staff=True)
-    user.groups.add(Group.objects.get(name="Admin"))
-    client.force_login(user)
-    return client
+    return member_of("Admin")
 
 
 def permission(codename: str) -> Permission:

@@ -21,6 +21,7 @@ from llmhub.access.principals import Scope
 from llmhub.celery import app
 from providers.models import ProviderConfig, ProviderModel
 from tests.clients import client_with
+from tests.people import make_staff, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -222,8 +223,8 @@ def test_what_never_was_has_no_history(admin_client, pk):
 
 
 def test_the_history_is_for_who_may_see_the_object(application):
-    client, user = Client(), User.objects.create_user("ann", is_staff=True)
-    client.force_login(user)
+    user = make_staff()
+    client = signed_in(user)
     refused = client.get(history_url(application)).status_code
     user.user_permissions.add(Permission.objects.get(codename="view_application"))
 

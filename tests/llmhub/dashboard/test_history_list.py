@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
@@ -15,6 +15,7 @@ from llmhub.access.changes import event_models
 from llmhub.access.models import Application
 from llmhub.dashboard.models import Change
 from providers.models import ProviderConfig
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -86,9 +87,7 @@ def test_of_a_long_change_the_list_shows_the_beginning(admin_client):
 
 
 def test_only_changes_of_what_one_may_see_are_listed(some_changes):
-    client, user = Client(), User.objects.create_user("ann", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_providerconfig"))
-    client.force_login(user)
+    client = member_of(permissions=("view_providerconfig",))
     hidden = Change.objects.filter(model="access.Application").first()
 
     shown = {model for model, _, _ in rows(client)}

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -13,19 +13,11 @@ from django.utils import timezone
 
 from llmhub.access.models import ApiKey, Application
 from providers.models import Health, ProviderConfig, ProviderModel
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
 PAGE, PLAN, SNIPPETS = "/admin/playground/", "/admin/playground/plan/", "/admin/playground/snippets/"
-
-
-def client_of(*, group: str = "", permissions: tuple[str, ...] = ()) -> Client:
-    user = User.objects.create_user("ann", is_staff=True)
-    user.groups.set(Group.objects.filter(name=group))
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def add_provider(name: str, *, models: tuple[str, ...] = (), gone: tuple[str, ...] = (), **fields: Any) -> None:
@@ -50,7 +42,7 @@ def config_of(client: Client, **query: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("group", "status"), [("Admin", 200), ("Operator", 200), ("Reviewer", 403), ("", 403)])
 def test_who_may_chat_has_a_playground(group, status):
-    client = client_of(group=group)
+    client = member_of(group)
 
     answers = [client.get(PAGE), client.get(PLAN), client.post(SNIPPETS, "{}", content_type="application/json")]
 
@@ -125,7 +117,7 @@ def test_an_application_can_be_asked_as_with_each_of_its_keys_in_force(admin_cli
 def test_who_may_not_see_keys_is_offered_none():
     key = add_key()
 
-    page = client_of(permissions=("use_chat",)).get(PAGE)
+    page = member_of(permissions=("use_chat",)).get(PAGE)
 
     assert "as_key" not in page.context["form"].fields
     assert key.prefix not in page.content.decode()
@@ -133,7 +125,7 @@ def test_who_may_not_see_keys_is_offered_none():
 
 def test_the_recorded_chat_is_linked_for_who_may_read_it(admin_client):
     assert config_of(admin_client)["chat_url"] == "/admin/chat/chat/"
-    assert config_of(client_of(group="Operator"))["chat_url"] is None
+    assert config_of(member_of("Operator"))["chat_url"] is None
 
 
 def queries_of_the_page(client: Client) -> int:

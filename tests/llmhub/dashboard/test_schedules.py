@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from celery import current_app
-from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -20,6 +19,8 @@ from llmhub.dashboard.schedules import spoken_next_run, spoken_schedule
 from llmhub.dashboard.task_results import note_result, spoken_error
 from providers.errors import UnreachableError
 from providers.models import HealthCheck, ProviderConfig
+from tests.admin_pages import said
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -42,10 +43,6 @@ def sent() -> Iterator[Any]:
         redis.delete(QUEUE)
         yield lambda: redis.lrange(QUEUE, 0, -1)
         redis.delete(QUEUE)
-
-
-def said(answer: Any) -> list[str]:
-    return [str(message) for message in answer.context["messages"]]
 
 
 def url_to(action: str, task: PeriodicTask) -> str:
@@ -178,9 +175,8 @@ def test_a_link_alone_changes_nothing(admin_client, task, action):
     assert admin_client.get(url_to(action, task)).status_code == 405
 
 
-def test_only_who_may_change_a_task_runs_it(client, task, sent):
-    user = User.objects.create_user("ann", is_staff=True)
-    client.force_login(user)
+def test_only_who_may_change_a_task_runs_it(task, sent):
+    client = member_of()
 
     statuses = [client.post(url_to(action, task)).status_code for action in ("run_now", "disable")]
 

@@ -14,17 +14,12 @@ from django.urls import reverse
 
 from llmhub.access.managing import may_manage
 from llmhub.dashboard.admin.permissions import pickable
+from tests.people import make_staff, signed_in
 
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/auth/user/"
 PASSWORD = "correct-horse-4711"
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def form(user: User) -> str:
@@ -49,9 +44,7 @@ def boss() -> User:
 @pytest.fixture
 def ann(boss: User) -> User:
     """A team admin."""
-    user = User.objects.create_user("ann", is_staff=True)
-    user.groups.add(Group.objects.get(name="Admin"))
-    return user
+    return make_staff("ann", group="Admin")
 
 
 @pytest.fixture

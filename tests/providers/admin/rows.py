@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
 from providers.manager import get_provider_manager
 from providers.models import ProviderConfig
+from tests.admin_pages import said
 
 KEY = "sk-canary-4711-canary-abcd"
 DEAD_URL = "http://127.0.0.1:9/v1"
@@ -47,18 +47,3 @@ def act(client: Client, action: str, *rows: ProviderConfig) -> list[str]:
 def do(client: Client, action: str, row: ProviderConfig, **sent: str) -> Any:
     """Press a button of a row."""
     return client.post(reverse("admin:providers_providerconfig_do", args=[row.pk, action]), sent)
-
-
-def said(answer: Any) -> list[str]:
-    assert answer.status_code == 200
-    return [str(message) for message in answer.context["messages"]]
-
-
-def signed_in(group: str = "") -> Client:
-    """A client of somebody of this group alone; of staff without any permission if there is none."""
-    user = User.objects.create_user(f"of-{group}", is_staff=True)
-    if group:
-        user.groups.add(Group.objects.get(name=group))
-    client = Client()
-    client.force_login(user)
-    return client

@@ -9,7 +9,8 @@ from providers.admin.setting_fields import PREFIX, setting_fields, shown_for
 from providers.backends import BACKENDS
 from providers.models import HealthCheck, ProviderConfig, ProviderModel
 from tests.fakes import FakeProvider
-from tests.providers.admin.rows import DEAD_URL, KEY, LIST, add, fields_of, page_of, signed_in
+from tests.people import member_of
+from tests.providers.admin.rows import DEAD_URL, KEY, LIST, add, fields_of, page_of
 
 pytestmark = pytest.mark.django_db
 
@@ -173,7 +174,7 @@ def test_a_trial_needs_a_post_with_the_token_of_a_form(admin_client, admin_user,
 
 
 def test_an_operator_tries_what_exists_and_adds_nothing(upstream):
-    client, row = signed_in("Operator"), add("up", upstream.url, default_model="fake-large")
+    client, row = member_of("Operator"), add("up", upstream.url, default_model="fake-large")
 
     tried = client.post(try_url(row), fields_of(row))
 
@@ -183,7 +184,7 @@ def test_an_operator_tries_what_exists_and_adds_nothing(upstream):
 
 def test_an_operator_sends_a_stored_key_nowhere_else():
     with FakeProvider("openai", api_key=KEY) as fake, FakeProvider("openai") as elsewhere:
-        client, row = signed_in("Operator"), add(base_url=fake.url, provider_type="openai", api_key=KEY)
+        client, row = member_of("Operator"), add(base_url=fake.url, provider_type="openai", api_key=KEY)
         sent = fields_of(row, base_url=elsewhere.url, api_key="sk-other", organization="theirs", priority=7)
 
         tried = client.post(try_url(row), sent).content.decode()
@@ -197,7 +198,7 @@ def test_an_operator_sends_a_stored_key_nowhere_else():
 
 @pytest.mark.parametrize("group", ["Reviewer", ""])
 def test_others_try_nothing(upstream, group):
-    client, row = signed_in(group), add("up", upstream.url)
+    client, row = member_of(group), add("up", upstream.url)
 
     assert client.post(try_url(row), fields_of(row)).status_code == 403
     assert client.get(page_of(row)).status_code == 403

@@ -7,7 +7,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from providers.models import HealthCheck
-from tests.providers.admin.rows import add, page_of, signed_in
+from tests.people import member_of
+from tests.providers.admin.rows import add, page_of
 
 pytestmark = pytest.mark.django_db
 
@@ -61,4 +62,4 @@ def test_a_provider_without_checks_says_so(admin_client):
 
 @pytest.mark.parametrize(("group", "status"), [("Operator", 200), ("Reviewer", 403), ("", 403)])
 def test_who_may_see_health_checks(group, status):
-    assert signed_in(group).get(CHECKS).status_code == status
+    assert member_of(group).get(CHECKS).status_code == status

@@ -14,7 +14,9 @@ from llmhub.access.secrets import Secret
 from llmhub.pages.times import exact_time
 from providers.models import Health, HealthCheck, ProviderConfig
 from providers.types import ModelInfo, ProbeResult
-from tests.providers.admin.rows import KEY, LIST, act, add, do, said, signed_in
+from tests.admin_pages import said
+from tests.people import member_of
+from tests.providers.admin.rows import KEY, LIST, act, add, do
 
 pytestmark = pytest.mark.django_db
 
@@ -216,7 +218,7 @@ def test_a_button_of_a_provider_that_is_gone_says_so(admin_client):
 
 
 def test_an_operator_switches_and_checks_but_neither_adds_nor_deletes(upstream):
-    client, row = signed_in("Operator"), add("up", upstream.url)
+    client, row = member_of("Operator"), add("up", upstream.url)
 
     page = client.get(LIST).content.decode()
     told = act(client, "check_now", row) + act(client, "disable", row) + act(client, "make_default", row)
@@ -229,7 +231,7 @@ def test_an_operator_switches_and_checks_but_neither_adds_nor_deletes(upstream):
 
 @pytest.mark.parametrize("group", ["Reviewer", ""])
 def test_others_see_nothing_and_do_nothing(upstream, group):
-    client, row = signed_in(group), add("up", upstream.url)
+    client, row = member_of(group), add("up", upstream.url)
 
     answers = [client.get(LIST), *(do(client, action, row) for action in BUTTONS)]
 

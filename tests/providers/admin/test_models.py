@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from providers.models import ProviderConfig, ProviderModel
 from providers.types import ModelInfo
-from tests.providers.admin.rows import KEY, MODELS, add, signed_in
+from tests.people import member_of
+from tests.providers.admin.rows import KEY, MODELS, add
 
 pytestmark = pytest.mark.django_db
 
@@ -133,7 +134,7 @@ def test_the_list_takes_as_many_queries_for_a_hundred_as_for_one(admin_client):
 
 @pytest.mark.parametrize(("group", "listed", "added"), [("Operator", 200, 403), ("Reviewer", 403, 403), ("", 403, 403)])
 def test_who_may_see_models(group, listed, added):
-    client = signed_in(group)
+    client = member_of(group)
 
     assert client.get(MODELS).status_code == listed
     assert client.get(f"{MODELS}add/").status_code == added

@@ -3,7 +3,6 @@ from __future__ import annotations
 import html
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -13,6 +12,7 @@ from llmhub.access.secrets import Secret
 from providers.models import Health, ProviderConfig, ProviderModel
 from providers.types import ModelInfo, ProbeResult
 from tests import fakes
+from tests.people import member_of
 from tests.providers.admin.rows import DEAD_URL, KEY, LIST, act, add, fields_of, page_of
 
 pytestmark = pytest.mark.django_db
@@ -209,11 +209,9 @@ def test_the_list_takes_as_many_queries_for_many_as_for_one(admin_client):
     assert len(for_many) == len(for_one)
 
 
-def test_who_may_only_view_providers_changes_nothing(client, upstream):
+def test_who_may_only_view_providers_changes_nothing(upstream):
     row = add("up", upstream.url, api_key=KEY)
-    user = User.objects.create_user("ann", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="view_providerconfig"))
-    client.force_login(user)
+    client = member_of(permissions=("view_providerconfig",))
 
     shown = client.get(page_of(row))
     changed = client.post(page_of(row), fields_of(row, priority=5))

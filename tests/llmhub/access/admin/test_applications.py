@@ -8,6 +8,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from llmhub.access.models import ApiKey, Application
+from tests.admin_pages import said
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -24,10 +26,6 @@ def url_to(switch: str, application: Application) -> str:
 
 def issue(application: Application, **fields: Any) -> tuple[ApiKey, str]:
     return ApiKey.objects.issue(application, name="production", scopes=["chat"], **fields)
-
-
-def messages_of(answer: Any) -> list[str]:
-    return [str(message) for message in answer.context["messages"]]
 
 
 def test_the_list_tells_of_keys_in_force_and_the_last_use_of_any(admin_client, application):
@@ -106,8 +104,8 @@ def test_an_application_is_switched_in_the_list_as_the_button_says(admin_client,
     again = admin_client.post(url_to(switch, application), follow=True)
 
     assert (button in shown, button in answer.content.decode()) == (True, False)
-    assert f"support-bot switched {switch}." in messages_of(answer)[0]
-    assert messages_of(again) == [f"1 had been {switch} already."]
+    assert f"support-bot switched {switch}." in said(answer)[0]
+    assert said(again) == [f"1 had been {switch} already."]
     assert Application.objects.get().is_active is is_active
 
 
@@ -124,14 +122,14 @@ def test_many_are_switched_at_once_and_counted(admin_client, application):
     off = admin_client.post(LIST, {"action": "switch_off", "_selected_action": pks}, follow=True)
     on = admin_client.post(LIST, {"action": "switch_on", "_selected_action": pks}, follow=True)
 
-    assert messages_of(off) == [
+    assert said(off) == [
         "1 application switched off. Keys are refused within a second.",
         "1 had been off already.",
     ]
-    assert messages_of(on) == ["2 applications switched on. Keys let in again."]
+    assert said(on) == ["2 applications switched on. Keys let in again."]
 
 
-def test_who_may_only_look_neither_switches_nor_adds_a_key(member_of, application):
+def test_who_may_only_look_neither_switches_nor_adds_a_key(application):
     operator = member_of("Operator")
 
     page = operator.get(LIST)
@@ -149,14 +147,14 @@ def test_who_may_only_look_neither_switches_nor_adds_a_key(member_of, applicatio
 
 
 @pytest.mark.parametrize("group", ["Reviewer", ""])
-def test_who_has_nothing_to_do_with_applications_sees_none(member_of, application, group):
+def test_who_has_nothing_to_do_with_applications_sees_none(application, group):
     client = member_of(group)
 
     assert [client.get(path).status_code for path in (LIST, page_of(application))] == [403, 403]
     assert client.post(url_to("off", application)).status_code == 403
 
 
-def test_whoever_deletes_an_application_is_told_what_goes_and_what_stays(member_of, application):
+def test_whoever_deletes_an_application_is_told_what_goes_and_what_stays(application):
     admin = member_of("Admin")
     issue(application, last_used_at=timezone.now() - timedelta(hours=2))
     issue(application, revoked_at=timezone.now())
@@ -170,7 +168,7 @@ def test_whoever_deletes_an_application_is_told_what_goes_and_what_stays(member_
     assert Application.objects.exists()
 
 
-def test_an_application_is_deleted_with_its_keys_by_who_may_delete_it(member_of, application):
+def test_an_application_is_deleted_with_its_keys_by_who_may_delete_it(application):
     _, secret = issue(application)
 
     refused = member_of("Operator").post(page_of(application, "delete"), {"post": "yes"})

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from llmhub.access.models import ApiKey, Application, KeyState
 from llmhub.pages.times import exact_time
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -84,7 +85,7 @@ def test_last_use_is_told_in_words_with_the_exact_time_at_hand(admin_client, app
     assert "in 1 month" in page
 
 
-def test_only_who_may_revoke_is_offered_it(member_of, application):
+def test_only_who_may_revoke_is_offered_it(application):
     ApiKey.objects.issue(application, name="production", scopes=["chat"])
     onlooker, operator = member_of(""), member_of("Operator")
     User.objects.get(username="somebody-").user_permissions.set(Permission.objects.filter(codename="view_apikey"))

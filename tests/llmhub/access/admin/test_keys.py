@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.models import Session
 from django.core import serializers
 from django.test import Client, RequestFactory
@@ -16,6 +15,7 @@ from django.utils import timezone
 from llmhub.access.admin.key_form import ApiKeyForm
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -66,7 +66,7 @@ def test_whichever_button_makes_the_key_its_secret_is_shown(admin_client, applic
     assert admin_client.get(answer.headers["location"]).context["secret"]
 
 
-def test_only_who_issued_a_key_sees_its_secret(admin_client, application, member_of):
+def test_only_who_issued_a_key_sees_its_secret(admin_client, application):
     page = issue(admin_client, application).headers["location"]
 
     another = member_of("Admin").get(page)
@@ -218,7 +218,7 @@ def test_a_form_writes_neither_back_that_a_key_was_not_revoked_nor_that_it_was_n
     assert (row.name, row.revoked_at, row.last_used_at) == ("renamed", now, now)
 
 
-def test_staff_without_permission_sees_no_keys(member_of, application):
+def test_staff_without_permission_sees_no_keys(application):
     key, _ = ApiKey.objects.issue(application, name="production", scopes=["chat"])
     nobody, reviewer = member_of(""), member_of("Reviewer")
 
@@ -227,7 +227,7 @@ def test_staff_without_permission_sees_no_keys(member_of, application):
     assert [reviewer.get(path).status_code for path in paths] == [403] * 5
 
 
-def test_an_operator_sees_keys_and_neither_adds_nor_changes_them(member_of, application):
+def test_an_operator_sees_keys_and_neither_adds_nor_changes_them(application):
     key, _ = ApiKey.objects.issue(application, name="production", scopes=["chat"])
     operator = member_of("Operator")
 
@@ -240,7 +240,7 @@ def test_an_operator_sees_keys_and_neither_adds_nor_changes_them(member_of, appl
     assert [k.name for k in ApiKey.objects.all()] == ["production"]
 
 
-def test_an_admin_of_the_group_issues_keys(member_of, application):
+def test_an_admin_of_the_group_issues_keys(application):
     assert issue(member_of("Admin"), application, scopes=list(Scope)).status_code == 302
     assert ApiKey.objects.get().scopes == list(Scope)
 
@@ -258,12 +258,7 @@ def test_nobody_deletes_a_key(admin_client, application):
 @pytest.fixture
 def keeper(db: None) -> Client:
     """Someone who may do everything with keys, and of what keys allow nothing but chat."""
-    user = User.objects.create_user("ann", is_staff=True)
-    codes = ("add_apikey", "change_apikey", "view_apikey", "view_application", "use_chat")
-    user.user_permissions.set(Permission.objects.filter(codename__in=codes))
-    client = Client()
-    client.force_login(user)
-    return client
+    return member_of(permissions=("add_apikey", "change_apikey", "view_apikey", "view_application", "use_chat"))
 
 
 def test_nobody_gives_a_key_more_than_they_have(keeper, application):

@@ -10,7 +10,9 @@ from django.utils import timezone
 
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
+from tests.admin_pages import said
 from tests.clients import client_with
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -24,10 +26,6 @@ def issue(application: Application, name: str = "production", **fields: Any) -> 
 
 def revoke(client: Client, *keys: ApiKey) -> Any:
     return client.post(REVOKE, {"keys": ",".join(str(key.pk) for key in keys)}, follow=True)
-
-
-def messages_of(answer: Any) -> list[str]:
-    return [str(message) for message in answer.context["messages"]]
 
 
 def revoked() -> set[str]:
@@ -68,7 +66,7 @@ def test_revoking_counts_and_cannot_be_undone(admin_client, application):
     back = admin_client.post(page, {"name": "back", "scopes": ["chat"], "revoked_at_0": "", "revoked_at": ""})
 
     gone.refresh_from_db()
-    assert messages_of(answer) == [
+    assert said(answer) == [
         "Revoked 2 keys. Requests are refused within a second.",
         "1 had been revoked before.",
     ]
@@ -81,7 +79,7 @@ def test_one_key_is_revoked_by_its_name(admin_client, application):
 
     answer = revoke(admin_client, key)
 
-    assert messages_of(answer) == [f"Revoked {key}. Requests are refused within a second."]
+    assert said(answer) == [f"Revoked {key}. Requests are refused within a second."]
     assert revoked() == {"production"}
 
 
@@ -93,7 +91,7 @@ def test_what_names_no_key_revokes_none(admin_client, application, keys):
     answer = admin_client.post(REVOKE, {"keys": keys}, follow=True)
 
     assert asked.status_code == 200
-    assert (messages_of(answer), revoked()) == (["No such key."], set())
+    assert (said(answer), revoked()) == (["No such key."], set())
 
 
 def test_looking_revokes_nothing_and_a_strange_page_cannot(admin_client, application):
@@ -108,7 +106,7 @@ def test_looking_revokes_nothing_and_a_strange_page_cannot(admin_client, applica
 
 
 @pytest.mark.parametrize(("group", "may"), [("Admin", True), ("Operator", True), ("Reviewer", False), ("", False)])
-def test_who_may_revoke(member_of, application, group, may):
+def test_who_may_revoke(application, group, may):
     key, client = issue(application), member_of(group)
 
     paths = [f"{REVOKE}?keys={key.pk}", f"{LIST}{key.pk}/revoke/"]
