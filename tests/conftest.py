@@ -12,6 +12,7 @@ from django.db import transaction
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
 
+from providers.manager import get_provider_manager
 from tests.fakes import FakeProvider
 from tests.live import LiveHub
 
@@ -45,6 +46,7 @@ def django_db_setup(
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, aliases={"default"})
     yield
+    get_provider_manager().registry.stop()
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
 
