@@ -10,6 +10,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.template.defaultfilters import pluralize
 
 from llmhub.access.secrets import Secret
 from providers.connections import new_backend
@@ -183,4 +184,4 @@ def _cause(error: ProviderError | None) -> str:
 
 
 def _count(models: int) -> str:
-    return f"{models} model{'' if models == 1 else 's'}"
+    return f"{models} model{pluralize(models)}"

@@ -10,6 +10,7 @@ from typing import Any
 from chat.models import ChatStatus
 from llmhub.dashboard.overview import Bucket, Overview
 from llmhub.dashboard.overview_words import count_words, time_words, usd_words
+from llmhub.pages.charts import chart_options
 
 STATUS_COLOURS = {
     ChatStatus.SUCCEEDED: "#16a34a",
@@ -136,12 +137,5 @@ def _chart(
 ) -> Chart:
     labels = [bucket_label(bucket, overview) for bucket in overview.buckets]
     legend = {"labels": {"boxWidth": 12, "boxHeight": 12}, "position": "bottom"}
-    options = {
-        "animation": False,
-        "responsive": True,
-        "maintainAspectRatio": False,
-        "interaction": {"mode": "index", "intersect": False},
-        "plugins": {"legend": legend},
-        "scales": axes,
-    }
-    return Chart(kind, title, summary, json.dumps({"labels": labels, "datasets": datasets}), json.dumps(options))
+    data = json.dumps({"labels": labels, "datasets": datasets})
+    return Chart(kind, title, summary, data, chart_options(axes=axes, legend=legend))

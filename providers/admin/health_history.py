@@ -6,23 +6,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from llmhub.pages.charts import chart_options
 from llmhub.pages.times import ms_words
 from providers.models import HealthCheck, HealthSpan, ProviderConfig
 
 DAY = timedelta(hours=24)
 SPAN = timedelta(minutes=15)
-GREY = "#6b7280"
-OPTIONS = {
-    "animation": False,
-    "responsive": True,
-    "maintainAspectRatio": False,
-    "interaction": {"mode": "index", "intersect": False},
-    "plugins": {"legend": {"align": "end", "labels": {"usePointStyle": True, "color": GREY}}},
-    "scales": {
-        "x": {"grid": {"display": False}, "ticks": {"maxTicksLimit": 6, "maxRotation": 0, "color": GREY}},
-        "y": {"grid": {}, "beginAtZero": True, "ticks": {"maxTicksLimit": 6, "color": GREY}},
-    },
+LEGEND = {"align": "end", "labels": {"usePointStyle": True}}
+AXES: dict[str, Any] = {
+    "x": {"grid": {"display": False}, "ticks": {"maxTicksLimit": 6, "maxRotation": 0}},
+    "y": {"grid": {}, "beginAtZero": True, "ticks": {"maxTicksLimit": 6}},
 }
 
 
@@ -43,7 +38,7 @@ def health_history(provider: ProviderConfig, *, now: datetime) -> HealthHistory:
     return HealthHistory(
         summary=_summary(spans),
         chart=_chart(spans, since=since),
-        options=json.dumps(OPTIONS),
+        options=chart_options(axes=AXES, legend=LEGEND),
         spans=tuple(reversed(spans)),
     )
 
