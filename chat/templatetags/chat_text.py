@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 from django import template
@@ -47,6 +48,13 @@ def ms(value: int | None) -> str:
 @register.filter
 def us_as_ms(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value / 1000:,.1f} ms"
+
+
+@register.filter
+def fault_words(error_type: str) -> str:
+    """Return `RequestRejectedError` as `request rejected`."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", error_type.removesuffix("Error"))
+    return " ".join(words).lower() or error_type
 
 
 @register.filter

@@ -16,6 +16,7 @@ from chat.ledger.append import append_events
 from chat.ledger.content import make_answer, make_content
 from chat.ledger.events import Caller, Read
 from chat.models import Chat, EventKind, LedgerEvent
+from chat.templatetags.chat_text import fault_words
 from providers.types import Attempt
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 from tests.people import member_of
@@ -160,6 +161,20 @@ def test_nothing_that_others_wrote_steers_the_screen(admin_client):
         assert [page[max(0, page.index(c) - 120) : page.index(c)] for c in STEERING if c in page] == []
         assert "&lt;script&gt;alert(1)" in page
         assert "[U+202E]" in page
+
+
+@pytest.mark.parametrize(
+    ("error_type", "words"),
+    [
+        ("RequestRejectedError", "request rejected"),
+        ("UnreachableError", "unreachable"),
+        ("OverloadedTLSError", "overloaded tls"),
+        ("timeout", "timeout"),
+        ("Error", "Error"),
+    ],
+)
+def test_how_an_attempt_failed_is_said_in_words(error_type, words):
+    assert fault_words(error_type) == words
 
 
 def test_a_name_in_a_filter_does_not_steer_the_screen_either(admin_client):
