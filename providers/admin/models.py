@@ -88,7 +88,7 @@ class ProviderModelAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyp
 
     @admin.display(description="capabilities")
     def can(self, model: ProviderModel) -> str:
-        return ", ".join(model.capabilities)
+        return ", ".join(model.capabilities) or UNKNOWN
 
     @admin.display(description="window", ordering="context_window")
     def window(self, model: ProviderModel) -> str:

@@ -82,7 +82,7 @@ def _form_field(name: str, schema: Schema) -> forms.Field:
     kinds = {part.get("type") for part in alternatives}
     words = [word for part in alternatives for word in part.get("enum", ())]
     common: dict[str, Any] = {
-        "label": name.replace("_", " ").capitalize(),
+        "label": _label(name, schema),
         "required": False,
         "help_text": _help(schema),
     }
@@ -100,8 +100,14 @@ def _form_field(name: str, schema: Schema) -> forms.Field:
     if kinds == {"integer"}:
         return forms.IntegerField(min_value=1, widget=UnfoldAdminIntegerFieldWidget, **common)
     if kinds == {"object"}:
-        return forms.JSONField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), **common)
+        return forms.JSONField(initial=dict, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}), **common)
     return forms.CharField(widget=UnfoldAdminTextInputWidget, **common)
+
+
+def _label(name: str, schema: Schema) -> str:
+    """Return its title, and beside it the name that the API and the provider's documentation know it by."""
+    title = schema["title"].capitalize() if schema["title"].istitle() else schema["title"]
+    return title if title.lower() == name.replace("_", " ") else f"{title} ({name})"
 
 
 def _help(schema: Schema) -> SafeString:

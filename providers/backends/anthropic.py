@@ -95,12 +95,16 @@ class AnthropicSettings(ProviderSettings):
 
     api_version: str | None = Field(
         default=None,
+        title="API version",
         pattern=r"^\d{4}-\d{2}-\d{2}$",
         description="Pins the version of the API; empty: the hub picks it by the request.",
         examples=["2023-06-01"],
     )
     default_max_tokens: PositiveInt = Field(
-        default=4096, description="How long answers may be to chats that name no length, in tokens.", examples=[8192]
+        default=4096,
+        title="Longest answer",
+        description="In tokens, for chats that name no length.",
+        examples=[8192],
     )
 
 

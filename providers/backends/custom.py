@@ -49,7 +49,9 @@ class CustomSettings(OpenAISettings):
     Shape: with `strict_models` only the models it lists are asked of it; `extra_headers` go with every call.
     """
 
-    strict_models: bool = Field(default=False, description="Ask it only for models that it lists.")
+    strict_models: bool = Field(
+        default=False, title="Listed models only", description="Ask it only for models that it lists."
+    )
     extra_headers: dict[Annotated[str, AfterValidator(_check_header_name)], HeaderValue] = Field(
         default_factory=dict,
         description="Headers that go with every call, as a JSON object.",

@@ -72,14 +72,17 @@ class OllamaSettings(ProviderSettings):
     Units: `num_ctx` in tokens.
     """
 
-    num_ctx: PositiveInt | None = Field(default=None, description="The context window, in tokens.", examples=[8192])
+    num_ctx: PositiveInt | None = Field(default=None, title="Context window", description="In tokens.", examples=[8192])
     keep_alive: str | None = Field(
         default=None,
+        title="Keep loaded",
         pattern=r"^(0|-?(\d+(\.\d+)?(ms|s|m|h))+)$",
         description="How long a model stays loaded after a chat; 0: not at all, negative: for ever.",
         examples=["5m"],
     )
-    think: Think | None = Field(default=None, description="Whether models that can reason do, and how much.")
+    think: Think | None = Field(
+        default=None, title="Thinking", description="Whether models that can reason do, and how much."
+    )
 
 
 def request_body(request: ChatRequest, settings: OllamaSettings, *, stream: bool) -> JSONObject:

@@ -6,7 +6,16 @@ function say(words) {
   message.className = "pv-verdict pv-failed";
   message.textContent = words;
   document.getElementById("trial").replaceChildren(message);
+  show();
 }
+
+function show() {
+  document.getElementById("trial").scrollIntoView({ block: "nearest" });
+}
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.target.id === "trial") show();
+});
 
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (event.detail.target.id === "trial") {

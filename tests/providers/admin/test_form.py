@@ -26,6 +26,8 @@ def test_every_setting_of_every_type_has_a_field_with_help(kind):
     fields, conditions = setting_fields(), shown_for()
 
     for name in BACKENDS[kind].settings_model.model_fields:
+        label = fields[f"{PREFIX}{name}"].label
+        assert name in label or name.replace("_", " ") == label.lower()
         assert fields[f"{PREFIX}{name}"].help_text
         assert f"'{kind}'" in conditions[f"{PREFIX}{name}"]
 
