@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -35,9 +36,17 @@ from llmhub.dashboard.overview import (
 from llmhub.dashboard.overview_charts import STATUS_LABELS, get_charts
 from llmhub.dashboard.overview_words import NOTHING, chats_word, count_words, percent, time_words, usd_words
 from llmhub.dashboard.status import Status, get_status, hub_actions
+from providers.models import Health
 
 UNASKED = (ChatStatus.STARTED, ChatStatus.REJECTED, ChatStatus.LOST)
 """The chats of which no provider is known."""
+
+PROVIDER_STATES = {
+    Health.HEALTHY: "healthy",
+    Health.DEGRADED: "degraded",
+    Health.UNHEALTHY: "unhealthy",
+    Health.UNKNOWN: "not checked yet",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +172,16 @@ def _attention(status: Status, viewer: Viewer) -> dict[str, Any]:
     return {
         "sees_providers": True,
         "provider_count": len(status.providers),
+        "providers_state": ", ".join(_counted_states(status)),
         "attention": [(item, viewer.provider(item.provider_id)) for item in needed[:TOP]],
         "more_attention": max(len(needed) - TOP, 0),
         "providers_url": reverse("admin:providers_providerconfig_changelist"),
     }
+
+
+def _counted_states(status: Status) -> Iterable[str]:
+    states = Counter(PROVIDER_STATES[Health(row.health)] if row.enabled else "switched off" for row in status.providers)
+    return (f"{count:,} {state}" for state, count in states.items())
 
 
 def _first_run(done: FirstSteps, viewer: Viewer) -> dict[str, Any]:

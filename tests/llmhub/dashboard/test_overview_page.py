@@ -186,8 +186,15 @@ def test_all_being_well_nothing_warns(admin_client, some_chats):
     page = admin_client.get("/admin/").content.decode()
 
     assert "ov-warnings" not in page
-    assert "nothing to see to" in page
+    assert "1 healthy" in page
     assert "Out of date" not in page
+
+
+def test_what_was_not_checked_is_not_called_well(admin_client, some_chats):
+    ProviderConfig.objects.update(health=Health.UNKNOWN)
+    make_providers(1, health=Health.HEALTHY, enabled=False)
+
+    assert dashboard(admin_client)["providers_state"].endswith("not checked yet, 1 switched off")
 
 
 def test_sums_that_are_late_say_so(admin_client):
