@@ -18,15 +18,6 @@ PAGES = (
         ),
     ),
     (
-        "History",
-        (
-            ("Chats", "forum", "chat.chat"),
-            ("Ledger", "receipt_long", "chat.ledgerevent"),
-            ("Ledger writers", "history_edu", "chat.ledgerwriterseat"),
-            ("Changes", "manage_history", "dashboard.change"),
-        ),
-    ),
-    (
         "Providers",
         (
             ("Providers", "dns", "providers.providerconfig"),
@@ -42,15 +33,29 @@ PAGES = (
         ),
     ),
     (
-        "Administration",
+        "History",
+        (
+            ("Chats", "forum", "chat.chat"),
+            ("Changes", "manage_history", "dashboard.change"),
+            ("Ledger events", "receipt_long", "chat.ledgerevent"),
+            ("Ledger writer seats", "history_edu", "chat.ledgerwriterseat"),
+        ),
+    ),
+    (
+        "People",
         (
             ("Users", "person", "auth.user"),
             ("Groups", "group", "auth.group"),
             ("Second factors", "lock", "mfa.authenticator"),
+        ),
+    ),
+    (
+        "Schedules",
+        (
             ("Periodic tasks", "schedule", "django_celery_beat.periodictask"),
             ("Intervals", "timer", "django_celery_beat.intervalschedule"),
             ("Crontabs", "calendar_clock", "django_celery_beat.crontabschedule"),
-            ("Times on the clock", "alarm", "django_celery_beat.clockedschedule"),
+            ("Fixed times", "alarm", "django_celery_beat.clockedschedule"),
         ),
     ),
 )

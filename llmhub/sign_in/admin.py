@@ -17,6 +17,9 @@ from llmhub.pages.secret_columns import SecretColumns
 for model in (EmailAddress, Authenticator):
     admin.site.unregister(model)
 
+Authenticator._meta.verbose_name = "second factor"
+Authenticator._meta.verbose_name_plural = "second factors"
+
 
 @admin.register(Authenticator)
 class SecondFactorAdmin(SecretColumns, ModelAdmin):  # type: ignore[misc]  # untyped

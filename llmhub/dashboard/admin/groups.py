@@ -28,6 +28,11 @@ class GroupAdmin(HistoryTab, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc
     form = GroupForm
     list_display = ("name", "user_count", "permission_count")
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, dict[str, int], set[str], list[str]]:
+        """Name the groups alone: what a group gave to whom is counted."""
+        _, counts, beyond, protected = super().get_deleted_objects(objs, request)
+        return [str(group) for group in objs], counts, beyond, protected
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         groups: QuerySet[Group] = super().get_queryset(request)
         return groups.annotate(users=Count("user", distinct=True), granted=Count("permissions", distinct=True))

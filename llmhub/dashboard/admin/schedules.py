@@ -21,6 +21,7 @@ from unfold.admin import ModelAdmin
 
 from llmhub.access.history_admin import HistoryTab
 from llmhub.dashboard.admin.periodic_task_form import PeriodicTaskForm
+from llmhub.dashboard.admin.schedule_forms import CrontabForm, FixedTimeForm, IntervalForm
 from llmhub.dashboard.models import Heartbeat, Part, TaskResult
 from llmhub.dashboard.schedules import spoken_next_run, spoken_schedule
 from llmhub.dashboard.sending import CannotSendError, send_now
@@ -30,6 +31,9 @@ from llmhub.pages.times import exact_time, ms_words
 # Solar schedules need a library that the hub does without: one of them in the table would stop beat.
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedSchedule, SolarSchedule):
     admin.site.unregister(model)
+
+ClockedSchedule._meta.verbose_name = "fixed time"
+ClockedSchedule._meta.verbose_name_plural = "fixed times"
 
 RUN_NOW = RowButton("run_now", "play_arrow", "Run now")
 
@@ -148,16 +152,23 @@ class PeriodicTaskAdmin(HistoryTab, RowActions):
 
 @admin.register(IntervalSchedule)
 class IntervalScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
-    list_display = ("__str__", "every", "period")
+    form = IntervalForm
+    list_display = ("__str__",)
 
 
 @admin.register(CrontabSchedule)
 class CrontabScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
-    list_display = ("human_readable", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
-    fields = ("human_readable", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
-    readonly_fields = ("human_readable",)
+    form = CrontabForm
+    list_display = ("in_words", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
+    fields = ("in_words", *CrontabForm.Meta.fields)
+    readonly_fields = ("in_words",)
+
+    @admin.display(description="in words")
+    def in_words(self, crontab: CrontabSchedule) -> str:
+        return str(crontab.human_readable)
 
 
 @admin.register(ClockedSchedule)
 class ClockedScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+    form = FixedTimeForm
     list_display = ("clocked_time",)

@@ -67,6 +67,15 @@ def test_the_list_counts_users_and_permissions(ann_client):
     assert rows["Admin"][0] == 1
 
 
+def test_deleting_a_group_counts_what_it_gave(admin_client):
+    group = Group.objects.get(name="Admin")
+
+    page = admin_client.get(reverse("admin:auth_group_delete", args=[group.pk])).content.decode()
+
+    assert "Group_permissions object" not in page
+    assert f"Group-permission relationships: {group.permissions.count()}" in page
+
+
 def test_many_groups_cost_no_more_queries_than_one(ann_client, django_assert_max_num_queries):
     for number in range(95):
         Group.objects.create(name=f"group{number}")
