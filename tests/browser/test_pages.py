@@ -127,6 +127,18 @@ def test_on_a_phone_the_navigation_opens_and_closes_by_keyboard(visit):
     expect(page.get_by_role("button", name="Navigation")).to_be_focused()
 
 
+def test_the_keyboard_comes_first_to_a_way_past_the_navigation(visit):
+    page = visit(ADMIN).open("/admin/providers/providerconfig/")
+    skip = page.get_by_role("link", name="Skip to main content")
+
+    page.keyboard.press("Tab")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("main")).to_be_focused()
+
+
 def test_filters_open_by_keyboard(visit):
     page = visit(ADMIN).open("/admin/providers/providerconfig/")
 

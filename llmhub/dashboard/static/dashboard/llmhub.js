@@ -57,10 +57,24 @@ function labelOf(field) {
   return (label?.textContent || field.name).replace("*", "").trim();
 }
 
+function nameCells(root) {
+  for (const cell of root.querySelectorAll("#result_list [data-label]")) {
+    const label = cell.dataset.label;
+    if (label && label[0] !== label[0].toUpperCase()) cell.dataset.label = label[0].toUpperCase() + label.slice(1);
+  }
+}
+
 function correct() {
   makeButtons(document);
   nameIcons(document);
   nameFields(document);
+  nameCells(document);
+}
+
+// Screen readers tell what comes into a live region, not what stood there from the first.
+function announceMessages() {
+  const list = document.getElementById("messages");
+  if (list) setTimeout(() => list.replaceChildren(...list.children), 250);
 }
 
 document.addEventListener("keydown", (event) => {
@@ -96,5 +110,7 @@ const changes = new MutationObserver(() => {
 
 document.addEventListener("DOMContentLoaded", () => {
   correct();
+  announceMessages();
+  document.querySelector("#nav-sidebar-apps a.active")?.setAttribute("aria-current", "page");
   changes.observe(document.body, { childList: true, subtree: true });
 });
