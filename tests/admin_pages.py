@@ -1,4 +1,4 @@
-"""The admin's pages by their models, with a row to show on each, and what they say."""
+"""The admin's pages by their models, with a row to show on each; what they say and ask."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group, User
+from django.db import connection
 from django.db.models import Model
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule
@@ -39,3 +42,11 @@ def said(answer: Any) -> list[str]:
     """What a page tells of what was done."""
     assert answer.status_code == 200
     return [str(message) for message in answer.context["messages"]]
+
+
+def count_queries(client: Client, path: str) -> int:
+    """Ask twice, as what is kept for later must not count for the first alone."""
+    client.get(path)
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(path).status_code == 200
+    return len(captured)

@@ -10,8 +10,6 @@ import pytest
 from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask
 
@@ -20,7 +18,7 @@ from chat.models import Chat, LedgerEvent, LedgerWriterSeat
 from llmhub.access.models import ApiKey, Application
 from llmhub.dashboard.models import Change
 from providers.models import HealthCheck, ProviderConfig, ProviderModel
-from tests.admin_pages import add_one_of_each, url
+from tests.admin_pages import add_one_of_each, count_queries, url
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
 pytestmark = pytest.mark.django_db
@@ -124,11 +122,3 @@ def test_a_page_about_everything_asks_no_more_when_there_is_much(admin_client, p
         add_of_each(n)
 
     assert count_queries(admin_client, path) <= few <= MOST_QUERIES
-
-
-def count_queries(client: Any, path: str) -> int:
-    """Ask twice, as what is kept for later must not count for the first alone."""
-    client.get(path)
-    with CaptureQueriesContext(connection) as captured:
-        assert client.get(path).status_code == 200
-    return len(captured)

@@ -242,12 +242,3 @@ def test_a_result_is_kept_once_for_each_task(task):
 )
 def test_an_error_is_told_by_what_may_be_shown(outcome, words):
     assert spoken_error(outcome) == words
-
-
-def test_many_tasks_cost_no_more_queries_than_one(admin_client, django_assert_max_num_queries):
-    interval = IntervalSchedule.objects.first()
-    for number in range(90):
-        PeriodicTask.objects.create(name=f"t{number}", task="t", interval=interval)
-
-    with django_assert_max_num_queries(12):
-        admin_client.get(LIST)
