@@ -25,32 +25,23 @@ def track_changes(
     kept, as an event labelled `<column>_changed`.
     """
     noticed = (pghistory.UpdateEvent(f"{name}_changed", condition=pgtrigger.AnyChange(name)) for name in secrets)
-    track: Callable[[ModelClass], ModelClass] = pghistory.track(
-        pghistory.InsertEvent(),
-        pghistory.UpdateEvent(),
-        pghistory.DeleteEvent(),
-        *noticed,
-        exclude=[*exclude, *secrets],
-        context_field=pghistory.ContextJSONField(),
-        context_id_field=pghistory.ContextUUIDField(),
-        append_only=True,
-        app_label=app_label,
-        meta={"default_permissions": ()},
-    )
-    return track
+    events = (pghistory.InsertEvent(), pghistory.UpdateEvent(), pghistory.DeleteEvent(), *noticed)
+    return _track(*events, exclude=[*exclude, *secrets], app_label=app_label)
 
 
 def track_links(*, app_label: str) -> Callable[[ModelClass], ModelClass]:
     """Keep who was put into what and taken out of it: for the table between two models."""
+    return _track(pghistory.InsertEvent("added"), pghistory.DeleteEvent("removed"), obj_field=None, app_label=app_label)
+
+
+def _track(*events: pghistory.RowEvent, **options: Any) -> Callable[[ModelClass], ModelClass]:
     track: Callable[[ModelClass], ModelClass] = pghistory.track(
-        pghistory.InsertEvent("added"),
-        pghistory.DeleteEvent("removed"),
-        obj_field=None,
+        *events,
         context_field=pghistory.ContextJSONField(),
         context_id_field=pghistory.ContextUUIDField(),
         append_only=True,
-        app_label=app_label,
         meta={"default_permissions": ()},
+        **options,
     )
     return track
 
