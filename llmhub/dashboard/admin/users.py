@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import Exists, ManyToManyField, Model, OuterRef, Prefetch, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
@@ -92,11 +93,13 @@ class UserAdmin(HistoryTab, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, 
             return allowed
         return obj.pk != request.user.pk and may_manage(request.user, obj)
 
+    @transaction.atomic
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         if not others_remain([obj.pk]):
             raise PermissionDenied
         super().delete_model(request, obj)
 
+    @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         if not others_remain([user.pk for user in queryset]):
             raise PermissionDenied

@@ -178,6 +178,17 @@ def test_of_two_superusers_who_remove_each_other_one_stays(boss):
     assert User.objects.filter(is_superuser=True, is_active=True).count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_several_users_are_deleted_at_once(boss):
+    others = [User.objects.create_user(name) for name in ("cat", "dan")]
+    chosen = {"action": "delete_selected", "_selected_action": [user.pk for user in others], "post": "yes"}
+
+    answer = signed_in(boss).post(LIST, chosen)
+
+    assert answer.status_code == 302
+    assert list(User.objects.all()) == [boss]
+
+
 def test_a_second_factor_is_reset_with_its_recovery_codes(ann, bob):
     for kind in ("totp", "recovery_codes"):
         Authenticator.objects.create(user=bob, type=kind, data={})
