@@ -294,7 +294,7 @@ UNFOLD = {
     "SITE_URL": "/api/docs",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "llmhub.dashboard.overview_page.dashboard_callback",
+    "DASHBOARD_CALLBACK": "llmhub.dashboard.overview.page.dashboard_callback",
     "ACCOUNT": {
         "navigation": [
             {"title": "Change password", "link": reverse_lazy("admin:password_change")},

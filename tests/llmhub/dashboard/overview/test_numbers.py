@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmhub.dashboard.overview_words import chats_word, count_words, percent, time_words, usd_words
+from llmhub.dashboard.overview.numbers import chats_word, count_words, percent, time_words, usd_words
 
 
 @pytest.mark.parametrize(

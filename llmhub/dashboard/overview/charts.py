@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat.models import ChatStatus
-from llmhub.dashboard.overview import Bucket, Overview
-from llmhub.dashboard.overview_words import count_words, time_words, usd_words
+from llmhub.dashboard.overview.numbers import count_words, time_words, usd_words
+from llmhub.dashboard.overview.usage import Bucket, Overview
 from llmhub.pages.charts import chart_options
 
 STATUS_COLOURS = {
@@ -32,7 +32,7 @@ STATUS_LABELS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
     """Shape: `summary` says in words what the picture shows; `data` and `options` are Chart.js's, as JSON."""
 
@@ -66,7 +66,14 @@ def _chats(overview: Overview) -> Chart:
         f"{label.lower()} {overview.by_status[s]:,}" for s, label in STATUS_LABELS.items() if overview.by_status[s]
     )
     summary = f"{parts}. Most at {bucket_label(busiest, overview)}: {busiest.usage.chats:,}."
-    return _chart(overview, "bar", "Chats by how they ended", summary, datasets, _axes(stacked=True))
+    return _chart(
+        overview,
+        kind="bar",
+        title="Chats by how they ended",
+        summary=summary,
+        datasets=datasets,
+        axes=_axes(stacked=True),
+    )
 
 
 def _latency(overview: Overview) -> Chart:
@@ -88,7 +95,9 @@ def _latency(overview: Overview) -> Chart:
     ]
     p50, p95 = (time_words(ms)[0] for ms in (overview.total.p50_ms, overview.total.p95_ms))
     summary = f"Of chats that succeeded, half took at most about {p50}, 95 % at most about {p95}."
-    return _chart(overview, "line", "Time to the whole answer", summary, datasets, _axes())
+    return _chart(
+        overview, kind="line", title="Time to the whole answer", summary=summary, datasets=datasets, axes=_axes()
+    )
 
 
 def _tokens(overview: Overview) -> Chart:
@@ -116,7 +125,14 @@ def _tokens(overview: Overview) -> Chart:
     usd_axis = {"position": "right", "beginAtZero": True, "ticks": usd_ticks, "grid": {"drawOnChartArea": False}}
     tokens, cost = count_words(overview.total.tokens)[0], usd_words(overview.total.cost_nano_usd)[0]
     summary = f"{tokens} tokens for {cost}, as far as prices are known."
-    return _chart(overview, "bar", "Tokens and cost", summary, datasets, _axes() | {"usd": usd_axis})
+    return _chart(
+        overview,
+        kind="bar",
+        title="Tokens and cost",
+        summary=summary,
+        datasets=datasets,
+        axes=_axes() | {"usd": usd_axis},
+    )
 
 
 def _axes(*, stacked: bool = False) -> dict[str, Any]:
@@ -133,9 +149,10 @@ def _axes(*, stacked: bool = False) -> dict[str, Any]:
 
 
 def _chart(
-    overview: Overview, kind: str, title: str, summary: str, datasets: list[dict[str, Any]], axes: dict[str, Any]
+    overview: Overview, *, kind: str, title: str, summary: str, datasets: list[dict[str, Any]], axes: dict[str, Any]
 ) -> Chart:
     labels = [bucket_label(bucket, overview) for bucket in overview.buckets]
     legend = {"labels": {"boxWidth": 12, "boxHeight": 12}, "position": "bottom"}
     data = json.dumps({"labels": labels, "datasets": datasets})
-    return Chart(kind, title, summary, data, chart_options(axes=axes, legend=legend))
+    options = chart_options(axes=axes, legend=legend)
+    return Chart(kind=kind, title=title, summary=summary, data=data, options=options)

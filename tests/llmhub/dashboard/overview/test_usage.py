@@ -11,7 +11,7 @@ from chat.models import Chat, ChatStatus, Cut
 from chat.rollups import DAY, HOUR, roll_up
 from llmhub.access.models import ApiKey, Application
 from llmhub.dashboard.models import Part
-from llmhub.dashboard.overview import ERRORS, PERIODS, Overview, Usage, attention, get_overview
+from llmhub.dashboard.overview.usage import ERRORS, PERIODS, Overview, Usage, attention, get_overview
 from llmhub.dashboard.status import Status
 from providers.models import Health, ProviderConfig
 from tests.chat.test_rollups import make_chat

@@ -18,9 +18,9 @@ from chat.models import Chat, ChatStatus
 from chat.rollups import roll_up
 from llmhub.access.models import ApiKey, Application
 from llmhub.dashboard.models import Heartbeat, Part
-from llmhub.dashboard.overview_page import Figure, Lines
+from llmhub.dashboard.overview.lines import Figure, Lines
 from providers.models import Health, ProviderConfig
-from tests.llmhub.dashboard.test_overview import failed, served
+from tests.llmhub.dashboard.overview.test_usage import failed, served
 
 pytestmark = pytest.mark.django_db
 

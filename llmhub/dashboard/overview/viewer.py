@@ -1,0 +1,49 @@
+"""Who looks at the dashboard, and where its links may lead them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from chat.history_urls import chats_url
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks at the chats since a moment: what they may see, and the links to it."""
+
+    request: HttpRequest
+    since: datetime
+
+    @cached_property
+    def may_see_chats(self) -> bool:
+        return self._may("chat.view_chat")
+
+    @cached_property
+    def may_see_providers(self) -> bool:
+        return self._may("providers.view_providerconfig", "providers.change_providerconfig")
+
+    def chats(self, *, statuses: Iterable[str] = (), actor: str = "", **found_by: Any) -> str:
+        """Return where these chats are listed."""
+        if not self.may_see_chats:
+            return ""
+        more = [("status", str(status)) for status in statuses] + ([("actor", actor)] if actor else [])
+        url = chats_url(**{"since": self.since, **found_by})
+        return f"{url}&{urlencode(more)}" if more else url
+
+    def provider(self, pk: int | None) -> str:
+        may_link = pk is not None and self.may_see_providers
+        return reverse("admin:providers_providerconfig_change", args=[pk]) if may_link else ""
+
+    def page(self, url_name: str, *permissions: str) -> str:
+        return reverse(url_name) if self._may(*permissions) else ""
+
+    def _may(self, *permissions: str) -> bool:
+        return any(self.request.user.has_perm(permission) for permission in permissions)
