@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
 
 
@@ -11,6 +13,14 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     actions = None
     show_full_result_count = False
     list_per_page = 50
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show no way to a history: what never changes has none."""
+        more = {**(extra_context or {}), "show_history": False}
+        answer: HttpResponse = super().changeform_view(request, object_id, form_url, more)
+        return answer
 
     def has_add_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
         return False
