@@ -1,3 +1,5 @@
+"""Applications: the list, and their pages with their keys."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -61,14 +63,12 @@ class ApplicationAdmin(HistoryTab, RowActions):
 
     @admin.display(description="active", ordering="is_active")
     def switch(self, application: Application) -> str:
-        is_on = application.is_active
-        action, follows = (
-            ("switch_off", "Switch off: all its keys are refused")
-            if is_on
-            else ("switch_on", "Switch on: its keys let in again")
-        )
         label = f"{application.name} active"
-        return self.switch_button(application, is_on=is_on, action=action, label=label, title=follows)
+        if application.is_active:
+            follows = "Switch off: all its keys are refused"
+            return self.switch_button(application, is_on=True, action="switch_off", label=label, title=follows)
+        follows = "Switch on: its keys let in again"
+        return self.switch_button(application, is_on=False, action="switch_on", label=label, title=follows)
 
     @admin.display(description="keys in force", ordering="live_key_count")
     def live_keys(self, application: Any) -> str:

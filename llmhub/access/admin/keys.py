@@ -1,3 +1,5 @@
+"""API keys: the list, their pages, and a new one's secret, shown once."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,22 +9,19 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.template.defaultfilters import pluralize
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.decorators import action, display
-from unfold.enums import ActionVariant
+from unfold.decorators import display
 
 from llmhub.access.admin.key_filters import ScopeFilter, StateFilter
 from llmhub.access.admin.key_form import STORED, ApiKeyForm
+from llmhub.access.admin.key_revoking import KeyRevoking
 from llmhub.access.authentication import user_principal
 from llmhub.access.handover import hand_over, take_secret
 from llmhub.access.history_admin import HistoryTab
-from llmhub.access.models import ApiKey, ApiKeyQuerySet, KeyState
+from llmhub.access.models import ApiKey, KeyState
 from llmhub.access.snippets import snippets_for
 from llmhub.pages.secret_columns import SecretColumns
 from llmhub.pages.times import exact_time, time_ago
@@ -34,12 +33,8 @@ STATE_COLOURS = {
     KeyState.REVOKED.label: "danger",
     KeyState.SWITCHED_OFF.label: "info",
 }
-NAMED = 100
-"""How many keys are named one by one before they are revoked."""
-
-
 @admin.register(ApiKey)
-class ApiKeyAdmin(HistoryTab, SecretColumns, ModelAdmin):  # type: ignore[misc]  # untyped
+class ApiKeyAdmin(HistoryTab, SecretColumns, KeyRevoking):
     """Who may issue keys may change them; who may only change them may revoke them, and nothing else."""
 
     form = ApiKeyForm
@@ -62,8 +57,6 @@ class ApiKeyAdmin(HistoryTab, SecretColumns, ModelAdmin):  # type: ignore[misc] 
     search_fields = ("name", "prefix", "application__name")
     search_help_text = "The name of a key, the beginning of its secret, or its application."
     autocomplete_fields = ("application",)
-    actions = ("revoke",)
-    actions_detail = ("revoke_this",)
     change_form_outer_after_template = "access/snippets.html"
     add_form_template = "access/add_key.html"
 
@@ -72,12 +65,8 @@ class ApiKeyAdmin(HistoryTab, SecretColumns, ModelAdmin):  # type: ignore[misc] 
         js = ("pages/copy.js",)
 
     def get_urls(self) -> list[URLPattern]:
-        own = [
-            path("revoke/", self.admin_site.admin_view(self.revoke_view), name="access_apikey_revoke"),
-            path("<path:object_id>/issued/", self.admin_site.admin_view(self.issued_view), name="access_apikey_issued"),
-        ]
-        urls: list[URLPattern] = super().get_urls()
-        return own + urls
+        view = self.admin_site.admin_view(self.issued_view)
+        return [path("<path:object_id>/issued/", view, name="access_apikey_issued"), *super().get_urls()]
 
     def has_change_permission(self, request: Any, obj: ApiKey | None = None) -> bool:
         may_issue: bool = super().has_change_permission(request, obj) and self.has_add_permission(request)
@@ -85,11 +74,6 @@ class ApiKeyAdmin(HistoryTab, SecretColumns, ModelAdmin):  # type: ignore[misc] 
 
     def has_delete_permission(self, _request: HttpRequest, _obj: ApiKey | None = None) -> bool:
         return False
-
-    def has_revoke_permission(self, request: Any, object_id: Any = None) -> bool:
-        """Whether this user may revoke, and this key has not been revoked yet."""
-        may: bool = request.user.has_perm("access.change_apikey")
-        return may and (object_id is None or ApiKey.objects.filter(pk=object_id, revoked_at=None).exists())
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         return (*self.list_display, "revoke_link") if self.has_revoke_permission(request) else self.list_display
@@ -204,54 +188,6 @@ class ApiKeyAdmin(HistoryTab, SecretColumns, ModelAdmin):  # type: ignore[misc] 
             snippets=snippets_for(key, hub_url=request.build_absolute_uri("/"), secret=secret),
         )
 
-    @admin.action(description="Revoke the selected keys…", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
-        return self._confirm(request, keys)
-
-    @action(  # type: ignore[untyped-decorator]  # untyped
-        description="Revoke…", permissions=["revoke"], url_path="revoke", icon="block", variant=ActionVariant.DANGER
-    )
-    def revoke_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._confirm(request, ApiKey.objects.filter(pk=object_id))
-
-    def revoke_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask, by GET, or revoke, by POST, the keys whose ids are listed."""
-        if not self.has_revoke_permission(request):
-            raise PermissionDenied
-        asked = request.POST if request.method == "POST" else request.GET
-        keys = ApiKey.objects.filter(pk__in=_ids(asked.get("keys", "")))
-        return self._revoke(request, keys) if request.method == "POST" else self._confirm(request, keys)
-
-    def _confirm(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
-        now = timezone.now()
-        found = list(keys.select_related("application").order_by("application__name", "name"))
-        shown = [key for key in found if not key.revoked_at]
-        return self._page(
-            request,
-            "access/revoke_keys.html",
-            title="Revoke API keys" if len(found) > 1 else "Revoke an API key",
-            keys=[(key, key.state(now=now).label, time_ago(key.last_used_at)) for key in shown[:NAMED]],
-            ids=",".join(str(key.pk) for key in found),
-            number=len(shown),
-            others=len(shown[NAMED:]),
-            revoked_before=len(found) - len(shown),
-        )
-
-    def _revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
-        named = list(keys.filter(revoked_at=None).select_related("application")[:2])
-        chosen, revoked = keys.count(), keys.revoke(now=timezone.now())
-        if revoked:
-            what = str(named[0]) if revoked == len(named) == 1 else f"{revoked} key{pluralize(revoked)}"
-            self.message_user(request, f"Revoked {what}. Requests are refused within a second.", messages.SUCCESS)
-        if chosen > revoked:
-            self.message_user(request, f"{chosen - revoked} had been revoked before.", messages.WARNING)
-        if not chosen:
-            self.message_user(request, "No such key.", messages.WARNING)
-        return HttpResponseRedirect(reverse("admin:access_apikey_changelist"))
-
-    def _page(self, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
-        shared = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
-        return TemplateResponse(request, template, {**shared, **context})
 
 
 ALLOWED = (
@@ -266,7 +202,3 @@ def _page_of(key: ApiKey) -> str:
 
 def _exactly(at: Any, *, none: str = "-") -> str:
     return format_html("{} ({})", time_ago(at), exact_time(at)) if at else none
-
-
-def _ids(listed: str) -> list[int]:
-    return [int(part) for part in listed.split(",") if part.isascii() and part.isdigit() and len(part) < 19]

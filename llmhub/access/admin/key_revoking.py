@@ -1,0 +1,89 @@
+"""Revoking keys: one, or several at once, and only once it is said what that ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.defaultfilters import pluralize
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+from unfold.decorators import action
+from unfold.enums import ActionVariant
+
+from llmhub.access.models import ApiKey, ApiKeyQuerySet
+from llmhub.pages.times import time_ago
+
+NAMED = 100
+"""How many keys are named one by one before they are revoked."""
+
+
+class KeyRevoking(ModelAdmin):  # type: ignore[misc]  # untyped
+    actions = ("revoke",)
+    actions_detail = ("revoke_this",)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.revoke_view)
+        return [path("revoke/", view, name="access_apikey_revoke"), *super().get_urls()]
+
+    def has_revoke_permission(self, request: Any, object_id: Any = None) -> bool:
+        """Whether this user may revoke, and this key has not been revoked yet."""
+        may: bool = request.user.has_perm("access.change_apikey")
+        return may and (object_id is None or ApiKey.objects.filter(pk=object_id, revoked_at=None).exists())
+
+    @admin.action(description="Revoke the selected keys…", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
+        return self._confirm(request, keys)
+
+    @action(  # type: ignore[untyped-decorator]  # untyped
+        description="Revoke…", permissions=["revoke"], url_path="revoke", icon="block", variant=ActionVariant.DANGER
+    )
+    def revoke_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._confirm(request, ApiKey.objects.filter(pk=object_id))
+
+    def revoke_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask, by GET, or revoke, by POST, the keys whose ids are listed."""
+        if not self.has_revoke_permission(request):
+            raise PermissionDenied
+        asked = request.POST if request.method == "POST" else request.GET
+        keys = ApiKey.objects.filter(pk__in=_ids(asked.get("keys", "")))
+        return self._revoke(request, keys) if request.method == "POST" else self._confirm(request, keys)
+
+    def _confirm(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
+        now = timezone.now()
+        found = list(keys.select_related("application").order_by("application__name", "name"))
+        shown = [key for key in found if not key.revoked_at]
+        return self._page(
+            request,
+            "access/revoke_keys.html",
+            title="Revoke API keys" if len(found) > 1 else "Revoke an API key",
+            keys=[(key, key.state(now=now).label, time_ago(key.last_used_at)) for key in shown[:NAMED]],
+            ids=",".join(str(key.pk) for key in found),
+            number=len(shown),
+            others=len(shown[NAMED:]),
+            revoked_before=len(found) - len(shown),
+        )
+
+    def _revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
+        named = list(keys.filter(revoked_at=None).select_related("application")[:2])
+        chosen, revoked = keys.count(), keys.revoke(now=timezone.now())
+        if revoked:
+            what = str(named[0]) if revoked == len(named) == 1 else f"{revoked} key{pluralize(revoked)}"
+            self.message_user(request, f"Revoked {what}. Requests are refused within a second.", messages.SUCCESS)
+        if chosen > revoked:
+            self.message_user(request, f"{chosen - revoked} had been revoked before.", messages.WARNING)
+        if not chosen:
+            self.message_user(request, "No such key.", messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:access_apikey_changelist"))
+
+    def _page(self, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
+        shared = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+        return TemplateResponse(request, template, {**shared, **context})
+
+
+def _ids(listed: str) -> list[int]:
+    return [int(part) for part in listed.split(",") if part.isascii() and part.isdigit() and len(part) < 19]
