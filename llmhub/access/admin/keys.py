@@ -33,6 +33,8 @@ STATE_COLOURS = {
     KeyState.REVOKED.label: "danger",
     KeyState.SWITCHED_OFF.label: "info",
 }
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(HistoryTab, SecretColumns, KeyRevoking):
     """Who may issue keys may change them; who may only change them may revoke them, and nothing else."""
@@ -187,7 +189,6 @@ class ApiKeyAdmin(HistoryTab, SecretColumns, KeyRevoking):
             secret=secret,
             snippets=snippets_for(key, hub_url=request.build_absolute_uri("/"), secret=secret),
         )
-
 
 
 ALLOWED = (
