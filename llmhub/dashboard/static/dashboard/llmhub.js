@@ -97,6 +97,14 @@ document.addEventListener("click", (event) => {
   });
 });
 
+// Paper is white: light text on it could not be read.
+let isDarkOnScreen = false;
+addEventListener("beforeprint", () => {
+  isDarkOnScreen = document.documentElement.classList.contains("dark");
+  document.documentElement.classList.remove("dark");
+});
+addEventListener("afterprint", () => document.documentElement.classList.toggle("dark", isDarkOnScreen));
+
 // Much of a page is made after it came: by Alpine, htmx, select2 and Django's own scripts.
 let isDue = false;
 const changes = new MutationObserver(() => {
