@@ -10,8 +10,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from llmhub.dashboard.views import StatusView
 from llmhub.sign_in.pages import admin_login
 
-admin.site.login = admin_login  # type: ignore[method-assign]
-admin.site.password_change = rate_limit(action="change_password")(admin.site.password_change)  # type: ignore[method-assign]
+# The admin's own way in, and its change of a password, count attempts as allauth does.
+admin.site.login = admin_login  # type: ignore[method-assign]  # the site is the theme's to make
+admin.site.password_change = rate_limit(action="change_password")(admin.site.password_change)  # type: ignore[method-assign]  # likewise
 
 urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}dashboard/favicon.svg")),

@@ -35,7 +35,7 @@ class SecondFactorAdmin(SecretColumns, ModelAdmin):  # type: ignore[misc]  # unt
     ordering = ("user__username",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Authenticator]:
-        return super().get_queryset(request).filter(type=Authenticator.Type.TOTP)  # type: ignore[no-any-return]
+        return super().get_queryset(request).filter(type=Authenticator.Type.TOTP)  # type: ignore[no-any-return]  # untyped
 
     def has_view_permission(self, request: HttpRequest, obj: Authenticator | None = None) -> bool:
         return request.user.has_perm("auth.change_user")

@@ -44,4 +44,5 @@ def in_admin(view: View, *, title: str) -> View:
             response.context_data = {**frame, **(response.context_data or {})}
         return response
 
-    return admin.site.admin_view(page)  # type: ignore[no-any-return, type-var, unused-ignore]
+    for_staff: View = admin.site.admin_view(page)
+    return for_staff

@@ -132,7 +132,7 @@ class UserAdmin(HistoryTab, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, 
             return "superuser"
         return "staff" if user.is_staff else "no admin"
 
-    @display(description="two-factor", label={"on": "success", "off": "info"})  # type: ignore[untyped-decorator]
+    @display(description="two-factor", label={"on": "success", "off": "info"})  # type: ignore[untyped-decorator]  # untyped
     def two_factor(self, user: Any) -> str:
         return "on" if getattr(user, "has_totp", False) else "off"
 
