@@ -23,7 +23,7 @@ EMPTY = "empty"
 NOTHING: tuple[Any, ...] = (None, "", [], {}, "[]", "{}")  # some columns keep JSON as text
 NOBODY = "nobody signed in"
 OUTSIDE = "outside the hub, or in the background"
-PARENTS = ("application", "provider")
+PARENTS = ("application", "provider", "user")
 SET_AT = "_set_at"
 CHANGED = "_changed"
 
@@ -277,9 +277,14 @@ def _target(field: Any) -> type[Model]:
 
 def subject_of(row: Any, names: Names) -> str:
     """What people call the row: by the names it had then."""
-    name = getattr(row, "username", None) or getattr(row, "name", None) or f"#{row.pgh_obj_id}"
+    name = getattr(row, "username", None) or getattr(row, "name", None) or _as_it_was(row)
     parents = [field for field in _kept(type(row)) if field.name in PARENTS]
     return " · ".join([*(_value(field, getattr(row, field.attname), names) for field in parents), name])
+
+
+def _as_it_was(row: Any) -> str:
+    """How a row that has no name calls itself."""
+    return str(tracked_model(type(row))(**{field.attname: getattr(row, field.attname) for field in _kept(type(row))}))
 
 
 def _value(field: Field[Any, Any], value: Any, names: Names) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group, User
 from django.db import models
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from llmhub.access.changes import Kind
 from llmhub.access.history import track_changes, track_links
@@ -147,6 +148,34 @@ class TrackedGroupPermission(Group.permissions.through):  # type: ignore[misc, n
 
 @track_changes(app_label="dashboard", exclude=["last_run_at", "total_run_count", "date_changed"])
 class TrackedPeriodicTask(PeriodicTask):  # type: ignore[misc]  # untyped
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+@track_changes(app_label="dashboard")
+class TrackedInterval(IntervalSchedule):  # type: ignore[misc]  # untyped
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+@track_changes(app_label="dashboard")
+class TrackedCrontab(CrontabSchedule):  # type: ignore[misc]  # untyped
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+@track_changes(app_label="dashboard")
+class TrackedFixedTime(ClockedSchedule):  # type: ignore[misc]  # untyped
+    class Meta:
+        proxy = True
+        default_permissions = ()
+
+
+@track_changes(app_label="dashboard", exclude=["data", "last_used_at"])
+class TrackedSecondFactor(Authenticator):
     class Meta:
         proxy = True
         default_permissions = ()

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from llmhub.access.history_admin import HistoryTab
 from llmhub.access.managing import may_manage
 from llmhub.pages.secret_columns import SecretColumns
 
@@ -22,7 +23,7 @@ Authenticator._meta.verbose_name_plural = "second factors"
 
 
 @admin.register(Authenticator)
-class SecondFactorAdmin(SecretColumns, ModelAdmin):  # type: ignore[misc]  # untyped
+class SecondFactorAdmin(HistoryTab, SecretColumns, ModelAdmin):  # type: ignore[misc]  # untyped
     """Whoever may change users may look at their second factors and remove them; the secrets are nobody's."""
 
     secret_columns = frozenset({"data"})

@@ -151,13 +151,13 @@ class PeriodicTaskAdmin(HistoryTab, RowActions):
 
 
 @admin.register(IntervalSchedule)
-class IntervalScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class IntervalScheduleAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     form = IntervalForm
     list_display = ("__str__",)
 
 
 @admin.register(CrontabSchedule)
-class CrontabScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class CrontabScheduleAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     form = CrontabForm
     list_display = ("in_words", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
     fields = ("in_words", *CrontabForm.Meta.fields)
@@ -169,6 +169,6 @@ class CrontabScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
 
 
 @admin.register(ClockedSchedule)
-class ClockedScheduleAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
+class ClockedScheduleAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     form = FixedTimeForm
     list_display = ("clocked_time",)

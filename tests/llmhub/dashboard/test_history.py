@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.db import ProgrammingError, connection, transaction
 from django.test import Client
 from django.urls import reverse
-from django_celery_beat.models import PeriodicTask
+from django.utils import timezone
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from llmhub.access.changes import OUTSIDE, Change, Kind, describe, find_event_model, newest_first
 from llmhub.access.history_admin import PAGE_SIZE, HistoryTab
@@ -26,7 +28,10 @@ from tests.people import make_staff, signed_in
 pytestmark = pytest.mark.django_db
 
 CANARY = "sk-canary-4711"
-TRACKED = (ProviderConfig, ProviderModel, Application, ApiKey, User, Group, PeriodicTask)
+TRACKED = (
+    *(ProviderConfig, ProviderModel, Application, ApiKey, User, Group, Authenticator),
+    *(PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedSchedule),
+)
 
 
 def changes_of(row: Any) -> list[Change]:
@@ -148,6 +153,30 @@ def test_a_password_is_only_said_to_have_changed(admin_client):
     assert told(changes_of(user)[0])["Password"] == (None, "changed")
     assert CANARY not in page
     assert user.password not in page
+
+
+def test_who_took_a_second_factor_is_told_and_its_secret_is_not(admin_client):
+    bob = User.objects.create_user("bob")
+    factor = Authenticator.objects.create(user=bob, type="totp", data={"secret": CANARY})
+    Authenticator.objects.filter(pk=factor.pk).update(last_used_at=timezone.now())
+    chosen = {"action": "reset_two_factor", "_selected_action": [bob.pk]}
+    admin_client.post("/admin/auth/user/", chosen)
+
+    gone, added = describe(newest_first(Authenticator, factor.pk, offset=0, limit=9))
+    page = admin_client.get(history_url(factor)).content.decode()
+
+    assert (gone.kind, gone.actor, gone.subject) == (Kind.DELETED, "admin", "bob · TOTP Authenticator")
+    assert (added.kind, CANARY in page) == (Kind.ADDED, False)
+
+
+def test_when_tasks_run_is_told_as_it_was_called():
+    interval = IntervalSchedule.objects.create(every=10, period="seconds")
+    IntervalSchedule.objects.filter(pk=interval.pk).update(every=99)
+
+    changed, added = changes_of(interval)
+
+    assert (added.subject, changed.subject) == ("every 10 seconds", "every 99 seconds")
+    assert list(told(changed).values()) == [("10", "99")]
 
 
 def test_a_sign_in_is_no_change():
