@@ -8,7 +8,6 @@ from html import escape
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -21,6 +20,7 @@ from llmhub.dashboard.models import Heartbeat, Part
 from llmhub.dashboard.overview.lines import Figure, Lines
 from providers.models import Health, ProviderConfig
 from tests.llmhub.dashboard.overview.test_usage import failed, served
+from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
@@ -56,14 +56,6 @@ def sum_up(*chats: Chat) -> None:
 def dashboard(client: Client, query: str = "") -> dict[str, Any]:
     context: dict[str, Any] = client.get(f"/admin/{query}").context["dashboard"]
     return context
-
-
-def member(group: str) -> Client:
-    user = User.objects.create_user(group or "nobody", is_staff=True)
-    user.groups.set(Group.objects.filter(name=group))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def listed(client: Client, figure: Figure) -> int:
@@ -142,7 +134,7 @@ def test_an_unknown_price_is_said(admin_client):
 )
 def test_each_group_sees_the_numbers_and_links_only_where_it_may_go(some_chats, group, sees_chats, sees_providers):
     ProviderConfig.objects.create(name="acme", provider_type="custom", health=Health.UNHEALTHY, last_error="refused")
-    client = member(group)
+    client = member_of(group)
 
     page = client.get("/admin/").content.decode()
 
@@ -155,7 +147,7 @@ def test_each_group_sees_the_numbers_and_links_only_where_it_may_go(some_chats, 
 
 
 def test_staff_who_may_see_neither_get_a_sentence_and_no_numbers(some_chats):
-    answer = member("").get("/admin/")
+    answer = member_of("").get("/admin/")
 
     page = answer.content.decode()
     assert "dashboard" not in answer.context
@@ -237,14 +229,14 @@ def test_the_first_run_shows_three_steps_with_those_done_ticked(admin_client):
 
 
 def test_a_step_that_someone_may_not_take_has_no_link(db):
-    steps = dashboard(member("Reviewer"))["steps"]
+    steps = dashboard(member_of("Reviewer"))["steps"]
 
     assert [step.url for step in steps] == ["", "", ""]
 
 
 @pytest.mark.parametrize("group", ["Admin", "Operator"])
 def test_a_step_that_someone_may_take_has_a_page(group):
-    client = member(group)
+    client = member_of(group)
 
     assert [client.get(step.url).status_code for step in dashboard(client)["steps"]] == [200] * 3
 
