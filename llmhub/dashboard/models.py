@@ -175,7 +175,7 @@ class TrackedFixedTime(ClockedSchedule):  # type: ignore[misc]  # untyped
 
 
 @track_changes(app_label="dashboard", exclude=["data", "last_used_at"])
-class TrackedSecondFactor(Authenticator):
+class TrackedSecondFactor(Authenticator):  # type: ignore[misc]  # untyped
     class Meta:
         proxy = True
         default_permissions = ()
