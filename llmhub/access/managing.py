@@ -1,10 +1,11 @@
-"""Who may act upon whose account."""
+"""Who may act upon whose account, and give what to whom."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from django.contrib.auth.models import Permission, User
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
 Named = frozenset[str]
@@ -23,6 +24,12 @@ def permissions_of(user: User) -> Named:
 
 def has_all(user: User, permissions: Iterable[str]) -> bool:
     return user.is_superuser or set(permissions) <= user.get_all_permissions()
+
+
+def refuse_to_give(beyond: Iterable[str]) -> None:
+    """Refuse what whoever gives it may not do. Errors: ValidationError that names it, if there is any."""
+    if names := ", ".join(sorted(beyond)):
+        raise ValidationError(f"You cannot give what you may not do yourself: {names}.")
 
 
 def may_manage(actor: User, user: User) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -83,6 +83,10 @@ class Application(models.Model):
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def with_ids(self, ids: Iterable[str]) -> Self:
+        """Keep the keys with these ids, as a request writes them; what is no id is passed over."""
+        return self.filter(pk__in=[int(id_) for id_ in ids if id_.isascii() and id_.isdigit() and len(id_) < 19])
+
     def live(self, *, now: datetime) -> Self:
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, application__is_active=True)
 

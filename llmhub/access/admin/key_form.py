@@ -13,6 +13,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from llmhub.access.managing import refuse_to_give
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import Scope
 
@@ -69,8 +70,7 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
     def clean_scopes(self) -> list[str]:
         scopes: list[str] = self.cleaned_data["scopes"]
-        if beyond := sorted(set(scopes) - set(self.instance.scopes) - self.grantable):
-            raise ValidationError(f"You cannot give what you may not do yourself: {', '.join(beyond)}.")
+        refuse_to_give(set(scopes) - set(self.instance.scopes) - self.grantable)
         return scopes
 
     def clean_allowed_providers(self) -> list[str]:

@@ -8,11 +8,10 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.utils.text import capfirst
 
-from llmhub.access.managing import Named, has_all, names_of
+from llmhub.access.managing import Named, has_all, names_of, refuse_to_give
 from llmhub.pages.read_only import ReadOnlyAdmin
 
 
@@ -48,21 +47,16 @@ class GrantingForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         chosen = self.cleaned_data["groups"]
         new = set(chosen) - set(self.instance.groups.all() if self.instance.pk else ())
         beyond = [group.name for group in new if not has_all(self.actor, _given_by(group))]
-        _refuse(beyond)
+        refuse_to_give(beyond)
         return chosen
 
     def _checked(self, name: str) -> Any:
         chosen = self.cleaned_data[name]
         new = set(chosen) - set(getattr(self.instance, name).all() if self.instance.pk else ())
         beyond = [str(p.name) for p in new if not has_all(self.actor, [f"{p.content_type.app_label}.{p.codename}"])]
-        _refuse(beyond)
+        refuse_to_give(beyond)
         return chosen
 
 
 def _given_by(group: Group) -> Named:
     return names_of(group.permissions.all())
-
-
-def _refuse(beyond: list[str]) -> None:
-    if beyond:
-        raise ValidationError(f"You cannot give what you may not do yourself: {', '.join(sorted(beyond))}.")
