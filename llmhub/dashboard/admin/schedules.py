@@ -86,22 +86,6 @@ class PeriodicTaskAdmin(HistoryTab, RowActions):
 
     @admin.action(description="Run now", permissions=["change"])
     def run_now(self, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
-        self._run(request, tasks)
-
-    @admin.action(description="Enable", permissions=["change"])
-    def enable(self, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
-        self._switch(request, tasks, on=True)
-
-    @admin.action(description="Disable", permissions=["change"])
-    def disable(self, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
-        self._switch(request, tasks, on=False)
-
-    def _switch(self, request: HttpRequest, tasks: QuerySet[PeriodicTask], *, on: bool) -> None:
-        switched = tasks.filter(enabled=not on).update(enabled=on)
-        PeriodicTasks.update_changed()
-        self.message_user(request, f"{switched} {'enabled' if on else 'disabled'}.", messages.SUCCESS)
-
-    def _run(self, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
         sent = 0
         for task in tasks:
             try:
@@ -115,6 +99,19 @@ class PeriodicTaskAdmin(HistoryTab, RowActions):
         if sent and Part.WORKER not in Heartbeat.objects.alive(now=timezone.now()):
             words = "No worker gives a sign of life: what was sent waits for one. Start a worker."
             self.message_user(request, words, messages.WARNING)
+
+    @admin.action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
+        self._switch(request, tasks, on=True)
+
+    @admin.action(description="Disable", permissions=["change"])
+    def disable(self, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
+        self._switch(request, tasks, on=False)
+
+    def _switch(self, request: HttpRequest, tasks: QuerySet[PeriodicTask], *, on: bool) -> None:
+        switched = tasks.filter(enabled=not on).update(enabled=on)
+        PeriodicTasks.update_changed()
+        self.message_user(request, f"{switched} {'enabled' if on else 'disabled'}.", messages.SUCCESS)
 
     @admin.display(description="enabled", ordering="enabled")
     def switch(self, task: PeriodicTask) -> str:
