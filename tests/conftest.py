@@ -46,9 +46,15 @@ def django_db_setup(
     with django_db_blocker.unblock():
         made = setup_databases(verbosity=0, interactive=False, aliases={"default"})
     yield
-    get_provider_manager().registry.stop()
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_listens_on() -> Iterator[None]:
+    """Stop the registry of this process, which pages may have started: it would read while others flush tables."""
+    yield
+    get_provider_manager().registry.stop()
 
 
 @pytest.fixture(scope="session")
