@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from django.contrib import admin
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 
@@ -35,6 +35,13 @@ BAD_REQUEST = ErrorPage(
     "does not list.",
     "invalid_request_error",
     "bad_request",
+)
+BAD_QUERY = ErrorPage(
+    400,
+    "This address asks for what cannot be compared",
+    "A value in it is not of the kind that its column holds. Go back, and use the filters of the page.",
+    "invalid_request_error",
+    "bad_query",
 )
 FORBIDDEN = ErrorPage(
     403,
@@ -112,8 +119,11 @@ def too_many_requests(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    fault = sys.exc_info()[1]
+    if isinstance(fault, OperationalError | InterfaceError):
         return _answer(request, NO_DATABASE, retry_after_s=RETRY_S)
+    if isinstance(fault, DataError) and request.method == "GET":
+        return _answer(request, BAD_QUERY)
     return _answer(request, FAILED)
 
 

@@ -17,6 +17,7 @@ HOME = Path(os.environ.get("LLMHUB_HOME", BASE_DIR / ".llmhub"))
 
 Listed = Annotated[list[str], NoDecode]
 
+CONNECT_TIMEOUT_S = 5
 _LIBPQ_NAMES = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "NAME": "dbname"}
 
 
@@ -66,6 +67,7 @@ def database(url: SecretStr, *, pool: int) -> dict[str, Any]:
     """Turn a libpq URL into Django's form."""
     options: dict[str, Any] = {k: v for k, v in conninfo_to_dict(url.get_secret_value()).items() if v is not None}
     named = {name: options.pop(key, "") for name, key in _LIBPQ_NAMES.items()}
+    options.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
     if pool:
         options["pool"] = {"min_size": 0, "max_size": pool, "timeout": 5}
     return {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, **named, "OPTIONS": options}

@@ -98,3 +98,21 @@ def test_staff_who_may_not_see_a_page_keep_their_way_back(client):
 
     assert "Your groups do not allow it." in page
     assert 'href="/admin/"' in page
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/providers/providerconfig/?name=%00",
+        "/admin/access/application/?name__regex=(",
+        "/admin/access/apikey/?scopes__exact=chat",
+        "/admin/dashboard/change/?actor=%00",
+    ],
+)
+def test_what_no_column_can_be_compared_with_is_a_bad_request(admin_client, path):
+    admin_client.raise_request_exception = False
+
+    answer = admin_client.get(path)
+
+    assert answer.status_code == 400
+    assert "cannot be compared" in answer.content.decode()
