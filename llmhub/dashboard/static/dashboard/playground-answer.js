@@ -53,12 +53,17 @@ export class Answer {
     }
     if (!this.done) throw new Problem("The answer broke off", "The connection ended before the answer was whole.");
     if (!this.text && this.done.content) this.#append(this.done.content);
+    this.wholeMs = this.#elapsedMs();
   }
 
   #append(piece) {
-    this.firstMs ??= Math.round(performance.now() - this.startedAt);
+    this.firstMs ??= this.#elapsedMs();
     this.text += piece;
     this.view.append(piece);
+  }
+
+  #elapsedMs() {
+    return Math.round(performance.now() - this.startedAt);
   }
 
   #ending() {
@@ -79,8 +84,8 @@ export class Answer {
     const figures = [];
     if (this.firstMs !== null) figures.push(["First token after", milliseconds(this.firstMs)]);
     if (!this.done) return figures;
-    const { usage, cost_usd: cost, latency_ms: latency } = this.done;
-    figures.push(["Total", milliseconds(latency)], ["Tokens", tokens(usage)]);
+    const { usage, cost_usd: cost } = this.done;
+    figures.push(["Whole answer after", milliseconds(this.wholeMs)], ["Tokens", tokens(usage)]);
     figures.push(["Cost", cost === null ? "not known" : `$${cost.toFixed(6)}`]);
     return figures;
   }
