@@ -56,19 +56,20 @@ class Door:
         return visitor
 
 
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    return find_chromium() or pytest.skip(HOW_TO_GET_IT)
+
+
 @pytest.fixture(scope="module")
-def new_product() -> Iterator[Product]:
+def new_product(chromium: str) -> Iterator[Product]:
     """A hub that nobody has used yet."""
-    if not find_chromium():
-        pytest.skip(HOW_TO_GET_IT)
     with running_product() as product:
         yield product
 
 
 @pytest.fixture(scope="session")
-def furnished_product() -> Iterator[Product]:
-    if not find_chromium():
-        pytest.skip(HOW_TO_GET_IT)
+def furnished_product(chromium: str) -> Iterator[Product]:
     with running_product() as product:
         furnish(product)
         yield product
