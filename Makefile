@@ -21,10 +21,10 @@ help: ## Show these targets
 run: $(RUNTIME) ## Run the whole hub until Ctrl-C
 	@exec $(IN_VENV)/python manage.py up
 
-seed: $(RUNTIME) ## Load CHATS=1000000 made-up chats into the hub that runs
+seed: $(RUNTIME) ## Load CHATS=1000000 made-up chats into the hub that runs; FORCE=1: also where it holds real ones
 	@test -n "$$DATABASE_URL" || test -f "$${LLMHUB_HOME:-.llmhub}/runtime.env" || { \
 		echo "No hub runs in $${LLMHUB_HOME:-.llmhub}: start one with 'make run' in another terminal first." >&2; exit 1; }
-	@exec $(IN_VENV)/python manage.py seed $(if $(CHATS),--chats $(CHATS))
+	@exec $(IN_VENV)/python manage.py seed $(if $(CHATS),--chats $(CHATS)) $(if $(FORCE),--force)
 
 test: $(DEV) ## Run every test
 	@exec $(IN_VENV)/python -m pytest $(PYTEST_ARGS)

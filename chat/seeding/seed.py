@@ -47,7 +47,8 @@ def seed(ledger: PastLedger, plan: Plan, *, is_forced: bool = False) -> Iterator
     seeded, others = ledger.count_chats()
     if others and not is_forced:
         raise SeedError(
-            f"This hub holds {others:,} real chats, which made-up ones would hide. To add them anyway: --force."
+            f"This hub holds {others:,} real chats, which made-up ones would hide. "
+            "To add them anyway: `make seed FORCE=1`, or `manage.py seed --force`."
         )
     if seeded >= plan.chats:
         return

@@ -7,6 +7,7 @@ from celery.signals import worker_ready
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
+from chat.tasks import usage_rollup
 from llmhub.dashboard.models import Heartbeat, Part
 
 
@@ -23,5 +24,7 @@ def delete_expired_sessions() -> int:
 
 
 @worker_ready.connect
-def send_canary(**_: object) -> None:
+def begin_work(**_: object) -> None:
+    """Have done at once what somebody who has just started the hub looks for."""
     canary.apply_async(expires=60)
+    usage_rollup.apply_async(expires=60)

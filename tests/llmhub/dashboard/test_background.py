@@ -19,6 +19,7 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from redis import Redis
 
+from chat.models import RolledBucket
 from llmhub.celery import app
 from llmhub.dashboard.models import Heartbeat, Part, TaskResult
 from llmhub.dashboard.tasks import delete_expired_sessions
@@ -65,6 +66,7 @@ def test_worker_and_beat_show_that_they_live_and_do_what_is_due(tmp_path, upstre
     long_ago = timezone.now() - timedelta(hours=1)
     PeriodicTask.objects.filter(task="providers.tasks.check_health").update(last_run_at=long_ago)
     PeriodicTask.objects.filter(task="providers.tasks.refresh_models").update(enabled=False, expire_seconds=7)
+    PeriodicTask.objects.filter(task="chat.tasks.usage_rollup").update(last_run_at=timezone.now())
     schedules = set(PeriodicTask.objects.values_list("task", "enabled", "expire_seconds"))
 
     with (
@@ -73,6 +75,7 @@ def test_worker_and_beat_show_that_they_live_and_do_what_is_due(tmp_path, upstre
     ):
         until(lambda: Heartbeat.objects.alive(now=timezone.now()) == set(Part), within_s=STARTS_WITHIN_S)
         until(lambda: ProviderConfig.objects.get().health == Health.HEALTHY, within_s=STARTS_WITHIN_S)
+        until(RolledBucket.objects.exists, within_s=STARTS_WITHIN_S)
         until(lambda: TaskResult.objects.filter(name="Check the health of providers", error="").exists())
         for process in (worker, beat):
             process.send_signal(signal.SIGTERM)
