@@ -113,5 +113,6 @@ def test_expired_sessions_are_deleted_and_others_stay():
     for key, expires_at in (("gone", now - timedelta(seconds=1)), ("here", now + timedelta(hours=1))):
         Session.objects.create(session_key=key, session_data="", expire_date=expires_at)
 
-    assert delete_expired_sessions() == 1
-    assert [session.session_key for session in Session.objects.all()] == ["here"]
+    assert delete_expired_sessions() >= 1
+    assert not Session.objects.filter(expire_date__lt=now).exists()
+    assert Session.objects.filter(session_key="here").exists()
