@@ -47,7 +47,8 @@ def _summary(spans: Sequence[HealthSpan]) -> str:
     checks, failed = sum(span.checks for span in spans), sum(span.failed for span in spans)
     if not checks:
         return "No checks in the last 24 hours."
-    words = f"{checks:,} checks in the last 24 hours, {f'{failed:,} failed' if failed else 'none failed'}"
+    counted = f"{checks:,} {'check' if checks == 1 else 'checks'} in the last 24 hours"
+    words = f"{counted}, {f'{failed:,} failed' if failed else 'none failed'}"
     good = [span for span in spans if span.mean_ms is not None]
     if not good:
         return f"{words}."

@@ -54,6 +54,13 @@ def test_a_provider_shows_its_last_day_as_chart_and_as_table(admin_client):
     assert f"{CHECKS}?provider__id__exact={row.pk}" in answer.content.decode()
 
 
+def test_a_single_check_is_spoken_of_as_one(admin_client):
+    row = add()
+    HealthCheck.objects.create(provider=row, at=timezone.now(), ok=True, latency_ms=7)
+
+    assert "1 check in the last 24 hours, none failed" in admin_client.get(page_of(row)).content.decode()
+
+
 def test_a_provider_without_checks_says_so(admin_client):
     page = admin_client.get(page_of(add())).content.decode()
 
