@@ -15,8 +15,9 @@ from django.utils import timezone
 
 from chat.admin.filters import ChatFilter, ChatFilterForm, search
 from chat.admin.page import filters_query, get_page
-from chat.admin.recorded import BoundedPaginator, RecordedAdmin
+from chat.admin.recorded import RecordedAdmin
 from chat.models import Chat, ChatContent, ChatQuerySet, ContentPart
+from llmhub.pages.uncounted import BoundedPaginator
 
 
 class HistoryPaginator(BoundedPaginator):
@@ -38,7 +39,6 @@ class ChatAdmin(RecordedAdmin):
     search_fields = ("id",)
     search_help_text = "Id, end user or conversation, as a whole"
     ordering = ("-id",)
-    sortable_by = ()
     fields = ()
 
     class Media:

@@ -12,9 +12,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesRadioFilter
 
-from chat.admin.recorded import RecordedAdmin, UncountedAdmin
+from chat.admin.recorded import RecordedAdmin
 from chat.inert import inert
 from chat.models import LedgerEvent, LedgerWriterSeat
+from llmhub.pages.uncounted import UncountedAdmin
 
 
 @admin.register(LedgerEvent)
@@ -23,7 +24,6 @@ class LedgerEventAdmin(RecordedAdmin):
     list_filter = (("kind", ChoicesRadioFilter),)
     list_filter_submit = True
     ordering = ("-id",)
-    sortable_by = ()
     fields = ("id", "time", "kind", "chat_link", "writer_id", "writer_seq", "said", "leaf")
 
     class Media:
@@ -60,4 +60,3 @@ class LedgerEventAdmin(RecordedAdmin):
 @admin.register(LedgerWriterSeat)
 class LedgerWriterSeatAdmin(UncountedAdmin):
     list_display = ("role", "hostname", "pid", "started_at", "last_seen_at", "last_seq")
-    sortable_by = ()

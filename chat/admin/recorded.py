@@ -5,48 +5,17 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Page
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from unfold.paginator import InfinitePaginator
 
 from chat.ledger.append import append_event
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Read, Search
 from llmhub.access.addresses import client_address
-from llmhub.pages.read_only import ReadOnlyAdmin
-
-MAX_PAGES = 200
-
-
-class BoundedPaginator(InfinitePaginator):  # type: ignore[misc]  # untyped
-    """Counts nothing, and ends where skipping what stands before a page would take long: filters lead further."""
-
-    def page(self, number: int | str) -> Page[Any]:
-        valid: int = self.validate_number(number)
-        rows = self.rows((valid - 1) * self.per_page) if valid <= MAX_PAGES else []
-        page: Page[Any] = self._get_page(rows, valid, self)
-        return page
-
-    def rows(self, skip: int) -> list[Any]:
-        return list(self.object_list[skip : skip + self.per_page])
-
-
-class UncountedAdmin(ReadOnlyAdmin):
-    """Lists rows without ever counting them."""
-
-    paginator = BoundedPaginator
-    show_facets = admin.ShowFacets.NEVER
-
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        changelist: ChangeList = super().get_changelist_instance(request)
-        changelist.full_result_count = changelist.result_count  # else what stands in for a count would be shown as one
-        return changelist
+from llmhub.pages.uncounted import UncountedAdmin
 
 
 class RecordedAdmin(UncountedAdmin):

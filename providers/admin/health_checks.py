@@ -5,24 +5,22 @@ from __future__ import annotations
 from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
-from unfold.paginator import InfinitePaginator
 
-from llmhub.pages.read_only import ReadOnlyAdmin
+from llmhub.pages.uncounted import UncountedAdmin
 from providers.models import HealthCheck
 
 
 @admin.register(HealthCheck)
-class HealthCheckAdmin(ReadOnlyAdmin):
+class HealthCheckAdmin(UncountedAdmin):
     list_display = ("at", "provider", "result", "latency", "error")
     list_select_related = ("provider",)
     list_filter = (("provider", AutocompleteSelectFilter), "ok")
     list_filter_submit = True
-    paginator = InfinitePaginator
 
-    @display(description="result", ordering="ok", label={"good": "success", "failed": "danger"})  # type: ignore[untyped-decorator]  # untyped
+    @display(description="result", label={"good": "success", "failed": "danger"})  # type: ignore[untyped-decorator]  # untyped
     def result(self, check: HealthCheck) -> str:
         return "good" if check.ok else "failed"
 
-    @admin.display(description="latency", ordering="latency_ms")
+    @admin.display(description="latency")
     def latency(self, check: HealthCheck) -> str:
         return f"{check.latency_ms:,} ms"

@@ -9,7 +9,6 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from chat.admin.page import MAX_EVENTS, MAX_RAW_CHARS
-from chat.admin.recorded import MAX_PAGES
 from chat.admin.turns import MAX_SHOWN_CHARS, MAX_SHOWN_TURNS
 from chat.ids import uuid7_at
 from chat.ledger.append import append_events
@@ -17,6 +16,7 @@ from chat.ledger.content import make_answer, make_content
 from chat.ledger.events import Caller, Read
 from chat.models import Chat, EventKind, LedgerEvent
 from chat.templatetags.chat_text import fault_words
+from llmhub.pages.uncounted import MAX_PAGES
 from providers.types import Attempt
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 from tests.people import member_of

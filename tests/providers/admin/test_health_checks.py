@@ -3,9 +3,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from llmhub.pages.uncounted import MAX_PAGES
 from providers.models import HealthCheck
 from tests.people import member_of
 from tests.providers.admin.rows import add, page_of
@@ -35,6 +38,19 @@ def test_health_checks_are_narrowed_to_a_provider(admin_client):
 
     assert "by second" in page
     assert "by first" not in page
+
+
+@pytest.mark.parametrize("query", [{"o": "1"}, {"o": "-3"}, {"_facets": "True"}, {"p": MAX_PAGES + 1}])
+def test_a_list_of_millions_is_neither_sorted_nor_counted_nor_skipped_through(admin_client, query):
+    for ok in (True, False):
+        HealthCheck.objects.create(provider=add(f"is-{ok}".lower()), at=timezone.now(), ok=ok, latency_ms=3)
+
+    with CaptureQueriesContext(connection) as captured:
+        assert admin_client.get(CHECKS, query).status_code == 200
+
+    asked = [query["sql"] for query in captured if "providers_healthcheck" in query["sql"]]
+    assert not [sql for sql in asked if "COUNT(" in sql or "OFFSET" in sql]
+    assert not [sql for sql in asked if 'ORDER BY "providers_healthcheck"."at" DESC' not in sql]
 
 
 def test_a_provider_shows_its_last_day_as_chart_and_as_table(admin_client):
