@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run seed test lint screenshots clean
+.PHONY: help run seed test soak lint screenshots clean
 .SUFFIXES:
 
 # The first Python that is new enough; `make run PYTHON=…` names another.
@@ -28,6 +28,9 @@ seed: $(RUNTIME) ## Load CHATS=1000000 made-up chats into the hub that runs; FOR
 
 test: $(DEV) ## Run every test
 	@exec $(IN_VENV)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(DEV) ## Run the long tests: faults under load, and streams by the thousand
+	@exec $(IN_VENV)/python -m pytest -m soak -p no:randomly $(SOAK_ARGS)
 
 lint: $(DEV) ## Check style, types, imports and migrations
 	$(IN_VENV)/ruff check
