@@ -9,8 +9,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from functools import cache, lru_cache
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Self, cast
@@ -35,7 +34,9 @@ from providers.types import NOTHING, Timeouts
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 MAX_CONNECTIONS = 4096
 KEEP_ALIVE_S = 30.0
+MAX_KNOWN_URLS = 4096
 DRAIN_S = 0.25
+HEADERS = {"accept-encoding": "identity", "user-agent": "llmhub"}
 
 Failure = tuple[type[ProviderError], str]
 
@@ -191,7 +192,8 @@ class HttpReply:
 class HttpClient:
     """The connections of one event loop to all providers.
 
-    Follows no redirect, keeps no cookie, and takes neither proxies nor keys from the environment.
+    Follows no redirect, keeps no cookie, and takes neither proxies nor keys from the environment: it asks httpx's
+    transport itself, without the client around it.
     """
 
     def __init__(
@@ -199,12 +201,8 @@ class HttpClient:
     ) -> None:
         self._policy = AddressPolicy(allowed_private_hosts)
         self._trace_configs = [watch.tracing()] if watch else []
-        self._client = httpx.AsyncClient(
-            transport=AiohttpTransport(client=self._session, verify=_tls_context()),
-            trust_env=False,
-            headers={"accept-encoding": "identity", "user-agent": "llmhub"},
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-        )
+        self._transport = AiohttpTransport(client=self._session, verify=_tls_context())
+        self._checked_url = lru_cache(maxsize=MAX_KNOWN_URLS)(self._check_url)
 
     async def send(self, call: HttpCall) -> HttpReply:
         """Send `call` and return the reply as soon as its head is there.
@@ -213,32 +211,39 @@ class HttpClient:
         ProviderTimeoutError, UpstreamError.
         """
         try:
-            request = self._request(call)
-            self._check_literal(request.url.raw_host.decode("ascii"))
-            return HttpReply(await self._send(request), call)
+            return HttpReply(await self._send(self._request(call)), call)
         except FOREIGN as exc:
             raise provider_error(exc, call) from None
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         try:
-            return await self._client.send(request, stream=True)
+            return await self._transport.handle_async_request(request)
         except httpx.TransportError as exc:
             if not _is_unsent(exc):
                 raise
-            return await self._client.send(request, stream=True)
+            return await self._transport.handle_async_request(request)
 
     def _request(self, call: HttpCall) -> httpx.Request:
         connect_s, read_s = call.timeouts.connect_s, call.timeouts.read_s
         # The transport takes `pool` as the limit of all that comes before the first byte sent, DNS included.
-        timeout = httpx.Timeout(connect=connect_s, read=read_s, write=None, pool=connect_s)
-        return self._client.build_request(
-            call.method, call.url, headers=dict(call.headers), content=call.content, timeout=timeout
+        timeout = {"connect": connect_s, "read": read_s, "write": None, "pool": connect_s}
+        return httpx.Request(
+            call.method,
+            self._checked_url(call.url),
+            headers={**HEADERS, **call.headers},
+            content=call.content,
+            extensions={"timeout": timeout},
         )
 
-    def _check_literal(self, host: str) -> None:
-        """Check a host written as an address, which is never resolved."""
-        if fault := self._policy.host_fault(host):
+    def _check_url(self, url: str) -> httpx.URL:
+        """Parse a URL, and check a host written as an address, which is never resolved.
+
+        Errors: ConfigurationError.
+        """
+        parsed = httpx.URL(url)
+        if fault := self._policy.host_fault(parsed.raw_host.decode("ascii")):
             raise ConfigurationError(fault)
+        return parsed
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -253,7 +258,7 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Close every connection, those in use too."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -27,6 +27,9 @@ SESSION = (
 )
 SEEN = "SELECT ledger_writer_seen(%s::uuid, %s::text, %s::text, %s::integer)"
 
+# Arrays are written as text by escaping every quote; as binary they are copied.
+APPEND_BINARY = APPEND.replace("%s", "%b")
+
 # Classes of SQLSTATE that one entry of a batch can be the cause of: data, integrity, size.
 _ENTRY_AT_FAULT = ("22", "23", "54")
 
@@ -164,7 +167,7 @@ class LedgerWriter:
         if not self._is_alive():
             await self._connect()
         try:
-            rows = await self._execute(APPEND, append_parameters(self.writer_id, [w.entry for w in batch]))
+            rows = await self._execute(APPEND_BINARY, append_parameters(self.writer_id, [w.entry for w in batch]))
         except asyncio.CancelledError as error:
             self._fail(batch, error)
             raise
