@@ -12,7 +12,6 @@ from uuid import UUID
 from chat import metrics
 from chat.assembly import Assembly, estimated_usage
 from chat.ledger.content import Content, make_answer
-from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
 from chat.ledger.writer import LedgerWriter
@@ -71,7 +70,6 @@ class ChatPipeline:
     def __init__(self, manager: ProviderManager, ledger: LedgerWriter) -> None:
         self.manager = manager
         self.ledger = ledger
-        self._records: set[asyncio.Task[None]] = set()
 
     async def reject(self, call: ChatCall, problem: Problem) -> None:
         """Record a chat that no provider will be asked for.
@@ -87,7 +85,7 @@ class ChatPipeline:
             error_code=problem.code,
             http_status=problem.status,
         )
-        await self._record(void.entry())
+        await self.ledger.append(void.entry())
         metrics.observe_rejected(dialect=call.asked.dialect)
 
     async def answer(self, call: ChatCall, plan: Plan, render: Render, to_problem: ToProblem) -> bytes:
@@ -158,7 +156,7 @@ class ChatPipeline:
         assert call.request is not None
         intent = Intent(chat_id=call.chat_id, caller=call.caller, asked=call.asked, content=call.content)
         try:
-            await self._record(intent.entry())
+            await self.ledger.append(intent.entry())
         except asyncio.CancelledError:
             await self._abandon(call)
             raise
@@ -205,25 +203,10 @@ class ChatPipeline:
         )
         metrics.observe(outcome, dialect=call.asked.dialect)
         try:
-            await self._record(outcome.entry())
+            await self.ledger.append(outcome.entry())
         except LedgerUnavailableError:
             self.ledger.append_when_up(_unrecorded(outcome).entry())
             raise
-
-    async def _record(self, entry: LedgerEntry) -> None:
-        """Append to the ledger, to the end even when the caller goes away meanwhile."""
-        task = asyncio.create_task(self._append(entry))
-        self._records.add(task)
-        task.add_done_callback(self._records.discard)
-        await asyncio.shield(task)
-
-    async def _append(self, entry: LedgerEntry) -> None:
-        await self.ledger.append(entry)
-
-    async def drain(self) -> None:
-        """Wait until everything begun is recorded."""
-        while self._records:
-            await asyncio.wait(self._records)
 
 
 def _unrecorded(outcome: Outcome) -> Outcome:

@@ -28,7 +28,6 @@ async def stop_chats() -> None:
     """Record what is under way, then let go of every connection."""
     while _servers:
         pipeline = _servers.pop().pipeline
-        await pipeline.drain()
         await pipeline.ledger.stop()
         await pipeline.manager.close_all()
         await asyncio.gather(asyncio.to_thread(pipeline.manager.registry.stop), asyncio.to_thread(_use_writer.stop))

@@ -11,12 +11,13 @@ import io
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
-from django.urls import Resolver404, get_resolver
+from django.urls import Resolver404, ResolverMatch, get_resolver
 
 from chat.api.answers import EventStream
 from chat.api.asking import BodyFault
@@ -80,7 +81,7 @@ class GatewayHandler:
             return
         request._body = body  # noqa: SLF001  (what `request.body` would read from the stream)
         request.body_fault = fault  # type: ignore[attr-defined]  # read by `chat.api.asking`
-        await _UntilGone(receive).run(self._respond(request, send))
+        await _until_gone(self._respond(request, send), receive)
 
     async def _respond(self, request: ASGIRequest, send: Send) -> None:
         response = await self._call_view(request)
@@ -91,7 +92,7 @@ class GatewayHandler:
 
     async def _call_view(self, request: ASGIRequest) -> HttpResponseBase:
         try:
-            match = get_resolver(self._urlconf).resolve(request.path_info)
+            match = _resolve(self._urlconf, request.path_info)
             request.resolver_match = match
             response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
         except Resolver404:
@@ -124,31 +125,33 @@ class GatewayHandler:
             return b"", BodyFault(408, f"The body did not arrive within {self._body_s:g} s.", size)
 
 
-class _UntilGone:
-    """Runs the work of one request, and cancels it when the caller closes the connection."""
+async def _until_gone(work: Awaitable[None], receive: Receive) -> None:
+    """Do the work of one request, and cancel it when the caller closes the connection."""
+    task = asyncio.current_task()
+    assert task is not None
+    is_gone = False
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._is_gone = False
-
-    async def run(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        watcher = asyncio.ensure_future(self._watch(task))
-        try:
-            await task
-        except asyncio.CancelledError:
-            if not self._is_gone:
-                task.cancel()
-                raise
-        finally:
-            watcher.cancel()
-
-    async def _watch(self, task: asyncio.Future[None]) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+    async def watch() -> None:
+        nonlocal is_gone
+        while (await receive())["type"] != "http.disconnect":
             pass
-        if not task.done():
-            self._is_gone = True
-            task.cancel()
+        is_gone = True
+        task.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        await work
+    except asyncio.CancelledError:
+        if not is_gone or task.uncancel():
+            raise
+    finally:
+        watcher.cancel()
+
+
+@lru_cache(maxsize=256)
+def _resolve(urlconf: str, path: str) -> ResolverMatch:
+    """Errors: Resolver404."""
+    return get_resolver(urlconf).resolve(path)
 
 
 def declared_bytes(scope: Scope) -> int:

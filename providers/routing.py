@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from providers.errors import ModelNotServedError, NoProviderError, ProviderError
@@ -110,7 +110,7 @@ def _usable(wanted: list[Candidate], may_use: MayUse) -> Plan:
     if not permitted:
         raise _nothing_left(wanted, left_out)
     left_out += [f"{c.provider.name} is not allowed to this API key" for c in usable if c not in permitted]
-    return Plan(tuple(_healthy_first(permitted)), tuple(left_out))
+    return Plan(tuple(sorted(permitted, key=_is_unhealthy)), tuple(left_out))
 
 
 def _unusable(candidate: Candidate) -> str:
@@ -130,6 +130,5 @@ def _nothing_left(wanted: list[Candidate], left_out: list[str]) -> ProviderError
     return NoProviderError(f"No provider can be asked: {'; '.join(left_out)}.")
 
 
-def _healthy_first(candidates: list[Candidate]) -> Iterator[Candidate]:
-    yield from (c for c in candidates if not c.provider.is_unhealthy)
-    yield from (c for c in candidates if c.provider.is_unhealthy)
+def _is_unhealthy(candidate: Candidate) -> bool:
+    return candidate.provider.is_unhealthy

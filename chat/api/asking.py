@@ -25,6 +25,9 @@ from providers.manager import ProviderManager
 from providers.routing import NotPermittedError
 from providers.types import ChatRequest
 
+UNREAD = make_content(b"")
+"""What stands for a body until it is known who sent it."""
+
 SAMPLING = (
     "temperature",
     "top_p",
@@ -95,7 +98,7 @@ def new_call(dialect: Dialect) -> ChatCall:
         started_s=time.monotonic(),
         caller=Caller(),
         asked=Asked(dialect=dialect.name, model_name=""),
-        content=make_content(b""),
+        content=UNREAD,
     )
 
 

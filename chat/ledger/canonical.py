@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+_SCALARS = frozenset({str, int, bool, type(None)})
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
 
@@ -28,11 +29,12 @@ def _check(value: Any) -> None:
         for key, item in value.items():
             if type(key) is not str or not key.isascii():
                 raise TypeError("A key of canonical JSON is an ASCII string.")
-            _check(item)
+            if type(item) not in _SCALARS:
+                _check(item)
     elif kind is list:
         for item in value:
             _check(item)
-    elif value is not None and kind not in (str, int, bool):
+    elif kind not in _SCALARS:
         raise TypeError(f"Canonical JSON has no {kind.__name__}.")
 
 
