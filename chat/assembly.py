@@ -19,7 +19,7 @@ from providers.types import (
 CHARACTERS_PER_TOKEN = 4
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Parts:
     content: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -30,7 +30,7 @@ class _Parts:
     native_finish_reason: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Call:
     id: str = ""
     name: str = ""

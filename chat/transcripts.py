@@ -23,7 +23,7 @@ class Body:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Transcript:
     """What was said.
 
@@ -34,7 +34,7 @@ class Transcript:
 
     turns: tuple[JSONObject, ...] = ()
     attempt_errors: tuple[str, ...] = ()
-    bodies: Mapping[str, Body] = field(default_factory=dict, repr=False)
+    bodies: Mapping[str, Body] = field(default_factory=dict)
 
     def explain(self, attempts: Iterable[JSONObject]) -> list[JSONObject]:
         """Return a chat's attempts, each that failed with what its provider said, None where that is not kept."""

@@ -51,7 +51,7 @@ class ProviderEntry:
     priority: int = 100
     rate_limit: int | None = None
     timeout_s: int = 60
-    settings: Extra = NOTHING
+    settings: Extra = field(default=NOTHING, repr=False)
     health: Health = Health.UNKNOWN
     models: Mapping[str, ModelEntry] = NOTHING
 

@@ -1,12 +1,12 @@
 """The value types that every provider type is translated to and from.
 
 The canonical shape is OpenAI's chat completion. A field this module does not name travels in `extra`,
-so that parsing a request and rendering it again loses nothing.
+so that parsing a request and rendering it again loses nothing. What carries content shows none of it in `repr`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -16,25 +16,11 @@ JSONObject = dict[str, Any]
 Extra = Mapping[str, Any]
 
 
-class _Nothing(Mapping[str, Any]):
+class _Nothing(dict[str, Any]):
     """The empty mapping, hashable so that it can be the default of a dataclass field."""
 
-    __slots__ = ()
-
-    def __getitem__(self, key: str) -> Any:
-        raise KeyError(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]  # nothing is ever added
         return 0
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __repr__(self) -> str:
-        return "{}"
 
 
 NOTHING: Extra = _Nothing()
@@ -55,13 +41,13 @@ class ProviderType(StrEnum):
     CUSTOM = "custom"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TextPart:
     text: str
     extra: Extra = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ImagePart:
     """An image in a user turn.
 
@@ -73,7 +59,7 @@ class ImagePart:
     extra: Extra = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class OpaquePart:
     """A content part of a kind the hub does not translate (audio, file, …): the wire object itself."""
 
@@ -83,7 +69,7 @@ class OpaquePart:
 ContentPart = TextPart | ImagePart | OpaquePart
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ToolCall:
     """A call the model asks for.
 
@@ -96,7 +82,7 @@ class ToolCall:
     extra: Extra = NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ChatMessage:
     """One turn.
 
@@ -117,7 +103,7 @@ class ChatMessage:
         return "".join(part.text for part in self.content or () if isinstance(part, TextPart))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ChatRequest:
     """One chat as the caller asked for it. None means: not given, the provider decides.
 
@@ -165,7 +151,7 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Choice:
     """One answer of the model.
 
@@ -184,7 +170,7 @@ class Choice:
     extra: Extra = NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ChatResponse:
     """A whole answer.
 
@@ -209,7 +195,7 @@ class ChatResponse:
         return self.choices[0].finish_reason if self.choices else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ToolCallDelta:
     """A piece of a tool call: `id` and `name` come with the first piece, `arguments` in pieces."""
 
@@ -220,7 +206,7 @@ class ToolCallDelta:
     extra: Extra = NOTHING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ChoiceDelta:
     """What one frame of a stream adds to one choice."""
 
@@ -239,7 +225,7 @@ class ChoiceDelta:
         return bool(self.content or self.reasoning or self.refusal or self.tool_calls)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ChatChunk:
     """One frame of a streamed answer.
 
@@ -300,7 +286,7 @@ class Attempt:
     ok: bool
     latency_ms: int
     error_type: str = ""
-    error: str = ""
+    error: str = field(default="", repr=False)
     upstream_status: int | None = None
     upstream_request_id: str | None = None
 
@@ -317,12 +303,12 @@ class Timeouts:
 class Endpoint:
     """Where a provider is and how to reach it: all that a backend needs to know of a `ProviderConfig`.
 
-    Shape: `api_key` in clear, therefore out of `repr`; `settings` as validated by the backend's
-    `settings_model`.
+    Shape: `api_key` in clear, therefore out of `repr`; `settings`, whose headers may carry another key, as
+    validated by the backend's `settings_model`.
     """
 
     name: str
     base_url: str
     api_key: str = field(default="", repr=False)
     timeouts: Timeouts = Timeouts()
-    settings: Extra = NOTHING
+    settings: Extra = field(default=NOTHING, repr=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.utils.text import slugify
 
@@ -39,7 +39,7 @@ print(llm.invoke({question}).content)
 @dataclass(frozen=True, slots=True)
 class Snippet:
     title: str
-    text: str
+    text: str = field(repr=False)
     is_chat: bool = False
 
     @property

@@ -14,6 +14,7 @@ from typing import IO, Self
 from llmhub.embedded import guard
 from llmhub.embedded.accounts import Account
 from llmhub.embedded.errors import EmbeddedError
+from llmhub.log_lines import readable
 
 LOG_ROTATE_BYTES = 10_000_000
 LOG_TAIL_BYTES = 4_000
@@ -27,7 +28,7 @@ class Command:
     name: str
     argv: Sequence[str]
     log: Path
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     cwd: Path = Path("/")
     account: Account | None = None
     stdin: str | None = field(default=None, repr=False)
@@ -158,7 +159,7 @@ def read_tail(log: Path, *, lines: int = 12) -> str:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+    return "\n".join(f"    {readable(line)}" for line in text.splitlines()[-lines:])
 
 
 def _open_log(log: Path) -> IO[bytes]:

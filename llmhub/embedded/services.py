@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmhub.embedded.options import ROOT, get_reached_host
@@ -15,8 +15,8 @@ PROBE_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 12.0
 
 WEB_OPTIONS = (
-    *("--loop", "uvloop", "--http", "httptools", "--ws", "none", "--lifespan", "on"),
-    *("--no-access-log", "--no-server-header", "--no-proxy-headers"),
+    *("--loop", "uvloop", "--http", "llmhub.http_server:BoundedHttpProtocol", "--ws", "none", "--lifespan", "on"),
+    *("--log-config", "llmhub/uvicorn_log.json", "--no-access-log", "--no-server-header", "--no-proxy-headers"),
     *("--timeout-keep-alive", "75", "--timeout-graceful-shutdown", str(DRAIN_TIMEOUT_S)),
 )
 WORKER_OPTIONS = ("--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle")
@@ -28,7 +28,7 @@ class HubCommands:
     """Commands that share one environment and one folder of logs."""
 
     logs: Path
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
 
     def prepare(self, secrets: Mapping[str, str]) -> Command:
         """Migrate; on the first start also make what `secrets` are for."""
@@ -41,10 +41,10 @@ class HubCommands:
         return self._python("web", "-m", "uvicorn", "llmhub.asgi:application", *address, *WEB_OPTIONS, *workers)
 
     def worker(self) -> Command:
-        return self._python("worker", "-m", "celery", "-A", "llmhub", "worker", *WORKER_OPTIONS)
+        return self._python("worker", "-m", "celery", "-A", "llmhub", "--quiet", "worker", *WORKER_OPTIONS)
 
     def beat(self) -> Command:
-        return self._python("beat", "-m", "celery", "-A", "llmhub", "beat", *BEAT_OPTIONS)
+        return self._python("beat", "-m", "celery", "-A", "llmhub", "--quiet", "beat", *BEAT_OPTIONS)
 
     def _python(self, name: str, *arguments: str) -> Command:
         return Command(

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlencode, urlsplit
@@ -76,8 +76,8 @@ class WireCall:
 
     path: str
     method: Literal["GET", "POST"] = "POST"
-    json: JSONObject | None = None
-    headers: Mapping[str, str] = NOTHING
+    json: JSONObject | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default=NOTHING, repr=False)
     query: Mapping[str, str] = NOTHING
     dropped_params: tuple[str, ...] = ()
 
@@ -192,6 +192,7 @@ class BaseProvider(ABC):
             error.args = (error.message,)
             error.code = self._presentable(error.code)
             error.param = self._presentable(error.param)
+            error.upstream_request_id = self._presentable(error.upstream_request_id)
             raise
 
     def _presentable(self, text: str | None) -> str | None:
@@ -411,7 +412,10 @@ def _malformed_reply() -> Iterator[None]:
 
 
 def _redirect_error(reply: HttpReply) -> ConfigurationError:
-    host = urlsplit(reply.headers.get("location", "")).hostname or "another path of the same host"
+    try:
+        host = urlsplit(reply.headers.get("location", "")).hostname or "another path of the same host"
+    except ValueError:
+        host = "what is not a URL"
     return ConfigurationError(
         f"The base URL redirects to {host}; redirects are not followed.", upstream_status=reply.status
     )
