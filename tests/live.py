@@ -17,6 +17,7 @@ from django.utils import timezone
 from chat.models import Chat, ChatStatus
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
+from llmhub.http_server import BoundedHttpProtocol
 from providers.manager import get_provider_manager
 from providers.models import ProviderConfig, ProviderModel
 from providers.registry import Snapshot
@@ -29,7 +30,9 @@ class LiveHub:
     """A running hub. What a test configures it takes back in `reset`."""
 
     def __init__(self) -> None:
-        config = uvicorn.Config("llmhub.asgi:application", port=0, log_config=None, lifespan="on", ws="none")
+        config = uvicorn.Config(
+            "llmhub.asgi:application", port=0, log_config=None, lifespan="on", ws="none", http=BoundedHttpProtocol
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="live hub", daemon=True)
 

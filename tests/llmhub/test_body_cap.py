@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import json
+
+import pytest
 
 from llmhub.body_cap import BodyCap
 
@@ -12,9 +15,10 @@ class Caller:
         self.left = [{"type": "http.request", "body": c, "more_body": c is not chunks[-1]} for c in chunks]
         self.sent: list[dict] = []
         self.read: list[dict] = []
+        self.body_s = 60.0
 
     async def receive(self):
-        return self.left.pop(0)
+        return self.left.pop(0) if self.left else await asyncio.Future()
 
     async def send(self, message):
         self.sent.append(message)
@@ -23,9 +27,14 @@ class Caller:
         while not self.read or self.read[-1].get("more_body"):
             self.read.append(await receive())
 
+    async def serve_slowly(self, scope, receive, send):
+        self.read.append(await receive())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(receive(), 0.05)
+
     async def call(self, **headers: bytes):
         names = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
-        capped = BodyCap(self.application, max_body_bytes=MAX_BYTES)
+        capped = BodyCap(self.application, max_body_bytes=MAX_BYTES, body_s=self.body_s)
         await capped({"type": "http", "headers": names}, self.receive, self.send)
 
 
@@ -55,3 +64,25 @@ async def test_a_body_that_grows_too_large_is_refused_where_it_does():
     assert [message["type"] for message in caller.read] == ["http.request", "http.disconnect"]
     assert caller.sent[0]["status"] == 413
     assert len(caller.left) == 1
+
+
+async def test_a_body_that_comes_too_slowly_is_refused():
+    caller = Caller(b"123", b"456")
+    caller.left.pop()
+    caller.body_s = 0.01
+
+    await caller.call()
+
+    assert [message["type"] for message in caller.read] == ["http.request", "http.disconnect"]
+    assert caller.sent[0]["status"] == 408
+    assert json.loads(caller.sent[1]["body"])["error"]["code"] == "request_timeout"
+
+
+async def test_nobody_waits_against_the_clock_once_the_body_is_whole():
+    caller = Caller(b"123")
+    caller.body_s = 0.01
+    capped = BodyCap(caller.serve_slowly, max_body_bytes=MAX_BYTES, body_s=caller.body_s)
+
+    await capped({"type": "http", "headers": []}, caller.receive, caller.send)
+
+    assert caller.sent == []

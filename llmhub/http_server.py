@@ -1,0 +1,154 @@
+"""What uvicorn leaves open: how long, and how large, a request may be before anyone answers for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What is said to a request that is not understood as far as its head."""
+
+    status: int
+    code: str
+    message: str
+
+    def content(self) -> bytes:
+        error = {"type": "invalid_request_error", "message": self.message, "code": self.code, "param": None}
+        body = json.dumps({"error": error}, separators=(",", ":")).encode()
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        return STATUS_LINE[self.status] + head + body
+
+
+NOT_HTTP = Refusal(400, "invalid_http", "The request is not valid HTTP.")
+
+
+class HeadTooLargeError(Exception):
+    pass
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection, on which a request's head, its first line included, is whole in bounded time and space.
+
+    What may follow a chunked body is held to the same size, and never taken for headers.
+    """
+
+    head_s = 20.0
+    linger_s = 1.0
+    max_head_bytes = 64 * 1024
+    max_headers = 200
+
+    _is_in_head = True
+    _has_begun = False
+    _barren_bytes = 0
+    _timer: asyncio.TimerHandle | None = None
+    _refusal = NOT_HTTP
+    _is_refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._bound_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unbound_time()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        was_in_head = self._is_in_head
+        self._barren_bytes += len(data)
+        super().data_received(data)
+        if self._is_in_head and not was_in_head:
+            self._barren_bytes = 0  # what came before this head is in it
+        if self._is_refused or self.transport.is_closing():
+            return
+        if self._barren_bytes > self.max_head_bytes:
+            self._refuse(self._too_large())
+        elif self._is_idle or self._has_begun:
+            self._bound_time()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no request is being answered, or still to be."""
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    @property
+    def _is_incomplete(self) -> bool:
+        """Whether the last request is the only one, not whole yet, and not answered either."""
+        return self.cycle.more_body and not (self.cycle.response_started or self.pipeline)
+
+    def _forget_request(self) -> None:
+        """Let whoever waits for the rest of a request know that it will not come."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+
+    def on_message_begin(self) -> None:
+        self._is_in_head = self._has_begun = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        size_bytes = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+        if size_bytes > self.max_head_bytes or len(self.headers) > self.max_headers:
+            self._refusal = self._too_large()
+            raise HeadTooLargeError
+        self._is_in_head = self._has_begun = False
+        self._barren_bytes = 0
+        self._unbound_time()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._barren_bytes = 0
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's words; ours are in the hub's shape)
+        self._refuse(self._refusal)
+
+    def _too_large(self) -> Refusal:
+        most = f"{self.max_head_bytes} bytes or {self.max_headers} headers"
+        return Refusal(431, "headers_too_large", f"The request's head is larger than {most}.")
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Say what is wrong, unless that would fall into another answer, and close.
+
+        A connection that is closed while its caller still sends is reset, and the words with it: therefore not at once.
+        """
+        self._is_refused = True
+        self._unbound_time()
+        if not self._is_idle:
+            if not self._is_incomplete:
+                self.transport.close()
+                return
+            self._forget_request()
+        self.transport.write(refusal.content())
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(self.linger_s, self.transport.close)
+
+    def _bound_time(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.head_s, self._on_time_over)
+
+    def _unbound_time(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_time_over(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if not self._is_idle:
+            self._bound_time()  # an earlier request is being answered
+        elif self._has_begun:
+            self._refuse(Refusal(408, "request_timeout", f"The headers did not arrive within {self.head_s:g} s."))
+        else:
+            self.transport.close()
