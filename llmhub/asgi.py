@@ -1,5 +1,6 @@
 """The ASGI application: chats through the lean handler, everything else through Django's own."""
 
+import gc
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmhub.settings")
@@ -33,6 +34,8 @@ async def live(receive: Receive, send: Send) -> None:
     """Own what the process opens, from the server's start to its stop."""
     await receive()
     await start_chats()
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: collections need not look at it again
     await send({"type": "lifespan.startup.complete"})
     await receive()
     READINESS.is_draining = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from django.conf import settings
@@ -68,7 +67,7 @@ async def authenticate(request: ASGIRequest, manager: ProviderManager) -> Princi
 
     Errors: KeyRefusedError.
     """
-    key = presented_key(request.headers.get("authorization"), request.headers.get("x-api-key"))
+    key = presented_key(_header(request, "AUTHORIZATION"), _header(request, "X_API_KEY"))
     if key is None and settings.SESSION_COOKIE_NAME in request.COOKIES:
         return await session_principal(request)
     return admit(key, manager.registry.snapshot().keys, now=timezone.now())
@@ -120,18 +119,24 @@ def _caller_of(request: ASGIRequest, principal: Principal) -> Caller:
         application=principal.application,
         api_key=principal.api_key,
         actor=principal.actor,
-        end_user=request.headers.get("x-llmhub-user"),
-        conversation=request.headers.get("x-llmhub-conversation"),
+        end_user=_header(request, "X_LLMHUB_USER"),
+        conversation=_header(request, "X_LLMHUB_CONVERSATION"),
         address=client_address(request) or None,
     )
 
 
-def note_asked(call: ChatCall, parsed: ParsedRequest, *, headers: Mapping[str, str]) -> None:
+def _header(request: ASGIRequest, name: str) -> str | None:
+    """Return a header without building Django's mapping of all of them."""
+    value: str | None = request.META.get(f"HTTP_{name}")
+    return value
+
+
+def note_asked(call: ChatCall, request: ASGIRequest, parsed: ParsedRequest) -> None:
     """Note what was asked for, once it is understood."""
     asked = parsed.request
     call.request = asked
-    call.failover = headers.get("x-llmhub-no-fallback") != "1"
-    call.deadline_s = _deadline_s(headers.get("x-llmhub-timeout-s"))
+    call.failover = _header(request, "X_LLMHUB_NO_FALLBACK") != "1"
+    call.deadline_s = _deadline_s(_header(request, "X_LLMHUB_TIMEOUT_S"))
     call.asked = Asked(
         dialect=call.asked.dialect,
         provider=parsed.provider,

@@ -25,8 +25,9 @@ EARLY_S = 15.0
 class ChatServer:
     """Answers the chat requests of one process."""
 
-    def __init__(self, pipeline: ChatPipeline) -> None:
+    def __init__(self, pipeline: ChatPipeline, *, early_s: float = EARLY_S) -> None:
         self.pipeline = pipeline
+        self.early_s = early_s
 
     async def serve(self, request: ASGIRequest, dialect: Dialect) -> HttpResponseBase:
         """Return the answer to a chat request, whatever becomes of it."""
@@ -44,7 +45,7 @@ class ChatServer:
             identify(call, request, principal)
             check_may_chat(principal)
             parsed = read_request(request, dialect)
-            note_asked(call, parsed, headers=request.headers)
+            note_asked(call, request, parsed)
             plan = self.pipeline.manager.plan(
                 provider=parsed.provider, model_name=parsed.request.model_name, may_use=principal.may_use
             )
@@ -54,7 +55,7 @@ class ChatServer:
         rendering = _Rendering(dialect, call, wants_usage=parsed.wants_usage)
         if parsed.is_stream:
             chunks = self.pipeline.stream(call, plan, rendering.whole, served_problem)
-            return await _begin(rendering.frames(chunks), call)
+            return await _begin(rendering.frames(chunks), call, early_s=self.early_s)
         answer_json = await self.pipeline.answer(call, plan, rendering.whole, served_problem)
         return whole_response(answer_json, headers=chat_headers(call, rendering.response))
 
@@ -115,11 +116,11 @@ class _Rendering:
         return self._facts
 
 
-async def _begin(frames: AsyncGenerator[bytes], call: ChatCall) -> EventStream:
+async def _begin(frames: AsyncGenerator[bytes], call: ChatCall, *, early_s: float) -> EventStream:
     """Wait for the first frame, so that a failure until then has a status of its own; but not for ever."""
     first = asyncio.ensure_future(anext(frames))
     try:
-        await asyncio.wait({first}, timeout=EARLY_S)
+        await asyncio.wait({first}, timeout=early_s)
     except asyncio.CancelledError:
         first.cancel()
         await asyncio.wait({first})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 
 from django.conf import settings
@@ -17,11 +18,12 @@ def client_address(request: HttpRequest) -> str:
     Each proxy appends to X-Forwarded-For whom it was called by: what stands further left than there are proxies of
     ours, the caller may have made up.
     """
-    told = [hop for hop in request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
+    told = [hop for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     hops = [request.META.get("REMOTE_ADDR") or "", *reversed(told)]
     return _clean(hops[min(settings.TRUSTED_PROXIES, len(hops) - 1)])
 
 
+@lru_cache(maxsize=4096)
 def _clean(hop: str) -> str:
     match = ADDRESS.fullmatch(hop.strip())
     address = (match["bracketed"] or match["v4"]) if match else hop.strip()
