@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
@@ -39,7 +39,8 @@ class Environment(BaseSettings):
     llmhub_database_pool: int = Field(default=0, ge=0, description="connections kept open by each process; 0: none")
     llmhub_max_body_mb: int = Field(default=32, ge=1, le=1024)
     llmhub_chat_deadline_s: float = Field(default=600, gt=0)
-    llmhub_log_level: str = "INFO"
+    llmhub_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    llmhub_log_format: Literal["", "json", "console"] = ""
 
     llmhub_local_model_url: str = ""
     llmhub_admin_password: SecretStr | None = None
@@ -114,6 +115,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "llmhub.request_ids.request_id",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -270,8 +272,6 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_EXPIRES = None  # else beat schedules a clean-up of results, of which there are none
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_TASK_SOFT_TIME_LIMIT = 240
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BEAT_SCHEDULER = "llmhub.dashboard.beat:HeartbeatScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
@@ -310,13 +310,22 @@ UNFOLD = {
     },
 }
 
+# What libraries say at DEBUG may hold bodies: that level is for the hub's own loggers.
+_IS_DEBUG = ENV.llmhub_log_level == "DEBUG"
+_LIBRARIES_LEVEL = "INFO" if _IS_DEBUG else ENV.llmhub_log_level
+_EACH_TASK_LEVEL = "INFO" if _IS_DEBUG else "WARNING"
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": "llmhub.logs.formatter", "log_format": ENV.llmhub_log_format}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": ENV.llmhub_log_level},
+    "root": {"handlers": ["stderr"], "level": _LIBRARIES_LEVEL},
     "loggers": {
+        **{name: {"level": ENV.llmhub_log_level} for name in ("llmhub", "providers", "chat")},
+        **{name: {"level": _EACH_TASK_LEVEL} for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")},
+        **{name: {"handlers": [], "level": _LIBRARIES_LEVEL, "propagate": True} for name in ("django", "uvicorn")},
+        "uvicorn.access": {"handlers": [], "propagate": False},
         "httpx": {"level": "WARNING"},  # a line for each call would say less than the chat's own record
         "django.request": {"level": "ERROR"},  # what is wrong with a request is told to its caller
     },

@@ -1,6 +1,5 @@
 """Keep a set of children running until told to stop, and say what happens to them."""
 
-import re
 import signal
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from types import FrameType
 
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.process import Child, Command, Guard, read_tail, wait_until
+from llmhub.log_lines import readable, speaks_of_trouble
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL_S = 0.2
@@ -19,7 +19,6 @@ MAX_QUICK_DEATHS = 5
 MAX_BACKOFF_S = 30.0
 ECHO_LINES = 20
 ECHO_BYTES = 64_000
-IMPORTANT = re.compile(r"(?<!%)\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b")
 
 
 class StopRequestedError(Exception):
@@ -141,7 +140,7 @@ class Supervisor:
         size = _size(service.child.command.log)
         start = max(service.log_offset, size - ECHO_BYTES)
         text, service.log_offset = _read_lines(service.child.command.log, start) if size > start else ("", size)
-        lines = [line for line in text.splitlines() if IMPORTANT.search(line)]
+        lines = [readable(line) for line in text.splitlines() if speaks_of_trouble(line)]
         for line in lines[:ECHO_LINES]:
             self.say(f"{service.child.name} | {line}")
         if len(lines) > ECHO_LINES:
