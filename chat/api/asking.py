@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.utils import timezone
+from structlog.contextvars import bind_contextvars
 
 from chat.api.dialects import Dialect, ParsedRequest
 from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
@@ -92,8 +93,11 @@ def read_request(request: ASGIRequest, dialect: Dialect) -> ParsedRequest:
 
 
 def new_call(dialect: Dialect) -> ChatCall:
+    """Return a chat that begins now; what the request logs from now on bears its id."""
+    chat_id = uuid7()
+    bind_contextvars(request_id=chat_id)
     return ChatCall(
-        chat_id=uuid7(),
+        chat_id=chat_id,
         started_s=time.monotonic(),
         caller=Caller(),
         asked=Asked(dialect=dialect.name, model_name=""),

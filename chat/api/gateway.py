@@ -10,6 +10,7 @@ from typing import Any
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
+from structlog.contextvars import bind_contextvars
 
 from chat.api.answers import json_response, served_problem
 from chat.api.asking import authenticate, check_may_chat
@@ -79,7 +80,9 @@ async def _models_answer(
     request: ASGIRequest, choose: Callable[[ASGIRequest, dict[str, JSONObject]], JSONObject]
 ) -> HttpResponse:
     manager = get_chat_server().pipeline.manager
-    ids = {"x-request-id": str(uuid7())}
+    request_id = str(uuid7())
+    bind_contextvars(request_id=request_id)
+    ids = {"x-request-id": request_id}
     try:
         principal = await authenticate(request, manager)
         check_may_chat(principal)

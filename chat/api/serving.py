@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
@@ -17,6 +18,8 @@ from chat.api.dialects import Dialect, Facts
 from chat.pipeline import ChatCall, ChatPipeline
 from llmhub.access.principals import KeyRefusedError
 from providers.types import ChatChunk, ChatResponse, JSONObject
+
+logger = logging.getLogger(__name__)
 
 EARLY_S = 15.0
 """How long a stream may stay silent before its headers are sent; what fails later is told in the stream."""
@@ -34,7 +37,9 @@ class ChatServer:
         call = new_call(dialect)
         try:
             return await self._serve(request, dialect, call=call)
-        except tuple(SERVED) as error:
+        except Exception as error:
+            if not isinstance(error, tuple(SERVED)):
+                logger.exception("A chat failed.")
             problem = served_problem(error)
             headers = {**chat_headers(call), **problem.headers}
             return json_response(dialect.error(problem), status=problem.status, headers=headers)
