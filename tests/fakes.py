@@ -168,7 +168,7 @@ class FakeProvider:
 
     `faults` are used up by the chats as these come; `always` is applied to every chat; `probe_faults` to the
     model list and the probe. `hung_up` is set when the client closes a connection in the middle of an answer,
-    `stalled` when an answer reaches a stall.
+    `stalled` when an answer reaches a stall. It writes no faster than it is read; `sent_bytes` counts the bodies.
     """
 
     def __init__(self, provider_type: ProviderType | str, *, api_key: str = "", **script: Any) -> None:
@@ -182,6 +182,7 @@ class FakeProvider:
         self.hung_up = threading.Event()
         self.stalled = threading.Event()
         self.connections = 0
+        self.sent_bytes = 0
         self._loop = asyncio.SelectorEventLoop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake provider", daemon=True)
         self._open: set[_Connection] = set()
@@ -268,6 +269,8 @@ class _Connection(asyncio.Protocol):
         self._received = bytearray()
         self._answering: asyncio.Task[None] | None = None
         self._is_cut = False
+        self._may_write = asyncio.Event()
+        self._may_write.set()
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -282,6 +285,12 @@ class _Connection(asyncio.Protocol):
             self._answering.cancel()
             if not self._is_cut:
                 self._fake.hung_up.set()
+
+    def pause_writing(self) -> None:
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -321,7 +330,9 @@ class _Connection(asyncio.Protocol):
                 await self._obey(piece)
             else:
                 self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if answer.is_chunked else piece)
+                self._fake.sent_bytes += len(piece)
                 await asyncio.sleep(0)  # each piece leaves by itself
+                await self._may_write.wait()
         if answer.is_chunked:
             self._transport.write(b"0\r\n\r\n")
 

@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 
 from chat import metrics
 from chat.api.answers import SERVED, EventStream, chat_headers, json_response, served_problem, whole_response
-from chat.api.asking import authenticate, check_may_chat, identify, new_call, note_asked, read_request
+from chat.api.asking import authenticate, check_may_chat, identify, new_call, note_asked, off_loop, read_request
 from chat.api.dialects import Dialect, Facts
 from chat.pipeline import ChatCall, ChatPipeline
 from llmhub.access.principals import KeyRefusedError
@@ -47,9 +47,9 @@ class ChatServer:
     async def _serve(self, request: ASGIRequest, dialect: Dialect, *, call: ChatCall) -> HttpResponseBase:
         try:
             principal = await authenticate(request, self.pipeline.manager)
-            identify(call, request, principal)
+            await off_loop(request, identify, call, request, principal)
             check_may_chat(principal)
-            parsed = read_request(request, dialect)
+            parsed = await off_loop(request, read_request, request, dialect)
             note_asked(call, request, parsed)
             plan = self.pipeline.manager.plan(
                 provider=parsed.provider, model_name=parsed.request.model_name, may_use=principal.may_use
@@ -70,7 +70,7 @@ class ChatServer:
             if error.principal is None:
                 metrics.REFUSALS.inc()
                 return
-            identify(call, request, error.principal)
+            await off_loop(request, identify, call, request, error.principal)
         await self.pipeline.reject(call, served_problem(error))
 
 
