@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from providers.types import (
@@ -47,11 +48,23 @@ class Assembly:
         self.upstream_id: str | None = None
         self.dropped_params: tuple[str, ...] = ()
         self._choices: dict[int, _Parts] = {}
+        self._unfinished: set[int] = set()
 
     @property
     def is_finished(self) -> bool:
         """Whether every choice that has begun has its finish reason."""
-        return bool(self._choices) and all(parts.finish_reason for parts in self._choices.values())
+        return bool(self._choices) and not self._unfinished
+
+    def add_all(self, chunks: Iterable[ChatChunk], held: list[ChatChunk]) -> list[ChatChunk]:
+        """Add chunks; return those after which the answer was not finished, and leave in `held` those after them."""
+        free: list[ChatChunk] = []
+        for chunk in chunks:
+            self.add(chunk)
+            held.append(chunk)
+            if not self.is_finished:
+                free += held
+                held.clear()
+        return free
 
     def add(self, chunk: ChatChunk) -> None:
         self.usage = chunk.usage or self.usage
@@ -65,6 +78,7 @@ class Assembly:
         parts = self._choices.get(delta.index)
         if parts is None:
             parts = self._choices[delta.index] = _Parts()
+            self._unfinished.add(delta.index)
         if delta.content:
             parts.content.append(delta.content)
         if delta.reasoning:
@@ -77,8 +91,11 @@ class Assembly:
             call.name = piece.name or call.name
             call.arguments.append(piece.arguments)
             call.extra.update(piece.extra)
-        parts.extra.update(delta.extra)
-        parts.finish_reason = delta.finish_reason or parts.finish_reason
+        if delta.extra:
+            parts.extra.update(delta.extra)
+        if delta.finish_reason:
+            parts.finish_reason = delta.finish_reason
+            self._unfinished.discard(delta.index)
         parts.native_finish_reason = delta.native_finish_reason or parts.native_finish_reason
 
     def response(self) -> ChatResponse:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 from uuid import UUID
 
 from chat import metrics
 from chat.assembly import Assembly, estimated_usage
 from chat.ledger.content import Content, make_answer
+from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
 from chat.ledger.writer import LedgerWriter
@@ -47,6 +49,7 @@ class ChatCall:
     journey: Journey = field(default_factory=Journey)
     first_token_ms: int | None = None
     dropped_params: tuple[str, ...] = ()
+    traceparent: str | None = None
 
     @property
     def elapsed_s(self) -> float:
@@ -57,19 +60,28 @@ class ChatCall:
         """The time that was the hub's own and no provider's."""
         return max(0.0, self.elapsed_s - self.journey.upstream_s)
 
-    def note_chunk(self, chunk: ChatChunk) -> None:
+    def note_chunks(self, chunks: Sequence[ChatChunk]) -> None:
         """Keep what the first chunk, and the first with content, tell of a stream."""
-        self.dropped_params = chunk.dropped_params or self.dropped_params
-        if self.first_token_ms is None and chunk.has_content:
+        self.dropped_params = chunks[0].dropped_params or self.dropped_params
+        if self.first_token_ms is None and any(chunk.has_content for chunk in chunks):
             self.first_token_ms = round(self.elapsed_s * 1000)
+
+
+class Tracer(Protocol):
+    """Is told of every chat once it has ended."""
+
+    def trace(self, call: ChatCall, outcome: Outcome) -> None: ...
+
+    def trace_rejected(self, call: ChatCall, void: Void) -> None: ...
 
 
 class ChatPipeline:
     """Serves chats of one process. Belongs to its event loop."""
 
-    def __init__(self, manager: ProviderManager, ledger: LedgerWriter) -> None:
+    def __init__(self, manager: ProviderManager, ledger: LedgerWriter, *, tracer: Tracer | None = None) -> None:
         self.manager = manager
         self.ledger = ledger
+        self.tracer = tracer
 
     async def reject(self, call: ChatCall, problem: Problem) -> None:
         """Record a chat that no provider will be asked for.
@@ -85,8 +97,10 @@ class ChatPipeline:
             error_code=problem.code,
             http_status=problem.status,
         )
-        await self.ledger.append(void.entry())
-        metrics.observe_rejected(dialect=call.asked.dialect)
+        await self._record(void.entry())
+        metrics.observe_rejected(dialect=call.asked.dialect, http_status=problem.status)
+        if self.tracer is not None:
+            self.tracer.trace_rejected(call, void)
 
     async def answer(self, call: ChatCall, plan: Plan, render: Render, to_problem: ToProblem) -> bytes:
         """Return the answer as rendered JSON, recorded.
@@ -113,8 +127,8 @@ class ChatPipeline:
 
     async def stream(
         self, call: ChatCall, plan: Plan, render: Render, to_problem: ToProblem
-    ) -> AsyncGenerator[ChatChunk | ChatResponse]:
-        """Yield the chunks of an answer, and at last, once it is recorded, the answer itself.
+    ) -> AsyncGenerator[list[ChatChunk] | ChatResponse]:
+        """Yield the chunks of an answer, those that came together in one list, then, once it is recorded, the answer.
 
         What finishes the last choice that has begun is held back until another begins or the outcome is
         committed: nobody has the whole of an answer that is not in the record.
@@ -124,14 +138,12 @@ class ChatPipeline:
         assembly = Assembly()
         held: list[ChatChunk] = []
         try:
-            chunks = self.manager.stream_chat(request, plan=plan, failover=call.failover, journey=call.journey)
-            async with aclosing(_until(chunks, call.started_s + call.deadline_s)) as bounded:
-                async for chunk in bounded:
-                    assembly.add(chunk)
-                    call.note_chunk(chunk)
-                    held.append(chunk)
-                    while held and not assembly.is_finished:
-                        yield held.pop(0)
+            pieces = self.manager.stream_pieces(request, plan=plan, failover=call.failover, journey=call.journey)
+            async with aclosing(_until(pieces, call.started_s + call.deadline_s)) as bounded:
+                async for piece in bounded:
+                    call.note_chunks(piece)
+                    if free := assembly.add_all(piece, held):
+                        yield free
         except (asyncio.CancelledError, GeneratorExit):
             partial = _with_usage(request, assembly.response())
             await self._abandon(call, response=partial, answer_json=dump(render(partial)))
@@ -147,18 +159,22 @@ class ChatPipeline:
             raise error from None
         response = _with_usage(request, assembly.response())
         await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=dump(render(response)))
-        for chunk in held:
-            yield chunk
+        if held:
+            yield held
         yield response
 
     async def _open(self, call: ChatCall) -> ChatRequest:
         """Record the intent; from here on the chat must be closed."""
         assert call.request is not None
         intent = Intent(chat_id=call.chat_id, caller=call.caller, asked=call.asked, content=call.content)
+        metrics.observe_begin(call.asked)
         try:
-            await self.ledger.append(intent.entry())
+            await self._record(intent.entry())
         except asyncio.CancelledError:
             await self._abandon(call)
+            raise
+        except LedgerUnavailableError:
+            metrics.observe_unbegun(call.asked)
             raise
         return call.request
 
@@ -201,11 +217,20 @@ class ChatPipeline:
             overhead_us=round(call.overhead_s * 1_000_000),
             content=make_answer(answer_json, call.journey.attempts),
         )
-        metrics.observe(outcome, dialect=call.asked.dialect)
+        metrics.observe(outcome, call.asked)
+        if self.tracer is not None:
+            self.tracer.trace(call, outcome)
         try:
-            await self.ledger.append(outcome.entry())
+            await self._record(outcome.entry())
         except LedgerUnavailableError:
             self.ledger.append_when_up(_unrecorded(outcome).entry())
+            raise
+
+    async def _record(self, entry: LedgerEntry) -> None:
+        try:
+            await self.ledger.append(entry)
+        except LedgerUnavailableError:
+            metrics.UNRECORDED.labels(entry.kind).inc()
             raise
 
 
@@ -242,17 +267,17 @@ def _with_usage(request: ChatRequest, response: ChatResponse) -> ChatResponse:
     return replace(response, usage=estimated_usage(request, response))
 
 
-async def _until(chunks: AsyncGenerator[ChatChunk], deadline: float) -> AsyncGenerator[ChatChunk]:
-    """Pass chunks on until a moment of the monotonic clock.
+async def _until(pieces: AsyncGenerator[list[ChatChunk]], deadline: float) -> AsyncGenerator[list[ChatChunk]]:
+    """Pass pieces on until a moment of the monotonic clock.
 
     Errors: TimeoutError.
     """
     loop = asyncio.get_running_loop()
-    async with aclosing(chunks):
+    async with aclosing(pieces):
         while True:
             try:
                 async with asyncio.timeout_at(deadline - time.monotonic() + loop.time()):
-                    chunk = await anext(chunks)
+                    piece = await anext(pieces)
             except StopAsyncIteration:
                 return
-            yield chunk
+            yield piece

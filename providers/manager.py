@@ -144,9 +144,20 @@ class ProviderManager:
     async def stream_chat(
         self, request: ChatRequest, *, plan: Plan | None = None, failover: bool = True, journey: Journey | None = None
     ) -> AsyncGenerator[ChatChunk]:
+        """Yield the answer chunk by chunk; see `stream_pieces`."""
+        pieces = self.stream_pieces(request, plan=plan, failover=failover, journey=journey)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                for chunk in piece:
+                    yield chunk
+
+    async def stream_pieces(
+        self, request: ChatRequest, *, plan: Plan | None = None, failover: bool = True, journey: Journey | None = None
+    ) -> AsyncGenerator[list[ChatChunk]]:
         """Yield the answer of the first candidate that begins one; once it has begun there is no other.
 
-        Errors: as `chat` before the first chunk; after it, the ProviderError that broke the stream.
+        Shape: what came together is in one list.
+        Errors: as `chat` before the first piece; after it, the ProviderError that broke the stream.
         """
         journey = journey if journey is not None else Journey()
         failures: list[ProviderError] = []
@@ -156,12 +167,12 @@ class ProviderManager:
                 async with (
                     self._attempt(candidate, journey) as backend,
                     aclosing(
-                        _from_first_content(backend.stream_chat(replace(request, model_name=candidate.model_name)))
-                    ) as chunks,
+                        _from_first_content(backend.stream_pieces(replace(request, model_name=candidate.model_name)))
+                    ) as pieces,
                 ):
-                    async for chunk in chunks:
+                    async for piece in pieces:
                         has_begun = True
-                        yield chunk
+                        yield piece
                     return
             except ProviderError as error:
                 if has_begun:
@@ -273,21 +284,20 @@ async def _of_each_enabled(work: Callable[[str], Awaitable[T]]) -> dict[str, T]:
     return found
 
 
-async def _from_first_content(chunks: AsyncGenerator[ChatChunk]) -> AsyncGenerator[ChatChunk]:
+async def _from_first_content(pieces: AsyncGenerator[list[ChatChunk]]) -> AsyncGenerator[list[ChatChunk]]:
     """Hold back what comes before the first content, so that a failure until then can go to another provider."""
     held: list[ChatChunk] = []
     has_content = False
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            has_content = has_content or chunk.has_content
+    async with aclosing(pieces):
+        async for piece in pieces:
+            has_content = has_content or any(chunk.has_content for chunk in piece)
             if not has_content:
-                held.append(chunk)
+                held += piece
                 continue
-            while held:
-                yield held.pop(0)
-            yield chunk
-        for chunk in held:
-            yield chunk
+            yield held + piece
+            held = []
+        if held:
+            yield held
 
 
 @cache

@@ -35,6 +35,8 @@ class ChatServer:
     async def serve(self, request: ASGIRequest, dialect: Dialect) -> HttpResponseBase:
         """Return the answer to a chat request, whatever becomes of it."""
         call = new_call(dialect)
+        if self.pipeline.tracer is not None:
+            call.traceparent = request.headers.get("traceparent")
         try:
             return await self._serve(request, dialect, call=call)
         except Exception as error:
@@ -59,8 +61,8 @@ class ChatServer:
             raise
         rendering = _Rendering(dialect, call, wants_usage=parsed.wants_usage)
         if parsed.is_stream:
-            chunks = self.pipeline.stream(call, plan, rendering.whole, served_problem)
-            return await _begin(rendering.frames(chunks), call, early_s=self.early_s)
+            pieces = self.pipeline.stream(call, plan, rendering.whole, served_problem)
+            return await _begin(rendering.frames(pieces), call, early_s=self.early_s)
         answer_json = await self.pipeline.answer(call, plan, rendering.whole, served_problem)
         return whole_response(answer_json, headers=chat_headers(call, rendering.response))
 
@@ -87,29 +89,31 @@ class _Rendering:
         self.response = response
         return self._dialect.answer(response, self._current_facts(response))
 
-    async def frames(self, chunks: AsyncGenerator[ChatChunk | ChatResponse]) -> AsyncGenerator[bytes]:
-        """Render a stream; a failure after the first frame becomes its last.
+    async def frames(self, pieces: AsyncGenerator[list[ChatChunk] | ChatResponse]) -> AsyncGenerator[bytes]:
+        """Render a stream, what came together as one; a failure after the first frame becomes its last.
 
         Errors: as the pipeline's, before the first frame.
         """
         has_begun = False
         try:
-            async with aclosing(chunks):
-                async for item in chunks:
-                    for frame in self._frames(item):
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if frames := b"".join(self._frames(piece)):
                         has_begun = True
-                        yield frame
+                        yield frames
         except tuple(SERVED) as error:
             if not has_begun:
                 raise
             yield self._dialect.error_frame(served_problem(error))
 
-    def _frames(self, item: ChatChunk | ChatResponse) -> Iterator[bytes]:
-        if isinstance(item, ChatResponse):
-            return self._dialect.last_frames(item, self._current_facts(item))
+    def _frames(self, piece: list[ChatChunk] | ChatResponse) -> Iterator[bytes]:
+        if isinstance(piece, ChatResponse):
+            yield from self._dialect.last_frames(piece, self._current_facts(piece))
+            return
         self._facts.provider = self._call.journey.provider or ""
         self._facts.model_name = self._call.journey.model_name or ""
-        return self._dialect.frame(item, self._facts)
+        for chunk in piece:
+            yield from self._dialect.frame(chunk, self._facts)
 
     def _current_facts(self, response: ChatResponse) -> Facts:
         journey = self._call.journey

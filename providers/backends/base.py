@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import Any, ClassVar, Literal
@@ -42,6 +43,7 @@ from providers.types import (
 
 logger = logging.getLogger(__name__)
 
+MANY_MESSAGES = 2000
 MAX_MODEL_PAGES = 100
 MAX_MESSAGE_CHARS = 300
 MAX_KNOWN_REFUSALS = 256
@@ -132,9 +134,16 @@ class BaseProvider(ABC):
             return replace(response, dropped_params=call.dropped_params) if call.dropped_params else response
 
     async def stream_chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
-        """Yield the answer as it comes; closing the generator closes the connection to the provider.
+        """Yield the answer chunk by chunk; see `stream_pieces`."""
+        async with aclosing(self.stream_pieces(request)) as pieces:
+            async for piece in pieces:
+                for chunk in piece:
+                    yield chunk
 
-        Errors: any ProviderError, before the first chunk or between two; TruncatedReplyError when the
+    async def stream_pieces(self, request: ChatRequest) -> AsyncGenerator[list[ChatChunk]]:
+        """Yield the answer as it comes, what came together in one list; closing the generator closes the connection.
+
+        Errors: any ProviderError, before the first piece or between two; TruncatedReplyError when the
         stream ends before its end.
         """
         reader = self.stream_reader()
@@ -143,11 +152,13 @@ class BaseProvider(ABC):
             frames = _FrameReader(reader, dropped_params=call.dropped_params)
             async with reply:
                 try:
-                    while piece := await _next_piece(reply, frames):
-                        for chunk in frames.feed(piece):
-                            yield chunk
-                    for chunk in frames.end(content_type=reply.content_type):
-                        yield chunk
+                    while data := await _next_piece(reply, frames):
+                        if piece := frames.feed(data):
+                            yield piece
+                        frames.check()
+                    if piece := frames.flush():
+                        yield piece
+                    frames.check_whole(content_type=reply.content_type)
                 finally:
                     self._count_skipped(frames.skipped)
 
@@ -202,7 +213,7 @@ class BaseProvider(ABC):
 
     async def _open_chat(self, request: ChatRequest, *, framing: Framing | None) -> tuple[WireCall, HttpReply]:
         """Send a chat; once more, without what the provider refused, where `without_refused` knows how."""
-        call = self.chat_call(request, stream=framing is not None)
+        call = await self._chat_call(request, stream=framing is not None)
         known_refusal = self._refusals.get(request.model_name)
         if known_refusal is not None:
             call = self.without_refused(call, known_refusal) or call
@@ -217,6 +228,12 @@ class BaseProvider(ABC):
         if len(self._refusals) < MAX_KNOWN_REFUSALS:
             self._refusals[request.model_name] = error
         return reduced, reply
+
+    async def _chat_call(self, request: ChatRequest, *, stream: bool) -> WireCall:
+        """Translate a request; one of very many messages in a thread, so that the loop serves others meanwhile."""
+        if len(request.messages) <= MANY_MESSAGES:
+            return self.chat_call(request, stream=stream)
+        return await asyncio.to_thread(self.chat_call, request, stream=stream)
 
     async def _open(self, call: WireCall) -> HttpReply:
         return await self._accepted(await self._send(call, framing=None))
@@ -341,6 +358,7 @@ class _FrameReader:
         self._parser: FrameParser = SseParser() if reader.framing == "sse" else NdjsonParser()
         self._dropped_params = dropped_params
         self._has_frames = False
+        self._failure: ProviderError | None = None
         self.is_over = False
         """Whether `[DONE]` was read: what follows is ignored."""
         self.skipped = 0
@@ -349,45 +367,54 @@ class _FrameReader:
     def is_finished(self) -> bool:
         return self._reader.finished
 
-    def feed(self, data: bytes) -> Iterator[ChatChunk]:
+    def feed(self, data: bytes) -> list[ChatChunk]:
+        """Translate what came, as far as it is good; `check` tells what was not."""
         return self._translate(self._parser.feed(data))
 
-    def end(self, *, content_type: str) -> Iterator[ChatChunk]:
-        """Translate what is left.
+    def flush(self) -> list[ChatChunk]:
+        """Translate what is left."""
+        return self._translate(self._parser.flush())
 
-        Errors: TruncatedReplyError when the answer is not finished; MalformedReplyError when it was none.
+    def check(self) -> None:
+        """Errors: the ProviderError that a frame reported."""
+        if self._failure is not None:
+            raise self._failure
+
+    def check_whole(self, *, content_type: str) -> None:
+        """Look back at a stream that has ended.
+
+        Errors: as `check`; TruncatedReplyError when the answer is not finished; MalformedReplyError when it was none.
         """
-        yield from self._translate(self._parser.flush())
+        self.check()
         if self._reader.finished:
             return
         if not self._has_frames and (self.skipped or content_type not in STREAM_TYPES):
             raise MalformedReplyError("The provider's reply is not a stream in its format.")
         raise TruncatedReplyError("The provider's stream ended before the answer did.")
 
-    def _translate(self, frames: list[bytes]) -> Iterator[ChatChunk]:
-        for data in frames:
-            if self.is_over:
-                return
-            if data.strip() == b"[DONE]":
-                self.is_over = True
-            else:
-                yield from self._read(data)
+    def _translate(self, frames: list[bytes]) -> list[ChatChunk]:
+        chunks: list[ChatChunk] = []
+        try:
+            with _malformed_reply():
+                for data in frames:
+                    if data.strip() == b"[DONE]":
+                        self.is_over = True
+                        break
+                    self._read(data, chunks)
+        except ProviderError as error:
+            self._failure = error
+        if chunks and self._dropped_params:
+            chunks[0] = replace(chunks[0], dropped_params=self._dropped_params)
+            self._dropped_params = ()
+        return chunks
 
-    def _read(self, data: bytes) -> Iterator[ChatChunk]:
+    def _read(self, data: bytes, chunks: list[ChatChunk]) -> None:
         body = _find_object(data)
         if body is None:
             self.skipped += 1
             return
         self._has_frames = True
-        with _malformed_reply():
-            for chunk in self._reader.read(body):
-                yield self._with_dropped_params(chunk)
-
-    def _with_dropped_params(self, chunk: ChatChunk) -> ChatChunk:
-        if not self._dropped_params:
-            return chunk
-        dropped_params, self._dropped_params = self._dropped_params, ()
-        return replace(chunk, dropped_params=dropped_params)
+        chunks.extend(self._reader.read(body))
 
 
 async def _next_piece(reply: HttpReply, frames: _FrameReader) -> bytes:
