@@ -104,6 +104,14 @@ class SecretField(models.TextField):  # type: ignore[type-arg]  # django-stubs: 
     def to_python(self, value: Any) -> Any:
         return value
 
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        """Leave no plaintext in a row that was saved."""
+        value = super().pre_save(model_instance, add)
+        if value and not isinstance(value, Secret):
+            value = Secret.seal(value)
+            setattr(model_instance, self.attname, value)
+        return value
+
     def get_prep_value(self, value: Any) -> str:
         if not value:
             return ""

@@ -26,6 +26,8 @@ class NoUnknownFieldsMixin:
 class ProviderChange(NoUnknownFieldsMixin, serializers.Serializer[ProviderConfig]):
     """What of a provider may be changed. The model checks what the type demands."""
 
+    __repr__ = object.__repr__  # the framework's would show what was sent, the key too
+
     provider_type = serializers.ChoiceField(choices=TYPES, required=False)
     api_key = serializers.CharField(
         required=False, allow_blank=True, max_length=4096, write_only=True, help_text="Never shown again; empty: none."

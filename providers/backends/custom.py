@@ -54,6 +54,7 @@ class CustomSettings(OpenAISettings):
     )
     extra_headers: dict[Annotated[str, AfterValidator(_check_header_name)], HeaderValue] = Field(
         default_factory=dict,
+        repr=False,
         description="Headers that go with every call, as a JSON object.",
         examples=[{"x-team": "search"}],
     )

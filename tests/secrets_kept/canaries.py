@@ -8,9 +8,12 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from django.db.models import Model
+
 PROVIDER_KEY = "sk-canary-provider-4f9d1c7be2"
 PROMPT = "canary-prompt-b81e: what does the merger cost?"
 ANSWER = "canary-answer-77d2 as agreed"
+ECHO = f"You sent Bearer {PROVIDER_KEY} and asked: {PROMPT}"
 UPSTREAM_ID = "canary-request-19ac"
 
 OURS = ("llmhub.", "providers.", "chat.")
@@ -41,32 +44,36 @@ class Everything(logging.Handler):
 
 @contextmanager
 def every_log() -> Iterator[Everything]:
-    """Hear every logger at the level DEBUG, through the formatters that the hub itself logs with."""
+    """Hear every logger at the level DEBUG, through the formatters that the hub logs with.
+
+    Left out is what no level of the hub's settings lets through: the debugging lines of Django's templates.
+    """
     root = logging.getLogger()
-    known = [root, *(log for log in logging.root.manager.loggerDict.values() if isinstance(log, logging.Logger))]
-    own = {handler.formatter for handler in root.handlers if handler.formatter}
-    heard = Everything([logging.Formatter(), *own])
-    before = [(log, log.level, log.disabled) for log in known]
+    known = [root, *(log for log in root.manager.loggerDict.values() if isinstance(log, logging.Logger))]
+    levels = {log: log.level for log in known}
+    heard = Everything([logging.Formatter(), *{handler.formatter for handler in root.handlers if handler.formatter}])
     for log in known:
-        log.setLevel(logging.DEBUG)
-        log.disabled = False
+        log.setLevel(logging.INFO if log.name == "django.template" else logging.DEBUG)
         if log is root or not log.propagate:
             log.addHandler(heard)
     try:
         yield heard
     finally:
-        for log, level, disabled in before:
+        for log, level in levels.items():
             log.setLevel(level)
-            log.disabled = disabled
             log.removeHandler(heard)
 
 
 def shown() -> dict[str, str]:
-    """Return what every living object of the hub, and every task, shows of itself, by the name of its type."""
+    """Return what every living object of the hub, and every task, shows of itself, by the name of its type.
+
+    Rows are left out, as showing one may need the database; so are errors, whose message is the provider's own.
+    """
     said: dict[str, str] = {}
     for thing in gc.get_objects():
         kind = type(thing)
-        if f"{kind.__module__}.".startswith(OURS) or isinstance(thing, asyncio.Future):
+        is_ours = f"{kind.__module__}.".startswith(OURS) and not issubclass(kind, (Model, BaseException))
+        if is_ours or issubclass(kind, asyncio.Future):
             name = kind.__qualname__
             said[name] = f"{said.get(name, '')}\n{thing!r}\n{thing!s}"
     return said

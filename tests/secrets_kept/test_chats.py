@@ -23,11 +23,11 @@ from tests import fakes
 from tests.chat.api.test_chat_completions import ledger_away
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, closed_chat
-from tests.secrets_kept.canaries import ANSWER, PROMPT, PROVIDER_KEY, UPSTREAM_ID, found
+from tests.secrets_kept.canaries import ANSWER, ECHO, PROMPT, PROVIDER_KEY, UPSTREAM_ID, found
 
-ECHO = f"You sent Bearer {PROVIDER_KEY} and asked: {PROMPT}"
 SECRETS = (PROVIDER_KEY, PROMPT, ANSWER)
 WAYS = [(path, stream) for path in ("/v1/chat/completions", "/api/chat/multi") for stream in (False, True)]
+ALL_ECHO = {"error": dict.fromkeys(("message", "code", "param"), ECHO)}
 NESTED = {"error": {"message": "No.", "request": {"body": PROMPT, "headers": [PROVIDER_KEY]}}}
 
 SILENT = {
