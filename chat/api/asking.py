@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ParamSpec, TypeVar
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
@@ -42,6 +45,12 @@ SAMPLING = (
 )
 
 
+LARGE_BODY_BYTES = 256 * 1024
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class BodyFault:
     """Why a body was not read. Units: `size_bytes` as declared, or as far as it was read."""
@@ -72,6 +81,13 @@ async def authenticate(request: ASGIRequest, manager: ProviderManager) -> Princi
     if key is None and settings.SESSION_COOKIE_NAME in request.COOKIES:
         return await session_principal(request)
     return admit(key, manager.registry.snapshot().keys, now=timezone.now())
+
+
+async def off_loop(request: ASGIRequest, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what takes long for a large body in a thread: meanwhile the loop serves others."""
+    if len(request.body) <= LARGE_BODY_BYTES:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 def check_may_chat(principal: Principal) -> None:

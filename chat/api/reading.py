@@ -144,7 +144,17 @@ def read_messages(value: Any) -> tuple[ChatMessage, ...]:
         raise BadRequestError("`messages` is missing.", param="messages", code="missing_parameter")
     if not isinstance(value, list) or not value:
         raise BadRequestError("`messages` must be a list with at least one message.", param="messages")
-    return tuple(_read_message(item, f"messages[{i}]") for i, item in enumerate(value))
+    return tuple(_find_plain(item) or _read_message(item, f"messages[{i}]") for i, item in enumerate(value))
+
+
+def _find_plain(item: Any) -> ChatMessage | None:
+    """Return a message of nothing but role and text, as most are, without a look at what it does not have."""
+    if not isinstance(item, dict) or len(item) != 2:
+        return None
+    role, content = item.get("role"), item.get("content")
+    if not isinstance(content, str) or not isinstance(role, str) or role not in ROLES:
+        return None
+    return ChatMessage(role=cast("Role", role), content=content)
 
 
 def _read_message(item: Any, path: str) -> ChatMessage:

@@ -39,14 +39,24 @@ class Content:
 
 def make_content(raw: bytes, *, max_bytes: int = MAX_STORED_BYTES) -> Content:
     """Return what is kept of a body: its files described instead of stored, and no more than `max_bytes` of it."""
-    body = storable_text(redact_files(raw).decode("utf-8", "backslashreplace"))
-    stored = body.encode()
+    stored, body = _storable(redact_files(raw))
     if len(stored) > max_bytes:
         body = stored[:max_bytes].decode("utf-8", "ignore")
         stored = body.encode()
     salt = os.urandom(SALT_BYTES)
     commitment = hmac.digest(salt, stored, "sha256").hex()
     return Content(body=body, salt=salt, commitment=commitment, size_bytes=len(raw))
+
+
+def _storable(data: bytes) -> tuple[bytes, str]:
+    """Return bytes as PostgreSQL can store them, and as text: copied no more often than what they hold demands."""
+    if b"\x00" in data:
+        data = data.replace(b"\x00", rb"\u0000")
+    try:
+        return data, data.decode()
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", "backslashreplace")
+        return text.encode(), text
 
 
 def make_answer(answer_json: bytes, attempts: Iterable[Attempt] = ()) -> Content:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 
 import psycopg
 import pytest
 from django.core.handlers.asgi import ASGIRequest
 
+from chat.api.asking import LARGE_BODY_BYTES
 from chat.api.openai import OpenAIDialect
 from chat.api.serving import ChatServer
 from chat.ledger.writer import LedgerWriter
@@ -35,6 +37,45 @@ async def test_what_comes_from_nobody_known_is_not_looked_at(hub):
 
     assert answer.status_code == 401
     assert "not known" in json.loads(answer.content)["error"]["message"]
+
+
+class PatientDialect(OpenAIDialect):
+    """Reads a request to its end only once another one was answered."""
+
+    def __init__(self):
+        self.is_reading, self.may_go_on = threading.Event(), threading.Event()
+
+    def read(self, body):
+        self.is_reading.set()
+        assert self.may_go_on.wait(10)
+        return super().read(body)
+
+
+def request_of(key, body):
+    headers = [(b"x-api-key", key.encode())]
+    request = ASGIRequest(
+        {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}, io.BytesIO(body)
+    )
+    request.body_fault = None
+    return request
+
+
+async def test_others_are_answered_while_a_large_body_is_read(key):
+    message = {"role": "user", "content": "x" * LARGE_BODY_BYTES}
+    large, small = request_of(key, json.dumps({"model": "up/m", "messages": [message]}).encode()), request_of(key, b"")
+    manager, ledger, dialect = get_provider_manager(), LedgerWriter(conninfo()), PatientDialect()
+    await ledger.start()
+    server = ChatServer(ChatPipeline(manager, ledger))
+
+    reading = asyncio.ensure_future(server.serve(large, dialect))
+    assert await asyncio.to_thread(dialect.is_reading.wait, 10)
+    meanwhile = await server.serve(small, OpenAIDialect())
+    dialect.may_go_on.set()
+    answer = await reading
+    await ledger.stop()
+    await manager.close_all()
+
+    assert (meanwhile.status_code, answer.status_code) == (400, 200)
 
 
 class LeavingDialect(OpenAIDialect):
