@@ -1,0 +1,90 @@
+"""The record under fire, in short: one hub, a dozen callers, a few faults. `make soak` has them all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.conftest import Site, running_site, trial_on
+from tests.chaos.mutant import make_mutant
+from tests.chaos.trial import Trial
+
+CALLERS = 12
+KILLS = 2
+
+
+@pytest.fixture(scope="module")
+def site(home: Path) -> Iterator[Site]:
+    with running_site(home, processes=1, has_tasks=False) as site:
+        yield site
+
+
+@pytest.fixture
+def trial(site: Site, name: str) -> Iterator[Trial]:
+    with trial_on(site, name, callers=CALLERS) as trial:
+        yield trial
+
+
+def test_a_killed_web_process_leaves_no_chat_unrecorded(trial):
+    open_at_death = set()
+    for _ in range(KILLS):
+        open_at_death.add(trial.begin_long())
+        trial.until_told(trial.random.randrange(1, 20))
+        trial.note_fire()
+        trial.hub.web.kill()
+        trial.hub.start_web()
+    trial.until_recovered()
+
+    assert trial.verdict() == []
+    assert {trial.status_of(told) for told in trial.told if told.marker in open_at_death} == {"lost"}
+
+
+def test_while_postgres_is_dead_callers_are_refused_and_no_provider_is_asked(trial):
+    trial.note_fire()
+    trial.hub.postgres.kill_first()
+    with trial.in_refusal():
+        pass
+    trial.hub.postgres.start()
+    trial.hub.postgres.until_ready()
+    trial.until_recovered()
+
+    assert trial.verdict() == []
+
+
+def test_streams_under_way_at_a_stop_end_whole_and_recorded(trial):
+    under_way = {trial.begin_long() for _ in range(3)}
+
+    trial.note_fire()
+    trial.hub.web.stop()
+    after = trial.fire.ask_and_wait()
+    trial.hub.start_web()
+    trial.until_recovered()
+
+    assert trial.verdict() == []
+    assert after.status is None
+    assert {told.marker for told in trial.told if told.is_whole} >= under_way
+
+
+def test_chats_go_on_without_redis(trial):
+    trial.note_fire()
+    trial.hub.valkey.kill()
+    trial.until_recovered(count=40)
+    trial.hub.valkey.start()
+    trial.hub.valkey.until_ready()
+
+    assert trial.verdict() == []
+    assert {told.status for told in trial.told} <= {200, None}
+
+
+def test_a_hub_that_records_the_intent_after_the_call_is_found_out(trial, tmp_path):
+    make_mutant(tmp_path)
+    trial.hub.web.kill()
+    trial.hub.start_web(tree=tmp_path)
+    trial.until_recovered()
+    open_at_death = trial.begin_long()
+    trial.hub.web.kill()
+    trial.hub.start_web()
+
+    broken = trial.verdict()
+    assert f"{open_at_death}: the provider was asked, and there is no intent" in broken
+    assert any("before the intent was committed" in violation for violation in broken)
