@@ -1,5 +1,6 @@
 """The ASGI application: chats through the lean handler, everything else through Django's own."""
 
+import asyncio
 import gc
 import os
 
@@ -15,6 +16,7 @@ from chat.process import start_chats, stop_chats
 from llmhub.body_cap import BodyCap
 from llmhub.gateway_urls import PATHS, PREFIXES
 from llmhub.handlers import GatewayHandler, Receive, Scope, Send
+from llmhub.loop_lag import watch_lag
 from llmhub.probes import READINESS
 
 django_pages = BodyCap(django_application, max_body_bytes=settings.MAX_BODY_BYTES)
@@ -36,9 +38,11 @@ async def live(receive: Receive, send: Send) -> None:
     await start_chats()
     gc.collect()
     gc.freeze()  # what is loaded by now stays: collections need not look at it again
+    lag = asyncio.create_task(watch_lag())
     await send({"type": "lifespan.startup.complete"})
     await receive()
     READINESS.is_draining = True
     await gateway.finish()
+    lag.cancel()
     await stop_chats()
     await send({"type": "lifespan.shutdown.complete"})

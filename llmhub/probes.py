@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse, JsonResponse
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from chat.process import can_record
+from providers.manager import get_provider_manager
+from providers.metrics import ProviderStates
 
 
 class Readiness:
@@ -61,8 +69,39 @@ async def readyz(_request: ASGIRequest) -> HttpResponse:
 
 async def metrics(_request: ASGIRequest) -> HttpResponse:
     """Prometheus metrics of this process, or of all of them where they share PROMETHEUS_MULTIPROC_DIR."""
-    registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped
-    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(await asyncio.to_thread(_metrics), content_type=CONTENT_TYPE_LATEST)
+
+
+def _metrics() -> bytes:
+    counted = REGISTRY
+    if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        forget_the_dead(Path(folder))
+        counted = CollectorRegistry()
+        MultiProcessCollector(counted, folder)  # type: ignore[no-untyped-call]  # untyped
+    return generate_latest(counted) + generate_latest(states())
+
+
+def states() -> CollectorRegistry:
+    """Return the metrics that are read when asked for, and so need not be gathered from other processes."""
+    registry = CollectorRegistry()
+    registry.register(ProviderStates(get_provider_manager().registry))
+    registry.register(BuildInfo())
+    return registry
+
+
+class BuildInfo(Collector):
+    def collect(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily("llmhub_build_info", "Always 1, with the version that runs.", labels=["version"])
+        info.add_metric([settings.VERSION], 1)
+        yield info
+
+
+def forget_the_dead(folder: Path) -> None:
+    """Take away what processes that have ended said of their present; what they counted stays."""
+    for process_id in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}:
+        try:
+            os.kill(process_id, 0)
+        except ProcessLookupError:
+            mark_process_dead(process_id, folder)  # type: ignore[no-untyped-call]  # untyped
+        except PermissionError:
+            continue

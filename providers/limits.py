@@ -11,6 +11,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from providers.errors import RateLimitedError
+from providers.metrics import RATE_LIMITS_UNCHECKED
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class RateLimiter:
             wait_ms = await self._ask(provider, limit)
         except (RedisError, TimeoutError) as error:
             self._silent_until_s = time.monotonic() + RECOVERY_S
+            RATE_LIMITS_UNCHECKED.labels(provider).inc()
             logger.warning("Rate limit of %s not checked: Redis failed (%s).", provider, type(error).__name__)
             return
         if wait_ms:

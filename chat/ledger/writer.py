@@ -7,6 +7,7 @@ import logging
 import os
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from chat.ledger import metrics
 from chat.ledger.entries import APPEND, LedgerEntry, Receipt, append_parameters
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError
 
@@ -86,6 +88,7 @@ class LedgerWriter:
     async def start(self) -> None:
         """Connect and begin to write; a database that is not there yet is tried again until it is."""
         self._stopping = False
+        metrics.DOWN.set(1)
         await self._connect()
         self._task = asyncio.create_task(self._run(), name="ledger-writer")
 
@@ -98,7 +101,10 @@ class LedgerWriter:
             self._task = None
         if self._late:
             logger.error("The ledger's database did not come back: %d entries are given up.", len(self._late))
+            metrics.GIVEN_UP.labels("stopped").inc(len(self._late))
         self._disconnect()
+        metrics.DOWN.set(0)
+        metrics.LATE_ENTRIES.set(0)
 
     async def append(self, entry: LedgerEntry) -> Receipt:
         """Return once the entry is committed. It is written even if the caller no longer waits.
@@ -113,6 +119,7 @@ class LedgerWriter:
         waiting = _Waiting(entry, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._queued_bytes += size_bytes
+        self._show_queue()
         self._wake.set()
         return await waiting.receipt
 
@@ -120,12 +127,16 @@ class LedgerWriter:
         """Write an entry that nobody waits for once the database takes entries, if this process lives that long."""
         if self._late_bytes + entry.size_bytes > self._limits.late_bytes:
             logger.error("Too much waits for the ledger's database: an entry of kind %s is given up.", entry.kind)
+            metrics.GIVEN_UP.labels("too_many").inc()
             return
         self._late.append(entry)
         self._late_bytes += entry.size_bytes
+        metrics.LATE_ENTRIES.set(len(self._late))
         self._wake.set()
 
     def _queue_late(self) -> None:
+        if not self._late:
+            return
         for entry in self._late:
             waiting = _Waiting(entry, asyncio.get_running_loop().create_future())
             waiting.receipt.add_done_callback(partial(self._keep_late, entry))
@@ -133,6 +144,7 @@ class LedgerWriter:
             self._queued_bytes += entry.size_bytes
         self._late.clear()
         self._late_bytes = 0
+        metrics.LATE_ENTRIES.set(0)
 
     def _keep_late(self, entry: LedgerEntry, receipt: asyncio.Future[Receipt]) -> None:
         error = receipt.exception()
@@ -160,12 +172,18 @@ class LedgerWriter:
             taken_bytes += size_bytes
             batch.append(self._queue.popleft())
         self._queued_bytes -= taken_bytes
+        self._show_queue()
         return batch
+
+    def _show_queue(self) -> None:
+        metrics.QUEUED_ENTRIES.set(len(self._queue))
+        metrics.QUEUED_BYTES.set(self._queued_bytes)
 
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         """Commit a batch; when one of its entries cannot be stored, the others all the same."""
         if not self._is_alive():
             await self._connect()
+        began_s = time.monotonic()
         try:
             rows = await self._execute(APPEND_BINARY, append_parameters(self.writer_id, [w.entry for w in batch]))
         except asyncio.CancelledError as error:
@@ -174,6 +192,8 @@ class LedgerWriter:
         except Exception as error:  # whatever it is, those who wait must hear of it
             await self._write_apart(batch, error)
         else:
+            metrics.COMMIT.observe(time.monotonic() - began_s)
+            metrics.BATCH_ENTRIES.observe(len(batch))
             for waiting, row in zip(batch, rows, strict=True):
                 if not waiting.receipt.done():
                     waiting.receipt.set_result(Receipt(*row))
@@ -184,6 +204,7 @@ class LedgerWriter:
             self._fail(batch, error)
         elif len(batch) == 1:
             logger.error("The ledger refused an entry of kind %s: %s.", batch[0].entry.kind, _name(error))
+            metrics.GIVEN_UP.labels("refused").inc()
             _reject(batch, EntryRefusedError("The ledger cannot store this entry."))
         else:
             middle = len(batch) // 2
@@ -228,6 +249,7 @@ class LedgerWriter:
                 logger.warning("The ledger can be written again.")
             self._trouble = ""
             self._is_up = True
+            metrics.DOWN.set(0)
 
     async def _come_back(self) -> None:
         """Try to reach the database again, ever more rarely, until it is there or the writer is stopped."""
@@ -265,6 +287,8 @@ class LedgerWriter:
         _reject((*batch, *self._queue), LedgerUnavailableError("The ledger's database is not available."))
         self._queue.clear()
         self._queued_bytes = 0
+        self._show_queue()
+        metrics.DOWN.set(1)
 
     def _disconnect(self) -> None:
         """Drop the connection without a word to a server that may not answer."""
