@@ -1,0 +1,60 @@
+"""Callers that read as they please: sockets without a client's good manners."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+ASK = [{"role": "user", "content": "Who is there?"}]
+WITHIN_S = 10.0
+SMALL_BUFFER_BYTES = 16 * 1024
+
+
+class Caller:
+    """One connection to the hub, with a small buffer of its own."""
+
+    def __init__(self, url: str, key: str) -> None:
+        parts = urlsplit(url)
+        self._key = key
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
+        self._socket.settimeout(WITHIN_S)
+        self._socket.connect((parts.hostname, parts.port))
+
+    def ask(self, *, path: str = "/v1/chat/completions", **body: Any) -> None:
+        content = json.dumps({"model": "up/m", "messages": ASK, "stream": True, **body}).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {self._key}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+        )
+        self._socket.sendall(head.encode() + content)
+
+    def read_until(self, mark: bytes) -> bytes:
+        """Return what comes, up to a mark or the end."""
+        found = bytearray()
+        while mark not in found:
+            piece = self._socket.recv(65536)
+            if not piece:
+                break
+            found += piece
+        return bytes(found)
+
+    def reset(self) -> None:
+        """Leave at once, without a word of farewell."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+
+@contextmanager
+def calling(url: str, key: str, *, count: int = 1) -> Iterator[list[Caller]]:
+    callers = [Caller(url, key) for _ in range(count)]
+    try:
+        yield callers
+    finally:
+        for caller in callers:
+            caller.reset()

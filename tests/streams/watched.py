@@ -1,0 +1,32 @@
+"""The hub's application as a test runs it in a process of its own: it also tells how many tasks are alive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+from django.http import JsonResponse
+
+from llmhub import asgi
+from llmhub.gateway_urls import PREFIXES
+from llmhub.handlers import GatewayHandler, Receive, Scope, Send, send_whole
+
+from django.conf import settings  # isort: skip  (llmhub.asgi sets Django up)
+
+from chat.process import get_chat_server  # isort: skip
+
+SILENCE_S = float(os.environ.get("STREAMS_SILENCE_S", "15"))
+gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES, ping_s=SILENCE_S)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await asgi.application(scope, receive, send)
+    elif scope["path"] == "/tasks":
+        await send_whole(JsonResponse({"tasks": len(asyncio.all_tasks())}), send)
+    elif scope["path"].startswith(PREFIXES):
+        get_chat_server().early_s = SILENCE_S
+        await gateway(scope, receive, send)
+    else:
+        await asgi.application(scope, receive, send)
