@@ -22,6 +22,8 @@ _NEVER_ALLOWED: tuple[Network, ...] = (
     ip_network("192.0.0.192/32"),  # Oracle Cloud
 )
 _NAT64 = IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+_TRANSLATED = IPv6Network("::ffff:0:0:0/96")
 _IPV4_COMPATIBLE = IPv6Network("::/96")
 _HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -64,7 +66,8 @@ class AddressPolicy:
     def address_fault(self, address: Address, *, host: str) -> str:
         """Say why `address`, which `host` stands for, may not be reached; empty when it may."""
         forms = _all_forms(address)
-        if any(form in network for form in forms for network in _NEVER_ALLOWED):
+        ends = (*forms, *_tunnelled(address))
+        if any(end in network for end in ends for network in _NEVER_ALLOWED):
             return f"{address} is a link-local or cloud metadata address, which is never allowed."
         if all(_is_public(form) for form in forms) or self._is_allowed(forms[-1], host=host):
             return ""
@@ -118,6 +121,17 @@ def _all_forms(address: Address) -> tuple[Address, ...]:
     if bare.sixtofour:
         return (bare, bare.sixtofour)
     return (bare, tail) if bare in _IPV4_COMPATIBLE and int(tail) > 0xFFFF else (bare,)  # :: and ::1 embed nothing
+
+
+def _tunnelled(address: Address) -> tuple[Address, ...]:
+    """Return the IPv4 addresses behind IPv6 ones that only an allowed range lets through."""
+    if isinstance(address, IPv4Address):
+        return ()
+    bare = IPv6Address(int(address))
+    tail = IPv4Address(int(bare) & 0xFFFF_FFFF)
+    if bare in _LOCAL_NAT64:  # the last bits, or around the byte after the prefix: RFC 6052
+        return tail, IPv4Address((int(bare) >> 48 & 0xFFFF_0000) | (int(bare) >> 40 & 0xFFFF))
+    return (tail,) if bare in _TRANSLATED else bare.teredo or ()
 
 
 def _is_public(address: Address) -> bool:

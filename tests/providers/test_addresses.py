@@ -1,6 +1,10 @@
 from ipaddress import ip_address
 
+import httpx
 import pytest
+import yarl
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from providers.addresses import AddressPolicy, url_fault
 
@@ -27,6 +31,11 @@ EVERYTHING = ("0.0.0.0/0", "::/0")
         "64:ff9b::169.254.169.254",
         "2002:a9fe:a9fe::1",
         "::169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "64:ff9b:1::169.254.169.254",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "2001:0:a9fe:a9fe::1",
+        "2001:0:808:808::5601:5601",
     ],
 )
 def test_metadata_and_link_local_addresses_are_refused_even_when_everything_is_allowed(host):
@@ -163,3 +172,68 @@ def test_a_base_url_is_judged_in_words(url, fault):
 
     assert fault in found
     assert bool(fault) == bool(found)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254./",
+        "http://0xa9fea9fe/",
+        "http://0xa9.0xfe.0xa9.0xfe/",
+        "http://0251.0376.0251.0376/",
+        "http://169.254.43518/",
+        "http://１６９.254.169.254/",
+        "http://①⑥⑨.254.169.254/",
+        "http://169。254。169。254/",
+        "http://169.254.169.254%2eexample.com/",
+        "http://169.254.169.254%00.example.com/",
+        "http://example.com%40169.254.169.254/",
+        "http://169.254.169.254\\.example.com/",
+        "http://\\169.254.169.254/",
+        "http://example.com\\@169.254.169.254/",
+        "http://example.com:80@169.254.169.254/",
+        "http://example.com#@169.254.169.254/",
+        "http://example.com?@169.254.169.254/",
+        "http://example.com:80:80/",
+        "http://example.com:８０/",
+        "http://example.com:+80/",
+        "http://example.com:-1/",
+        "http://[fe80::1%25eth0]/",
+        "http://[::1%25eth0]/",
+        "http://[169.254.169.254]/",
+        "http://[v1.fe80::a]/",
+        "http:169.254.169.254/",
+        "http:///169.254.169.254/",
+        "http://ｌocalhost/",
+        "http://examplⓔ.com/",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:6379/",
+        "http+unix://%2Frun%2Fx.sock/",
+    ],
+)
+def test_no_way_of_writing_a_url_gets_past(url):
+    assert url_fault(url, allowed=EVERYTHING if "::1" not in url else ())
+
+
+# fmt: off
+PIECES = st.sampled_from([
+    "169.254.169.254", "127.0.0.1", "10.0.0.1", "0x7f", "017", "1", "2130706433", "[::1]", "::1",
+    "fe80::1%eth0", "[", "]", "@", ":", "\\", "/", "//", ".", "。", "．", "｡", "%2e", "%40", "%2f", "%25",
+    "%00", "example.com", "localhost", "a", "é", "ß", "１", "①", "²", "٣", "xn--", "\xad", "\u200d", "#", "?",
+    ";", "80", "v1.", "_", "-", "K", "ſ",
+])
+# fmt: on
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(PIECES, max_size=6).map("".join), st.sampled_from(["http://", "HTTPS://", "http:", "http:/"]))
+def test_whoever_parses_a_saved_url_finds_the_host_that_was_judged(rest, scheme):
+    url = f"{scheme}{rest}/v1"
+    if url_fault(url, allowed=()):
+        return
+
+    sent_to = httpx.URL(url)
+    hosts = {sent_to.raw_host.decode(), yarl.URL(str(sent_to)).raw_host, yarl.URL(str(sent_to), encoded=True).raw_host}
+
+    assert len(hosts) == 1
+    assert AddressPolicy(()).host_fault(hosts.pop()) == ""
