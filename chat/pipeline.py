@@ -70,9 +70,11 @@ class ChatCall:
 class Tracer(Protocol):
     """Is told of every chat once it has ended."""
 
-    def trace(self, call: ChatCall, outcome: Outcome) -> None: ...
+    def trace(self, call: ChatCall, outcome: Outcome, response: ChatResponse | None) -> None: ...
 
     def trace_rejected(self, call: ChatCall, void: Void) -> None: ...
+
+    def stop(self) -> None: ...
 
 
 class ChatPipeline:
@@ -219,7 +221,7 @@ class ChatPipeline:
         )
         metrics.observe(outcome, call.asked)
         if self.tracer is not None:
-            self.tracer.trace(call, outcome)
+            self.tracer.trace(call, outcome, response)
         try:
             await self._record(outcome.entry())
         except LedgerUnavailableError:

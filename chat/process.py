@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from django.conf import settings
+
 from chat.api.serving import ChatServer
 from chat.ledger.writer import LedgerWriter
 from chat.pipeline import ChatPipeline
+from chat.tracing import find_tracer
 from llmhub.access.use_writer import UseWriter
 from llmhub.database import conninfo
 from providers.manager import get_provider_manager
@@ -20,7 +23,7 @@ async def start_chats() -> None:
     manager = get_provider_manager()
     ledger = LedgerWriter(conninfo())
     await asyncio.gather(asyncio.to_thread(manager.registry.start), ledger.start())
-    _servers.append(ChatServer(ChatPipeline(manager, ledger)))
+    _servers.append(ChatServer(ChatPipeline(manager, ledger, tracer=find_tracer(settings.OTLP_ENDPOINT))))
     _use_writer.start()
 
 
@@ -29,6 +32,8 @@ async def stop_chats() -> None:
     while _servers:
         pipeline = _servers.pop().pipeline
         await pipeline.ledger.stop()
+        if pipeline.tracer is not None:
+            await asyncio.to_thread(pipeline.tracer.stop)
         await pipeline.manager.close_all()
         await asyncio.gather(asyncio.to_thread(pipeline.manager.registry.stop), asyncio.to_thread(_use_writer.stop))
 

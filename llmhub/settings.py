@@ -42,6 +42,9 @@ class Environment(BaseSettings):
     llmhub_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     llmhub_log_format: Literal["", "json", "console"] = ""
 
+    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_traces_endpoint: str = ""
+
     llmhub_local_model_url: str = ""
     llmhub_admin_password: SecretStr | None = None
     llmhub_demo_key: SecretStr | None = None
@@ -83,6 +86,7 @@ ALLOWED_HOSTS = ENV.llmhub_allowed_hosts
 TRUSTED_PROXIES = ENV.llmhub_trusted_proxies
 ALLOWED_PRIVATE_HOSTS = ENV.llmhub_allowed_private_hosts
 MAX_BODY_BYTES = ENV.llmhub_max_body_mb * 1024 * 1024
+OTLP_ENDPOINT = ENV.otel_exporter_otlp_traces_endpoint or ENV.otel_exporter_otlp_endpoint
 CHAT_DEADLINE_S = ENV.llmhub_chat_deadline_s
 
 INSTALLED_APPS = [

@@ -22,6 +22,8 @@ class Journey:
     attempts: list[Attempt] = field(default_factory=list)
     candidate: Candidate | None = None
     """The one that answers, or was tried last."""
+    trail: list[tuple[Candidate, float]] = field(default_factory=list)
+    """Who was tried, from when on. Units: seconds of the monotonic clock."""
     past_upstream_s: float = 0.0
     attempt_began_s: float | None = None
 
@@ -49,6 +51,7 @@ class Journey:
         """Note one try, however it ends."""
         self.candidate = candidate
         self.attempt_began_s = time.monotonic()
+        self.trail.append((candidate, self.attempt_began_s))
         failure: BaseException | None = None
         try:
             yield
