@@ -147,6 +147,11 @@ def untrusted_tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     return context
 
 
+def _found(address: str, port: int) -> tuple[Any, ...]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.SOCK_STREAM, 6, "", (address, port, 0, 0) if family == socket.AF_INET6 else (address, port)
+
+
 @pytest.fixture
 def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make every name stand for the given addresses."""
@@ -155,7 +160,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def getaddrinfo(host: str, port: int, *args: object, **kwargs: object) -> list[Any]:
             if not addresses:
                 raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+            return [_found(address, port) for address in addresses]
 
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 

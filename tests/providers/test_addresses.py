@@ -215,18 +215,26 @@ def test_no_way_of_writing_a_url_gets_past(url):
     assert url_fault(url, allowed=EVERYTHING if "::1" not in url else ())
 
 
-# fmt: off
-PIECES = st.sampled_from([
-    "169.254.169.254", "127.0.0.1", "10.0.0.1", "0x7f", "017", "1", "2130706433", "[::1]", "::1",
-    "fe80::1%eth0", "[", "]", "@", ":", "\\", "/", "//", ".", "。", "．", "｡", "%2e", "%40", "%2f", "%25",
-    "%00", "example.com", "localhost", "a", "é", "ß", "１", "①", "²", "٣", "xn--", "\xad", "\u200d", "#", "?",
-    ";", "80", "v1.", "_", "-", "K", "ſ",
-])
-# fmt: on
+HOSTS = [
+    "169.254.169.254",
+    "127.0.0.1",
+    "2130706433",
+    "[::1]",
+    "::1",
+    "fe80::1%eth0",
+    "v1.",
+    "example.com",
+    "localhost",
+]
+MARKS = ["[", "]", "@", ":", "\\", "/", "//", ".", "#", "?", ";", "_", "-", "%2e", "%40", "%2f", "%25", "%00"]
+LETTERS = [*"1aéß１①²٣Kſ。．｡\u00ad\u200d", "0x7f", "017", "80", "xn--"]
 
 
 @settings(max_examples=1500, deadline=None)
-@given(st.lists(PIECES, max_size=6).map("".join), st.sampled_from(["http://", "HTTPS://", "http:", "http:/"]))
+@given(
+    st.lists(st.sampled_from(HOSTS + MARKS + LETTERS), max_size=6).map("".join),
+    st.sampled_from(["http://", "HTTPS://", "http:", "http:/"]),
+)
 def test_whoever_parses_a_saved_url_finds_the_host_that_was_judged(rest, scheme):
     url = f"{scheme}{rest}/v1"
     if url_fault(url, allowed=()):

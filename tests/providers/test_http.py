@@ -172,19 +172,74 @@ def test_every_exception_of_the_libraries_below_is_mapped():
     assert unmapped == set()
 
 
-async def test_a_forbidden_address_is_not_connected_to(client):
-    with pytest.raises(ConfigurationError, match="never allowed"):
-        await fetched(client, "http://169.254.169.254/latest/meta-data/")
-    with pytest.raises(ConfigurationError, match="private or reserved"):
-        await fetched(client, "http://10.0.0.1/")
+FORBIDDEN = {
+    "metadata": ("169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    "link-local": ("169.254.0.1", "fe80::1"),
+    "private": ("10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "fc00::1", "fd12::1", "0.0.0.0", "::"),
+    "embedded": ("::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "2002:a00:1::"),
+}
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "10.0.0.1", "0.0.0.0"])
-async def test_a_name_that_stands_for_a_forbidden_address_is_not_connected_to(client, resolve, address):
+@pytest.mark.parametrize("address", [address for addresses in FORBIDDEN.values() for address in addresses])
+async def test_a_forbidden_address_is_not_connected_to(client, resolve, address):
+    literal = f"[{address}]" if ":" in address else address
+
+    with pytest.raises(ConfigurationError, match=r"never allowed|private or reserved"):
+        await fetched(client, f"http://{literal}/latest/meta-data/")
     resolve(address)
+    with pytest.raises(ConfigurationError, match=r"^metadata\.google\.internal: .*(never allowed|private or reserved)"):
+        await fetched(client, "http://metadata.google.internal/")
 
-    with pytest.raises(ConfigurationError, match=r"^innocent\.example: " + address):
-        await fetched(client, "http://innocent.example/")
+
+async def test_a_name_is_looked_up_once_for_each_connection(client, monkeypatch):
+    asked = []
+
+    def rebind(host, port, *rest, **options):
+        asked.append(host)
+        address = "127.0.0.1" if len(asked) == 1 else "169.254.169.254"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebind)
+
+    async with serving(saying(OK)) as port:
+        assert await fetched(client, f"http://rebound.example:{port}/") == (200, b"ok")
+
+    assert asked == ["rebound.example"]
+
+
+async def test_a_name_that_is_rebound_changes_nothing_for_a_kept_connection(client, resolve):
+    with FakeProvider("custom") as fake:
+        url = f"http://rebound.example:{fake.port}/v1/chat/completions"
+        resolve("127.0.0.1")
+        before = await fetched(client, url, content=CHAT)
+        resolve("169.254.169.254")
+        after = await fetched(client, url, content=CHAT)
+
+    assert (before[0], after[0], fake.connections) == (200, 200, 1)
+
+
+async def test_a_name_that_is_rebound_is_judged_anew_by_the_next_connection(resolve):
+    async with serving(saying(OK)) as port:
+        url = f"http://rebound.example:{port}/"
+        resolve("127.0.0.1")
+        async with HttpClient() as first:
+            assert await fetched(first, url) == (200, b"ok")
+
+        resolve("169.254.169.254")
+        async with HttpClient() as second:
+            with pytest.raises(ConfigurationError, match="never allowed"):
+                await fetched(second, url)
+
+
+async def test_a_redirect_takes_no_key_anywhere(client):
+    with FakeProvider("custom") as fake, FakeProvider("custom") as other:
+        fake.fail(fakes.redirect(f"{other.url}/chat/completions"))
+
+        answer = await fetched(
+            client, f"{fake.url}/chat/completions", content=CHAT, headers={"authorization": "Bearer canary"}
+        )
+
+    assert (answer[0], fake.connections, other.connections) == (307, 1, 0)
 
 
 async def test_a_name_is_connected_to_at_its_permitted_addresses_only(client, resolve):
