@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import sys
 from dataclasses import dataclass
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -34,10 +36,12 @@ class HeadTooLargeError(Exception):
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection, on which a request's head, its first line included, is whole in bounded time and space.
 
-    What may follow a chunked body is held to the same size, and never taken for headers.
+    What may follow a chunked body is held to the same size, and never taken for headers. A caller who takes nothing
+    of what it is sent for `unread_s`, or of whom nothing is heard, has gone: on Linux, whose kernel watches for it.
     """
 
     head_s = 20.0
+    unread_s = 60.0
     linger_s = 1.0
     max_head_bytes = 64 * 1024
     max_headers = 200
@@ -52,6 +56,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self._bound_time()
+        if sys.platform == "linux" and self.client:
+            unread_ms = round(self.unread_s * 1000)
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unbound_time()

@@ -34,13 +34,14 @@ class Caller:
         )
         self._socket.sendall(head.encode() + content)
 
+    def read(self, size_bytes: int) -> bytes:
+        return self._socket.recv(size_bytes)
+
     def read_until(self, mark: bytes) -> bytes:
         """Return what comes, up to a mark or the end."""
-        found = bytearray()
-        while mark not in found:
-            piece = self._socket.recv(65536)
-            if not piece:
-                break
+        found, searched = bytearray(), 0
+        while found.find(mark, searched) < 0 and (piece := self._socket.recv(65536)):
+            searched = max(0, len(found) - len(mark))
             found += piece
         return bytes(found)
 

@@ -35,12 +35,13 @@ def few_connections(django_db_setup: None, worker_id: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def web(few_connections: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """A web process that owns only a few connections to the database, and says so when an answer is silent."""
+    """A web process that owns only a few connections to the database, and has little patience."""
     with running_web(
         tmp_path_factory.mktemp("logs"),
         DATABASE_URL=conninfo(user=few_connections),
         LLMHUB_DATABASE_POOL=str(FEW - 2),
         STREAMS_SILENCE_S="0.3",
+        STREAMS_UNREAD_S="2",
     ) as process:
         yield process
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
 
 from django.http import JsonResponse
 
 from llmhub import asgi
 from llmhub.gateway_urls import PREFIXES
 from llmhub.handlers import GatewayHandler, Receive, Scope, Send, send_whole
+from llmhub.http_server import BoundedHttpProtocol
 
 from django.conf import settings  # isort: skip  (llmhub.asgi sets Django up)
 
 from chat.process import get_chat_server  # isort: skip
 
+UNREAD_S = float(os.environ.get("STREAMS_UNREAD_S", "60"))
 SILENCE_S = float(os.environ.get("STREAMS_SILENCE_S", "15"))
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES, ping_s=SILENCE_S)
+
+
+class WatchedProtocol(BoundedHttpProtocol):
+    unread_s = UNREAD_S
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

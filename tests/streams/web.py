@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,10 @@ from llmhub.embedded.services import HubCommands, is_web_ready
 from tests.live import until
 
 START_S = 60.0
+WATCHED = {
+    "llmhub.asgi:application": "tests.streams.watched:application",
+    "llmhub.http_server:BoundedHttpProtocol": "tests.streams.watched:WatchedProtocol",
+}
 
 
 class Held(NamedTuple):
@@ -65,7 +68,7 @@ def running_web(logs: Path, **environment: str) -> Iterator[Web]:
     port = get_loopback_port()
     variables = {"DATABASE_URL": conninfo(), **environment}
     command = HubCommands(logs, {}).web(LOOPBACK, port, processes=1)
-    argv = [{"llmhub.asgi:application": "tests.streams.watched:application"}.get(word, word) for word in command.argv]
+    argv = [WATCHED.get(word, word) for word in command.argv]
     with (
         command.log.open("wb") as log,
         subprocess.Popen(
