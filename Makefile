@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run seed test soak lint screenshots clean
+.PHONY: help run seed test soak bench bench-peers lint screenshots clean
 .SUFFIXES:
 
 # The first Python that is new enough; `make run PYTHON=…` names another.
@@ -16,7 +16,7 @@ IN_VENV := .venv/bin
 IN_STACK := $(IN_VENV)/python -m tests.stack
 
 help: ## Show these targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 run: $(RUNTIME) ## Run the whole hub until Ctrl-C
 	@exec $(IN_VENV)/python manage.py up
@@ -32,6 +32,12 @@ test: $(DEV) ## Run every test
 soak: $(DEV) ## Run the long tests: faults under load, and streams by the thousand
 	@exec $(IN_VENV)/python -m pytest -m soak -p no:randomly $(SOAK_ARGS)
 
+bench: $(DEV) ## Measure the hub, a bare proxy and the upstream alone; BENCH_JSON=file: the rows, too
+	@exec $(IN_VENV)/python -m tests.bench
+
+bench-peers: $(DEV) ## Measure the hub beside LiteLLM and Portkey, which it installs into .peers
+	@exec $(IN_VENV)/python -m tests.bench peers
+
 lint: $(DEV) ## Check style, types, imports and migrations
 	$(IN_VENV)/ruff check
 	$(IN_VENV)/ruff format --check
@@ -42,8 +48,8 @@ lint: $(DEV) ## Check style, types, imports and migrations
 screenshots: $(DEV) ## Take the pictures of README and docs anew; SCREENSHOTS=folder: every page, into that folder
 	@exec $(IN_VENV)/python -m tests.browser.screenshots $(SCREENSHOTS)
 
-clean: ## Remove .venv and caches; the data in .llmhub stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+clean: ## Remove .venv, .peers and caches; the data in .llmhub stay
+	rm -rf .venv .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME):
