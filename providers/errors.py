@@ -58,6 +58,10 @@ class ProviderError(Exception):
         self.upstream_request_id = upstream_request_id
         self.attempts: tuple[Attempt, ...] = ()
 
+    def __repr__(self) -> str:
+        """Leave out the message, as a provider may quote what it was asked."""
+        return f"{type(self).__name__}(provider={self.provider!r}, upstream_status={self.upstream_status!r})"
+
 
 class ConfigurationError(ProviderError):
     pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
@@ -58,7 +58,7 @@ class Problem:
 
     status: int
     type: str
-    message: str
+    message: str = field(repr=False)
     code: str | None = None
     param: str | None = None
     retry_after_s: int | None = None

@@ -98,6 +98,8 @@ class _Rendering:
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
+                    if not has_begun:
+                        self._note_provider()
                     if frames := b"".join(self._frames(piece)):
                         has_begun = True
                         yield frames
@@ -110,15 +112,17 @@ class _Rendering:
         if isinstance(piece, ChatResponse):
             yield from self._dialect.last_frames(piece, self._current_facts(piece))
             return
-        self._facts.provider = self._call.journey.provider or ""
-        self._facts.model_name = self._call.journey.model_name or ""
         for chunk in piece:
             yield from self._dialect.frame(chunk, self._facts)
 
-    def _current_facts(self, response: ChatResponse) -> Facts:
+    def _note_provider(self) -> None:
         journey = self._call.journey
         self._facts.provider = journey.provider or ""
         self._facts.model_name = journey.model_name or ""
+
+    def _current_facts(self, response: ChatResponse) -> Facts:
+        journey = self._call.journey
+        self._note_provider()
         self._facts.attempts = journey.attempts
         self._facts.cost_usd = journey.cost_usd(response.usage)
         self._facts.latency_ms = round(self._call.elapsed_s * 1000)
@@ -128,6 +132,7 @@ class _Rendering:
 async def _begin(frames: AsyncGenerator[bytes], call: ChatCall, *, early_s: float) -> EventStream:
     """Wait for the first frame, so that a failure until then has a status of its own; but not for ever."""
     first = asyncio.ensure_future(anext(frames))
+    first.add_done_callback(_note_failure)
     try:
         await asyncio.wait({first}, timeout=early_s)
     except asyncio.CancelledError:
@@ -138,6 +143,12 @@ async def _begin(frames: AsyncGenerator[bytes], call: ChatCall, *, early_s: floa
     if first.done():
         first.result()
     return EventStream(_from(first, frames), chat_headers(call))
+
+
+def _note_failure(first: asyncio.Future[bytes]) -> None:
+    """Take note of a failure that nobody may be left to hear of, so that asyncio does not log what it quotes."""
+    if not first.cancelled():
+        first.exception()
 
 
 async def _from(first: asyncio.Future[bytes], frames: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

@@ -67,13 +67,14 @@ def every_log() -> Iterator[Everything]:
 def shown() -> dict[str, str]:
     """Return what every living object of the hub, and every task, shows of itself, by the name of its type.
 
-    Rows are left out, as showing one may need the database; so are errors, whose message is the provider's own.
+    Rows are left out, as showing one may need the database; the text of an error is a provider's own message.
     """
     said: dict[str, str] = {}
     for thing in gc.get_objects():
         kind = type(thing)
-        is_ours = f"{kind.__module__}.".startswith(OURS) and not issubclass(kind, (Model, BaseException))
+        is_ours = f"{kind.__module__}.".startswith(OURS) and not issubclass(kind, Model)
         if is_ours or issubclass(kind, asyncio.Future):
             name = kind.__qualname__
-            said[name] = f"{said.get(name, '')}\n{thing!r}\n{thing!s}"
+            text = "" if isinstance(thing, BaseException) else str(thing)
+            said[name] = f"{said.get(name, '')}\n{thing!r}\n{text}"
     return said
