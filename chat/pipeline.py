@@ -274,12 +274,44 @@ async def _until(pieces: AsyncGenerator[list[ChatChunk]], deadline: float) -> As
 
     Errors: TimeoutError.
     """
-    loop = asyncio.get_running_loop()
-    async with aclosing(pieces):
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline - time.monotonic() + loop.time()):
-                    piece = await anext(pieces)
-            except StopAsyncIteration:
-                return
-            yield piece
+    alarm = _Alarm()
+    timer = asyncio.get_running_loop().call_later(deadline - time.monotonic(), alarm.ring)
+    try:
+        async with aclosing(pieces):
+            while True:
+                with alarm:
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    return
+                yield piece
+    finally:
+        timer.cancel()
+
+
+class _Alarm:
+    """What `asyncio.timeout` is to one wait, to many: a timer for each would cost more than the chunk it brings."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+
+    def ring(self) -> None:
+        self._is_over = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def __enter__(self) -> None:
+        if self._is_over:
+            raise TimeoutError
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        self._cancelling = self._task.cancelling()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        task, self._task = self._task, None
+        if not self._is_over or task is None:
+            return
+        is_ours = task.uncancel() <= self._cancelling
+        if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise TimeoutError

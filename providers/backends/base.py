@@ -60,6 +60,7 @@ STREAM_TYPES = frozenset({"text/event-stream", "application/x-ndjson", "applicat
 
 # What reading a reply of the wrong shape runs into.
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
+NOT_IN_FORMAT = "The provider's reply is not in its format."
 
 
 class ProviderSettings(BaseModel):
@@ -395,14 +396,15 @@ class _FrameReader:
     def _translate(self, frames: list[bytes]) -> list[ChatChunk]:
         chunks: list[ChatChunk] = []
         try:
-            with _malformed_reply():
-                for data in frames:
-                    if data.strip() == b"[DONE]":
-                        self.is_over = True
-                        break
-                    self._read(data, chunks)
+            for data in frames:
+                if data.strip() == b"[DONE]":
+                    self.is_over = True
+                    break
+                self._read(data, chunks)
         except ProviderError as error:
             self._failure = error
+        except MALFORMED:
+            self._failure = MalformedReplyError(NOT_IN_FORMAT)
         if chunks and self._dropped_params:
             chunks[0] = replace(chunks[0], dropped_params=self._dropped_params)
             self._dropped_params = ()
@@ -435,7 +437,7 @@ def _malformed_reply() -> Iterator[None]:
     try:
         yield
     except MALFORMED:  # whose texts may quote the reply
-        raise MalformedReplyError("The provider's reply is not in its format.") from None
+        raise MalformedReplyError(NOT_IN_FORMAT) from None
 
 
 def _redirect_error(reply: HttpReply) -> ConfigurationError:

@@ -6,7 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/chat, read 2026-11.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
@@ -107,8 +107,7 @@ ERROR_OF_CODE: Mapping[str, type[ProviderError]] = {
 CONTEXT_MESSAGE = re.compile(r"maximum context length|context size|prompt is too long", re.IGNORECASE)
 
 _TOOL_PARAMS = ("tool_choice", "parallel_tool_calls")
-_REASONING_KEYS = ("reasoning_content", "reasoning")
-_MESSAGE_KEYS = frozenset({"role", "content", "refusal", "tool_calls", *_REASONING_KEYS})
+_MESSAGE_KEYS = frozenset({"role", "content", "refusal", "tool_calls", "reasoning_content", "reasoning"})
 _CHOICE_KEYS = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
 _REPLY_KEYS = frozenset({"id", "object", "model", "choices", "usage"})
 _TOOL_CALL_KEYS = frozenset({"id", "type", "index", "function"})
@@ -230,8 +229,9 @@ def _read_choice(choice: JSONObject, position: int) -> Choice:
 
 def _read_content(message: JSONObject) -> tuple[str | None, str | None]:
     """Return the text and the reasoning of a message or a delta; some servers mix both in a list of parts."""
-    told = (message.get(key) for key in _REASONING_KEYS)
-    reasoning = next((value for value in told if isinstance(value, str)), None)
+    reasoning = text_or_none(message.get("reasoning_content"))
+    if reasoning is None:
+        reasoning = text_or_none(message.get("reasoning"))
     content = message.get("content")
     if content is None or isinstance(content, str):
         return content, reasoning
@@ -266,11 +266,14 @@ def _finish_reason(native: str) -> FinishReason:
 
 
 def _choice_extra(choice: JSONObject, message: JSONObject) -> Extra:
-    return {**_rest(choice, _CHOICE_KEYS), **_rest(message, _MESSAGE_KEYS)} or NOTHING
+    of_choice, of_message = _rest(choice, _CHOICE_KEYS), _rest(message, _MESSAGE_KEYS)
+    return {**of_choice, **of_message} if of_choice and of_message else of_choice or of_message
 
 
-def _rest(wire: JSONObject, known: Collection[str]) -> Extra:
-    return {key: value for key, value in wire.items() if key not in known} or NOTHING
+def _rest(wire: JSONObject, known: Set[str]) -> Extra:
+    if wire.keys() <= known:
+        return NOTHING
+    return {key: value for key, value in wire.items() if key not in known}
 
 
 def find_usage(body: JSONObject) -> Usage | None:
@@ -300,16 +303,17 @@ class OpenAIStreamReader(StreamReader):
 
     def read(self, data: JSONObject) -> Iterable[ChatChunk]:
         check_no_error(data)
-        choices = tuple(self._delta(choice) for choice in objects_at(data, "choices"))
+        choices = tuple([self._delta(choice) for choice in objects_at(data, "choices")])
         if choices:
             self.finished = self._begun == self._ended
-        yield ChatChunk(
+        chunk = ChatChunk(
             choices=choices,
             usage=find_usage(data) if data.get("usage") else None,
             model_name=find_text(data, "model"),
             upstream_id=find_text(data, "id"),
             extra=_rest(data, _REPLY_KEYS),
         )
+        return (chunk,)
 
     def _delta(self, choice: JSONObject) -> ChoiceDelta:
         index = count_at(choice, "index")
@@ -325,7 +329,7 @@ class OpenAIStreamReader(StreamReader):
             content=content,
             reasoning=reasoning,
             refusal=find_text(delta, "refusal"),
-            tool_calls=tuple(self._tool_call(index, call) for call in objects_at(delta, "tool_calls")),
+            tool_calls=tuple([self._tool_call(index, call) for call in objects_at(delta, "tool_calls")]),
             finish_reason=reason,
             native_finish_reason=native,
             logprobs=object_at(choice, "logprobs") or None,
