@@ -97,7 +97,8 @@ def test_what_is_kept_of_a_failing_provider_holds_no_key(hub, up, logs):
 
     assert HealthCheck.objects.get().error == up.last_error
     assert "[key]" in up.last_error
-    assert found(stored(ProviderConfig, HealthCheck, ApiKey, *event_models()), PROVIDER_KEY, key) == []
+    kept = {model.__name__: stored(model) for model in (ProviderConfig, HealthCheck, ApiKey, *event_models())}
+    assert {name: held for name, rows in kept.items() if (held := found(rows, PROVIDER_KEY, key))} == {}
 
 
 def stored(*models: Any) -> str:

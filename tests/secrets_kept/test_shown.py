@@ -18,7 +18,8 @@ from tests.fakes import Answer, FakeProvider
 from tests.live import LiveHub, until
 from tests.secrets_kept.canaries import ANSWER, ECHO, PROMPT, PROVIDER_KEY, found, shown
 
-SECRETS = (PROVIDER_KEY, PROMPT, ANSWER)
+SECOND_KEY = "canary-header-5d21f08a7c"
+SECRETS = (PROVIDER_KEY, SECOND_KEY, PROMPT, ANSWER)
 
 
 def stall(answer: Answer) -> Answer:
@@ -36,7 +37,7 @@ def under_way(hub: LiveHub, upstream: FakeProvider) -> Iterator[str]:
         failing.always = fakes.status(500, ECHO)
         upstream.always = stall
         hub.add_provider(failing, name="failing", api_key=PROVIDER_KEY, models=("shared",), priority=1)
-        extra = {"extra_headers": {"x-second-key": PROVIDER_KEY}}
+        extra = {"extra_headers": {"x-team": SECOND_KEY}}
         hub.add_provider(upstream, name="up", api_key=PROVIDER_KEY, models=("shared",), timeout=30, settings=extra)
         answers = [hub.in_background(lambda body=body: post(hub, key, body)) for body in bodies]
         until(lambda: len(upstream.chats) == len(answers))
