@@ -1,9 +1,9 @@
 """`make bench` and `make bench-peers`: measure, print the table, and write it where the environment says.
 
-  BENCH_JSON     a file for the rows, as JSON
-  BENCH_SAVE=1   keep the rows as the new baseline
-  BENCH_DOCS=1   put the table into docs/performance.md
-  BENCH_CASES    only these cases, comma-separated
+BENCH_JSON     a file for the rows, as JSON
+BENCH_SAVE=1   keep the rows as the new baseline
+BENCH_DOCS=1   put the table into docs/performance.md
+BENCH_CASES    only these cases, comma-separated
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from llmhub.embedded.process import Guard
 from tests.bench import peers, report
 from tests.bench.cases import CASES
 from tests.bench.measure import BenchError, LoadProcess, Row, measure, running_load, summarise
-from tests.bench.targets import Hub, Target, running_bare, running_direct, running_hub
+from tests.bench.targets import Target, running_bare, running_direct, running_hub
 
 SECONDS = 0.8
 ROUNDS = 3
@@ -62,7 +62,9 @@ class Bench:
         """Errors: BenchError if the record of the hub is not what was answered."""
         with ExitStack() as stack:
             upstream = stack.enter_context(running_direct(self.guard, self.folder))
-            others = tuple(stack.enter_context(peers.running(self.guard, self.folder, upstream))) if self.with_peers else ()
+            others = (
+                tuple(stack.enter_context(peers.running(self.guard, self.folder, upstream))) if self.with_peers else ()
+            )
             for plan in PEER_PLANS if self.with_peers else OWN_PLANS:
                 yield from self._run(chosen(plan), upstream, others)
 
@@ -73,14 +75,16 @@ class Bench:
             running_bare(self.guard, self.folder, upstream, processes=plan.processes) as bare,
             running_hub(self.folder / "hub", upstream, processes=plan.processes) as hub,
         ):
-            before, answered_before = hub.recorded(), self.load.answered.get("hub", 0)
+            before, answered_before = hub.recorded(), self.load.answered["hub"]
             targets = (upstream, bare, hub.target, *others)
             for target in targets:
                 self.load.run(target, "chat", 8, seconds=WARM_UP_S)
             for case, numbers in plan.loads.items():
                 for connections in numbers:
                     yield from self._row(targets, case, connections, processes=plan.processes)
-            check_record(hub, before, self.load.answered["hub"] - answered_before)
+            answered = self.load.answered["hub"] - answered_before
+            check_record(before, hub.recorded(), answered=answered)
+            tell(f"The record holds intent and outcome of each of the {answered:,} chats that the hub answered.")
 
     def _row(self, targets: tuple[Target, ...], case: str, connections: int, *, processes: int) -> Iterator[Row]:
         began_at = time.monotonic()
@@ -100,13 +104,12 @@ def chosen(plan: Plan) -> Plan:
     return Plan(processes=plan.processes, loads={case: n for case, n in plan.loads.items() if case in wanted})
 
 
-def check_record(hub: Hub, before: Mapping[str, int], answered: int) -> None:
-    """Compare what was answered with what stands in the database: nothing was measured with the record off."""
-    grown = {name: number - before[name] for name, number in hub.recorded().items()}
+def check_record(before: Mapping[str, int], after: Mapping[str, int], *, answered: int) -> None:
+    """Compare what was answered with what the database has gained: nothing was measured with the record off."""
+    grown = {name: number - before[name] for name, number in after.items()}
     if set(grown.values()) != {answered}:
         message = f"The hub answered {answered} chats, and recorded {grown}."
         raise BenchError(message)
-    tell(f"The record holds all of the {answered} chats that the hub answered: {grown}")
 
 
 def tell(line: str) -> None:

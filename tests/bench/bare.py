@@ -1,4 +1,4 @@
-"""A proxy that only forwards, with the hub's own HTTP client: what no gateway in Python on this transport gets below."""
+"""A proxy that only forwards, with the hub's own HTTP client: what a gateway on this transport costs at least."""
 
 from __future__ import annotations
 

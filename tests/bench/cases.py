@@ -22,7 +22,7 @@ INSTRUCTION = "You are a helpful assistant."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """`marks`: what a right answer holds, and how many times; `chunks`: how many it comes in, as the upstream sends it."""
+    """`marks`: what a right answer holds, and how many times; `chunks`: of how many with text its stream is made."""
 
     name: str
     body: bytes

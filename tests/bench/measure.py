@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -61,7 +62,7 @@ class LoadProcess:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self.answered: dict[str, int] = {}
+        self.answered: Counter[str] = Counter()
 
     def run(self, target: Target, case: str, connections: int, *, seconds: float) -> Round:
         """Errors: BenchError for a wrong answer, or none in time."""
@@ -72,7 +73,7 @@ class LoadProcess:
         self._tell("go")
         measured = Measured(**self._hear(target))
         after_s, helpers_after_s = read_cpu(target)
-        self.answered[target.name] = self.answered.get(target.name, 0) + measured.answered
+        self.answered[target.name] += measured.answered
         per_request_ms = 1000 / measured.requests
         return Round(
             measured=measured,
@@ -130,9 +131,7 @@ def measure(
     return found
 
 
-def summarise(
-    found: Mapping[str, Sequence[Round]], case: str, connections: int, *, processes: int
-) -> Iterator[Row]:
+def summarise(found: Mapping[str, Sequence[Round]], case: str, connections: int, *, processes: int) -> Iterator[Row]:
     """Yield one row per target; without one named "direct" nothing is known of what a target adds."""
     direct = found["direct"]
     for name, rounds in found.items():

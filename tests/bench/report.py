@@ -81,7 +81,9 @@ def table(rows: Sequence[Row], baseline: Baseline) -> str:
     lines = [HEADINGS, *[cells(row, rows, baseline) for row in rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     shown = ["| " + " | ".join(aligned(line, widths)) + " |" for line in lines]
-    rule = "|" + "|".join("-" * (width + 1) + (":" if is_number(column) else "-") for column, width in enumerate(widths))
+    rule = "|" + "|".join(
+        "-" * (width + 1) + (":" if is_number(column) else "-") for column, width in enumerate(widths)
+    )
     return "\n".join([shown[0], rule + "|", *shown[1:]])
 
 
@@ -128,7 +130,11 @@ def verdicts(rows: Sequence[Row]) -> Iterator[str]:
         worst = max((row for row in rows if (row.target, row.case) == ("hub", "chat")), key=lambda row: row.cpu_ms)
         text = f"CPU of a chat: {hub.cpu_ms:.2f} ms of {CPU_BUDGET_MS} ms at {BUDGET_CONNECTIONS} connections"
         yield verdict(f"{text} ({worst.cpu_ms:.2f} ms at {worst.connections})", is_met=hub.cpu_ms <= CPU_BUDGET_MS)
-    for case, what in (("chat", "a chat"), ("stream_paced", "a streamed chunk, each on its own"), ("stream", "a streamed chunk, at once")):
+    for case, what in (
+        ("chat", "a chat"),
+        ("stream_paced", "a streamed chunk, each on its own"),
+        ("stream", "a streamed chunk, at once"),
+    ):
         hub, bare = (find(rows, target, (case, BUDGET_CONNECTIONS, 1)) for target in ("hub", "bare"))
         if hub and bare:
             ratio = hub.cpu_ms / bare.cpu_ms
