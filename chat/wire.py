@@ -13,6 +13,8 @@ _ESCAPES = tuple((character.encode(), escape) for character, escape in _LINE_END
 def dump(value: Any) -> bytes:
     """Return JSON on one line, whatever a client takes for a line's end."""
     data = orjson.dumps(value)
+    if data.isascii():
+        return data
     for raw, escape in _ESCAPES:
         if raw in data:
             data = data.replace(raw, escape)

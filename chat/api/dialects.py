@@ -35,7 +35,11 @@ class Facts:
     attempts: Sequence[Attempt] = ()
     cost_usd: Decimal | None = None
     latency_ms: int = 0
+    chat_hex: str = field(init=False)
     _begun: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.chat_hex = self.chat_id.hex
 
     def begin(self, choice_index: int) -> bool:
         """Whether this is the first frame of that choice."""

@@ -81,7 +81,7 @@ class OpenAIDialect(Dialect):
 
 
 def completion_id(facts: Facts) -> str:
-    return f"chatcmpl-{facts.chat_id.hex}"
+    return f"chatcmpl-{facts.chat_hex}"
 
 
 def choice_object(choice: Choice) -> JSONObject:

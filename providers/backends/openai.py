@@ -329,12 +329,15 @@ class OpenAIStreamReader(StreamReader):
             content=content,
             reasoning=reasoning,
             refusal=find_text(delta, "refusal"),
-            tool_calls=tuple([self._tool_call(index, call) for call in objects_at(delta, "tool_calls")]),
+            tool_calls=self._tool_calls(index, delta) if "tool_calls" in delta else (),
             finish_reason=reason,
             native_finish_reason=native,
             logprobs=object_at(choice, "logprobs") or None,
             extra=_choice_extra(choice, delta),
         )
+
+    def _tool_calls(self, choice_index: int, delta: JSONObject) -> tuple[ToolCallDelta, ...]:
+        return tuple([self._tool_call(choice_index, call) for call in objects_at(delta, "tool_calls")])
 
     def _tool_call(self, choice_index: int, call: JSONObject) -> ToolCallDelta:
         function = object_at(call, "function")
