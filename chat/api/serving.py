@@ -62,7 +62,7 @@ class ChatServer:
         rendering = _Rendering(dialect, call, wants_usage=parsed.wants_usage)
         if parsed.is_stream:
             pieces = self.pipeline.stream(call, plan, rendering.whole, served_problem)
-            return await _begin(rendering.frames(pieces), call, early_s=self.early_s)
+            return await _begin(rendering, rendering.frames(pieces), call, early_s=self.early_s)
         answer_json = await self.pipeline.answer(call, plan, rendering.whole, served_problem)
         return whole_response(answer_json, headers=chat_headers(call, rendering.response))
 
@@ -81,6 +81,8 @@ class _Rendering:
 
     def __init__(self, dialect: Dialect, call: ChatCall, *, wants_usage: bool) -> None:
         self.response: ChatResponse | None = None
+        self.has_status = False
+        """Whether a stream's status was sent: what fails from then on is told in the stream."""
         self._dialect = dialect
         self._call = call
         self._facts = Facts(chat_id=call.chat_id, created_s=int(time.time()), wants_usage=wants_usage)
@@ -92,7 +94,7 @@ class _Rendering:
     async def frames(self, pieces: AsyncGenerator[list[ChatChunk] | ChatResponse]) -> AsyncGenerator[bytes]:
         """Render a stream, what came together as one; a failure after the first frame becomes its last.
 
-        Errors: as the pipeline's, before the first frame.
+        Errors: as the pipeline's, before the first frame and the status.
         """
         has_begun = False
         try:
@@ -104,7 +106,7 @@ class _Rendering:
                         has_begun = True
                         yield frames
         except tuple(SERVED) as error:
-            if not has_begun:
+            if not (has_begun or self.has_status):
                 raise
             yield self._dialect.error_frame(served_problem(error))
 
@@ -129,7 +131,9 @@ class _Rendering:
         return self._facts
 
 
-async def _begin(frames: AsyncGenerator[bytes], call: ChatCall, *, early_s: float) -> EventStream:
+async def _begin(
+    rendering: _Rendering, frames: AsyncGenerator[bytes], call: ChatCall, *, early_s: float
+) -> EventStream:
     """Wait for the first frame, so that a failure until then has a status of its own; but not for ever."""
     first = asyncio.ensure_future(anext(frames))
     first.add_done_callback(_note_failure)
@@ -142,6 +146,7 @@ async def _begin(frames: AsyncGenerator[bytes], call: ChatCall, *, early_s: floa
         raise
     if first.done():
         first.result()
+    rendering.has_status = True
     return EventStream(_from(first, frames), chat_headers(call))
 
 
