@@ -19,6 +19,8 @@ from llmhub.log_lines import readable
 LOG_ROTATE_BYTES = 10_000_000
 LOG_TAIL_BYTES = 4_000
 POLL_S = 0.02
+LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""What some builds of Python cannot start without; the guard needs to know nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class Guard:
             text=True,
             bufsize=1,
             cwd="/",
+            env={name: os.environ[name] for name in LOADER_VARIABLES if name in os.environ},
         )
 
     def __enter__(self) -> Self:

@@ -26,7 +26,8 @@ from tests.live import LiveHub, closed_chat
 from tests.secrets_kept.canaries import ANSWER, ECHO, PROMPT, PROVIDER_KEY, UPSTREAM_ID, found
 
 SECRETS = (PROVIDER_KEY, PROMPT, ANSWER)
-WAYS = [(path, stream) for path in ("/v1/chat/completions", "/api/chat/multi") for stream in (False, True)]
+DIALECTS = ("/v1/chat/completions", "/api/chat/multi")
+WAYS = [(path, stream) for path in DIALECTS for stream in (False, True)]
 ALL_ECHO = {"error": dict.fromkeys(("message", "code", "param"), ECHO)}
 NESTED = {"error": {"message": "No.", "request": {"body": PROMPT, "headers": [PROVIDER_KEY]}}}
 
@@ -126,13 +127,13 @@ def test_a_provider_that_repeats_what_it_got_tells_no_key(hub, upstream, key, lo
 
 
 @pytest.mark.parametrize("kind", ProviderType)
-@pytest.mark.parametrize("code", [400, 401, 429, 500])
-def test_no_provider_type_hands_on_a_key_that_a_refusal_repeats(hub, key, logs, kind, code):
+def test_no_provider_type_hands_on_a_key_that_a_refusal_repeats(hub, key, logs, kind):
     with FakeProvider(kind) as fake:
-        fake.always = fakes.status(code, ECHO)
         hub.add_provider(fake, name="up", provider_type=kind, api_key=PROVIDER_KEY)
-
-        answers = chat_every_way(hub, key)
+        answers = []
+        for code in (400, 401, 429, 500):
+            fake.always = fakes.status(code, ECHO)
+            answers += chat_every_way(hub, key)
 
     assert all("[key]" in answer.text for answer in answers)
     assert_kept(hub, logs, answers, key, may_tell=(PROMPT,))
@@ -238,50 +239,50 @@ def test_a_caller_that_goes_away_leaves_no_words_behind(hub, upstream, key, logs
     assert_kept(hub, logs, [], key, may_tell=())
 
 
-WRONG = {
-    "broken": f'{{"messages": "{PROMPT}'.encode(),
-    "text": PROMPT.encode(),
-    "list": [PROMPT],
-    "messages": {"model": "up/m", "messages": PROMPT},
-    "message": {"model": "up/m", "messages": [PROMPT]},
-    "hub-message": {"provider": "up", "message": [PROMPT]},
-    "content": {"model": "up/m", "messages": [{"role": "user", "content": {"text": PROMPT}}]},
-    "part": {"model": "up/m", "messages": [{"role": "user", "content": [PROMPT]}]},
-    "text-part": {"model": "up/m", "messages": [{"role": "user", "content": [{"type": "text", "text": [PROMPT]}]}]},
-    "role": {"model": "up/m", "messages": [{"role": PROMPT, "content": "hi"}]},
-    "tools": {"model": "up/m", "messages": [{"role": "user", "content": "hi"}], "tools": PROMPT},
-    "stop": {"model": "up/m", "messages": [{"role": "user", "content": "hi"}], "stop": {"a": PROMPT}},
-    "temperature": {"model": "up/m", "messages": [{"role": "user", "content": "hi"}], "temperature": PROMPT},
-    "stream": {"model": "up/m", "messages": [{"role": "user", "content": PROMPT}], "stream": PROMPT},
-    "api_key": {"model": "up/m", "messages": [{"role": "user", "content": PROMPT}], "api_key": PROVIDER_KEY},
-    "api_base": {
+WRONG = [
+    f'{{"messages": "{PROMPT}'.encode(),
+    PROMPT.encode(),
+    [PROMPT],
+    {"model": "up/m", "messages": PROMPT},
+    {"model": "up/m", "messages": [PROMPT]},
+    {"provider": "up", "message": [PROMPT]},
+    {"model": "up/m", "messages": [{"role": "user", "content": {"text": PROMPT}}]},
+    {"model": "up/m", "messages": [{"role": "user", "content": [PROMPT]}]},
+    {"model": "up/m", "messages": [{"role": "user", "content": [{"type": "text", "text": [PROMPT]}]}]},
+    {"model": "up/m", "messages": [{"role": PROMPT, "content": "hi"}]},
+    {"model": "up/m", "messages": [{"role": "user", "content": "hi"}], "tools": PROMPT},
+    {"model": "up/m", "messages": [{"role": "user", "content": "hi"}], "stop": {"a": PROMPT}},
+    {"model": "up/m", "messages": [{"role": "user", "content": "hi"}], "temperature": PROMPT},
+    {"model": "up/m", "messages": [{"role": "user", "content": PROMPT}], "stream": PROMPT},
+    {"model": "up/m", "messages": [{"role": "user", "content": PROMPT}], "api_key": PROVIDER_KEY},
+    {
         "model": "up/m",
         "messages": [{"role": "user", "content": PROMPT}],
         "extra_body": {"api_base": PROMPT},
     },
-}
+]
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat/multi"])
-@pytest.mark.parametrize("body", WRONG.values(), ids=WRONG)
-def test_a_refusal_names_the_field_and_not_what_stood_in_it(hub, upstream, key, logs, path, body):
+def test_a_refusal_names_the_field_and_not_what_stood_in_it(hub, upstream, key, logs):
     hub.add_provider(upstream, name="up", api_key=PROVIDER_KEY)
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    contents = [body if isinstance(body, bytes) else json.dumps(body).encode() for body in WRONG]
+    headers = hub.headers(key, content_type="application/json")
 
-    answer = hub.client.post(path, content=content, headers=hub.headers(key, content_type="application/json"))
+    answers = [hub.client.post(path, content=content, headers=headers) for content in contents for path in DIALECTS]
 
-    assert answer.status_code == 400
+    assert {answer.status_code for answer in answers} == {400}
     assert upstream.chats == []
-    assert_kept(hub, logs, [answer], key, may_tell=())
+    assert_kept(hub, logs, answers, key, may_tell=())
 
 
-@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
 @pytest.mark.parametrize("stranger", ["lh_canary-unknown-key-77", "lh_canary wrong key", "x" * 300 + "lh_canary-long"])
-def test_a_key_that_is_refused_is_not_repeated(hub, logs, header, stranger):
-    value = f"Bearer {stranger}" if header == "authorization" else stranger
+def test_a_key_that_is_refused_is_not_repeated(hub, logs, stranger):
+    ways = [{"authorization": f"Bearer {stranger}"}, {"x-api-key": stranger}]
 
-    answers = [hub.client.post(path, json=asked(path, stream=False), headers={header: value}) for path, _ in WAYS]
-    answers.append(hub.client.get("/api/providers", headers={header: value}))
+    answers = [
+        hub.client.post(path, json=asked(path, stream=False), headers=headers) for path in DIALECTS for headers in ways
+    ]
+    answers += [hub.client.get("/api/providers", headers=headers) for headers in ways]
 
     assert {answer.status_code for answer in answers} == {401}
     assert found(logs.text + "".join(map(served, answers)), "lh_canary", PROMPT) == []
