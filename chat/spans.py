@@ -7,6 +7,7 @@ the span of the attempt alone, so that nobody who sums up spans counts it twice.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ from chat.models import ChatStatus
 from chat.pipeline import ChatCall
 from providers.routing import Candidate
 from providers.types import Attempt, ChatRequest, ChatResponse, ProviderType
+
+logger = logging.getLogger(__name__)
 
 Attribute = str | bool | int | float | tuple[str, ...]
 Found = Mapping[str, Attribute | None]
@@ -55,6 +58,13 @@ class SpanTracer:
         self._propagator = TraceContextTextMapPropagator()
 
     def trace(self, call: ChatCall, outcome: Outcome, response: ChatResponse | None) -> None:
+        """Make the spans of a chat that has ended; where that fails, the chat is none the worse for it."""
+        try:
+            self._trace(call, outcome, response)
+        except Exception:
+            logger.exception("The spans of a chat could not be made.")
+
+    def _trace(self, call: ChatCall, outcome: Outcome, response: ChatResponse | None) -> None:
         span = self._begin(call)
         _describe(span, _of_outcome(outcome))
         for (candidate, began_s), attempt in zip(call.journey.trail, call.journey.attempts, strict=False):

@@ -26,7 +26,9 @@ def speaks_of_trouble(line: str) -> bool:
 def in_words(fields: Mapping[str, Any]) -> str:
     """Return what a line says; what continues it is indented, so that no text can pass for a line of its own."""
     more = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _SAID)
-    said = f"{fields['timestamp'][:19]}Z {fields['level'].upper()} {fields['logger']}: {fields['event']}"
+    said = (
+        f"{fields['timestamp'][:19].replace('T', ' ')}Z {fields['level'].upper()} {fields['logger']}: {fields['event']}"
+    )
     lines = [f"{said} [{more}]" if more else said, *_trace(fields.get("exception", ()))]
     return "\n    ".join("\n".join(lines).splitlines())
 
@@ -38,8 +40,8 @@ def _find_fields(line: str) -> Mapping[str, Any] | None:
         fields = json.loads(line)
     except ValueError:
         return None
-    is_ours = {"timestamp", "level", "logger", "event"} <= set(fields)
-    return fields if is_ours and isinstance(fields["timestamp"], str) else None
+    is_ours = all(isinstance(fields.get(name), str) for name in ("timestamp", "level", "logger", "event"))
+    return fields if is_ours else None
 
 
 def _trace(exceptions: Sequence[Mapping[str, Any]]) -> list[str]:
