@@ -14,7 +14,7 @@ from chat import metrics
 from chat.assembly import Assembly, estimated_usage
 from chat.ledger.content import Content, make_answer
 from chat.ledger.entries import LedgerEntry
-from chat.ledger.errors import LedgerUnavailableError
+from chat.ledger.errors import LedgerUnavailableError, UnsureError
 from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
 from chat.ledger.writer import LedgerWriter
 from chat.models import ChatStatus
@@ -175,8 +175,10 @@ class ChatPipeline:
         except asyncio.CancelledError:
             await self._abandon(call)
             raise
-        except LedgerUnavailableError:
+        except LedgerUnavailableError as error:
             metrics.observe_unbegun(call.asked)
+            if isinstance(error, UnsureError):
+                self.ledger.append_when_up(_unbegun(call).entry())
             raise
         return call.request
 
@@ -222,18 +224,25 @@ class ChatPipeline:
         metrics.observe(outcome, call.asked)
         if self.tracer is not None:
             self.tracer.trace(call, outcome, response)
-        try:
-            await self._record(outcome.entry())
-        except LedgerUnavailableError:
-            self.ledger.append_when_up(_unrecorded(outcome).entry())
-            raise
+        await self._record(outcome.entry(), or_late=lambda: _unrecorded(outcome).entry())
 
-    async def _record(self, entry: LedgerEntry) -> None:
+    async def _record(self, entry: LedgerEntry, *, or_late: Callable[[], LedgerEntry] | None = None) -> None:
         try:
-            await self.ledger.append(entry)
+            await self.ledger.append(entry, or_late=or_late)
         except LedgerUnavailableError:
             metrics.UNRECORDED.labels(entry.kind).inc()
             raise
+
+
+def _unbegun(call: ChatCall) -> Outcome:
+    """Return how a chat ended whose intent was perhaps stored too late: no provider was asked."""
+    return Outcome(
+        chat_id=call.chat_id,
+        status=ChatStatus.REJECTED,
+        error_type="server_error",
+        error_code="record_unavailable",
+        http_status=503,
+    )
 
 
 def _unrecorded(outcome: Outcome) -> Outcome:

@@ -9,9 +9,8 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,15 +18,22 @@ import psycopg
 
 from chat.ledger import metrics
 from chat.ledger.entries import APPEND, LedgerEntry, Receipt, append_parameters
-from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError
+from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 
 logger = logging.getLogger(__name__)
 
 SESSION = (
-    "SELECT set_config('application_name', 'llmhub ledger', false), set_config('statement_timeout', %s, false), "
+    "SELECT set_config('application_name', %s, false), set_config('statement_timeout', %s, false), "
     "set_config('default_transaction_isolation', 'read committed', false)"
 )
 SEEN = "SELECT ledger_writer_seen(%s::uuid, %s::text, %s::text, %s::integer)"
+
+# A session that was given up may still be at work on what it was told last: until it ends, what is stored is not known.
+FENCE = (
+    "SELECT coalesce(bool_and(pg_terminate_backend(pid, 3000)), true) FROM pg_stat_activity "
+    "WHERE application_name = %s AND pid <> pg_backend_pid()"
+)
+STILL_OPEN = "SELECT id FROM chat_chat WHERE id = ANY(%s) AND status IN ('started', 'lost')"
 
 # Arrays are written as text by escaping every quote; as binary they are copied.
 APPEND_BINARY = APPEND.replace("%s", "%b")
@@ -55,6 +61,7 @@ class WriterLimits:
 class _Waiting:
     entry: LedgerEntry
     receipt: asyncio.Future[Receipt]
+    or_late: Callable[[], LedgerEntry] | None = None
 
 
 class LedgerWriter:
@@ -67,6 +74,7 @@ class LedgerWriter:
     def __init__(self, conninfo: str, *, role: str = "web", limits: WriterLimits | None = None) -> None:
         self.writer_id: UUID = uuid4()
         self._conninfo = conninfo
+        self._session_name = f"llmhub ledger {self.writer_id}"
         self._seat = (self.writer_id, role, socket.gethostname(), os.getpid())
         self._limits = limits or WriterLimits()
         self._queue: deque[_Waiting] = deque()
@@ -106,25 +114,34 @@ class LedgerWriter:
         metrics.DOWN.set(0)
         metrics.LATE_ENTRIES.set(0)
 
-    async def append(self, entry: LedgerEntry) -> Receipt:
+    async def append(self, entry: LedgerEntry, *, or_late: Callable[[], LedgerEntry] | None = None) -> Receipt:
         """Return once the entry is committed. It is written even if the caller no longer waits.
 
-        Errors: LedgerUnavailableError; its EntryRefusedError when it is the entry that cannot be stored.
+        Where it cannot be, what `or_late` returns is given to `append_when_up`, for the caller too who has gone.
+        Errors: LedgerUnavailableError; its UnsureError when the database may have stored the entry; its
+        EntryRefusedError when it is the entry that cannot be stored.
         """
-        size_bytes = entry.size_bytes
+        waiting = _Waiting(entry, asyncio.get_running_loop().create_future(), or_late)
         if self._stopping or not self._is_up:
-            raise LedgerUnavailableError("The ledger's database is not available.")
-        if self._queue and self._queued_bytes + size_bytes > self._limits.queue_bytes:
-            raise LedgerUnavailableError("Too much is waiting to be written to the ledger.")
-        waiting = _Waiting(entry, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
-        self._queued_bytes += size_bytes
-        self._show_queue()
-        self._wake.set()
+            self._give_up((waiting,), LedgerUnavailableError("The ledger's database is not available."))
+        elif self._queue and self._queued_bytes + entry.size_bytes > self._limits.queue_bytes:
+            self._give_up((waiting,), LedgerUnavailableError("Too much is waiting to be written to the ledger."))
+        else:
+            self._enqueue(waiting)
+            self._wake.set()
         return await waiting.receipt
 
+    def _enqueue(self, waiting: _Waiting) -> None:
+        self._queue.append(waiting)
+        self._queued_bytes += waiting.entry.size_bytes
+        self._show_queue()
+
     def append_when_up(self, entry: LedgerEntry) -> None:
-        """Write an entry that nobody waits for once the database takes entries, if this process lives that long."""
+        """Write a chat's outcome that nobody waits for once the database is back, if this process lives that long.
+
+        Not for a chat that is not in the database then, or has its outcome: what the database was given before it
+        fell silent it may have stored, or not.
+        """
         if self._late_bytes + entry.size_bytes > self._limits.late_bytes:
             logger.error("Too much waits for the ledger's database: an entry of kind %s is given up.", entry.kind)
             metrics.GIVEN_UP.labels("too_many").inc()
@@ -134,30 +151,33 @@ class LedgerWriter:
         metrics.LATE_ENTRIES.set(len(self._late))
         self._wake.set()
 
-    def _queue_late(self) -> None:
-        if not self._late:
-            return
-        for entry in self._late:
-            waiting = _Waiting(entry, asyncio.get_running_loop().create_future())
-            waiting.receipt.add_done_callback(partial(self._keep_late, entry))
-            self._queue.append(waiting)
-            self._queued_bytes += entry.size_bytes
-        self._late.clear()
+    async def _queue_late(self) -> None:
+        late, self._late = self._late, []
         self._late_bytes = 0
-        metrics.LATE_ENTRIES.set(0)
+        try:
+            rows = await self._execute(STILL_OPEN, ([entry.chat_id for entry in late],))
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            self._fail([self._unawaited(entry) for entry in late], error)
+            return
+        still_open = {chat_id for (chat_id,) in rows}
+        for entry in late:
+            if entry.chat_id in still_open:
+                self._enqueue(self._unawaited(entry))
+        metrics.LATE_ENTRIES.set(len(self._late))
 
-    def _keep_late(self, entry: LedgerEntry, receipt: asyncio.Future[Receipt]) -> None:
-        error = receipt.exception()
-        if isinstance(error, LedgerUnavailableError) and not isinstance(error, EntryRefusedError):
-            self.append_when_up(entry)
+    def _unawaited(self, entry: LedgerEntry) -> _Waiting:
+        receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        receipt.add_done_callback(_forget)
+        return _Waiting(entry, receipt, lambda: entry)
 
     async def _run(self) -> None:
         while not self._stopping or self._queue or (self._late and self._is_up):
             if not self._is_up:
                 await self._come_back()
                 continue
-            self._queue_late()
-            if self._queue:
+            if self._late:
+                await self._queue_late()
+            elif self._queue:
                 await self._write(self._take_batch())
             elif not await self._sleep(self._limits.heartbeat_s):
                 await self._say_seen()
@@ -240,7 +260,9 @@ class LedgerWriter:
             self._connection = await psycopg.AsyncConnection.connect(
                 self._conninfo, autocommit=True, connect_timeout=self._limits.connect_timeout_s
             )
-            await self._execute(SESSION, (f"{self._limits.statement_timeout_s}s",))
+            await self._execute(SESSION, (self._session_name, f"{self._limits.statement_timeout_s}s"))
+            if await self._execute(FENCE, (self._session_name,)) != [(True,)]:
+                raise TimeoutError  # its last session goes on still
             await self._execute(SEEN, self._seat)
         except (psycopg.Error, OSError, TimeoutError) as error:
             self._fail((), error)
@@ -284,11 +306,19 @@ class LedgerWriter:
         self._trouble = trouble
         self._is_up = False
         self._disconnect()
-        _reject((*batch, *self._queue), LedgerUnavailableError("The ledger's database is not available."))
+        unsent = tuple(self._queue)
         self._queue.clear()
+        self._give_up(batch, UnsureError("The ledger's database does not say whether it stored the entry."))
+        self._give_up(unsent, LedgerUnavailableError("The ledger's database is not available."))
         self._queued_bytes = 0
         self._show_queue()
         metrics.DOWN.set(1)
+
+    def _give_up(self, entries: Sequence[_Waiting], error: LedgerUnavailableError) -> None:
+        for waiting in entries:
+            if waiting.or_late is not None:
+                self.append_when_up(waiting.or_late())
+        _reject(entries, error)
 
     def _disconnect(self) -> None:
         """Drop the connection without a word to a server that may not answer."""
@@ -304,8 +334,8 @@ async def _fetch(
     return await cursor.fetchall()
 
 
-def _forget(running: asyncio.Task[Any]) -> None:
-    """Take note of how an abandoned statement ended, so that asyncio does not complain."""
+def _forget(running: asyncio.Future[Any]) -> None:
+    """Take note of how something ended that nobody waits for, so that asyncio does not complain."""
     if not running.cancelled():
         running.exception()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import secrets
 import subprocess
 import sys
@@ -87,6 +88,13 @@ class Server:
         self.child.process.kill()
         bury(below)
         self.guard.clear(self.child)
+
+    def kill_one_below(self, chance: random.Random) -> None:
+        """Kill one of the processes that the first one started and will start again."""
+        workers = [process for process in self.family()[1:] if "spawn_main" in " ".join(process.cmdline())]
+        chosen = chance.choice(workers)
+        self.killed.add(chosen.pid)
+        chosen.kill()
 
     def stop(self) -> None:
         """Stop it in its own way."""

@@ -57,6 +57,9 @@ class Fire:
         """Do something on the loop of the load, and wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
+    def call_soon(self, work: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(work)
+
     def light(self, callers: int) -> None:
         """Let so many callers chat without a pause, until `stop`."""
         self.run(self._light(callers))
@@ -68,14 +71,11 @@ class Fire:
     def ask(self, kind: str) -> str:
         """Begin one more chat, and return its marker."""
         marker = new_marker(kind)
-        self._loop.call_soon_threadsafe(lambda: self._keep(self._loop.create_task(self._chat(marker))))
+        self.call_soon(lambda: self._keep(self._loop.create_task(self._chat(marker))))
         return marker
 
     def ask_and_wait(self, kind: str = "whole") -> Told:
         return self.run(self._chat(new_marker(kind)))
-
-    def count(self, is_meant: Callable[[Told], bool]) -> int:
-        return sum(map(is_meant, tuple(self.told)))
 
     def since(self, mark: tuple[int, int]) -> tuple[tuple[Hit, ...], tuple[Told, ...]]:
         return tuple(self.upstream.hits[mark[0] :]), tuple(self.told[mark[1] :])

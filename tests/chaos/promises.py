@@ -215,7 +215,7 @@ def wrong_rows(evidence: Evidence) -> Iterator[str]:
 def open_chats(evidence: Evidence) -> Iterator[str]:
     """No chat is left open once the reaper has been there."""
     for row in evidence.rows:
-        if row.status == "started":
+        if row.status == "started" and row.id in evidence.stories:
             yield f"chat {row.id}: left open"
     for chat_id, story in evidence.stories.items():
         if story == ["intent"]:
@@ -227,7 +227,9 @@ def wrongly_lost_chats(evidence: Evidence) -> Iterator[str]:
     pids = {seat.writer_id: seat.pid for seat in evidence.seats}
     writers = {event.chat_id: event.writer_id for event in evidence.events if event.kind == "intent"}
     for row in evidence.rows:
-        if row.status == LOST and pids.get(writers.get(row.id, "")) not in evidence.killed:
+        if row.id not in evidence.stories or row.status != LOST:
+            continue
+        if pids.get(writers.get(row.id, "")) not in evidence.killed:
             yield f"chat {row.id}: lost, though its process was not killed"
 
 

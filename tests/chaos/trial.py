@@ -20,6 +20,7 @@ from tests.live import until
 RECOVERY_S = 45.0
 CLOSING_S = 30.0
 REFUSALS = 10
+SHOWN = 10
 
 
 def chosen_seed() -> int:
@@ -29,7 +30,7 @@ def chosen_seed() -> int:
 
 @dataclass
 class Trial:
-    """Everything from the first caller to the verdict; with `callers` at work all the time."""
+    """Everything from the first caller to the verdict; callers are at work all the time."""
 
     name: str
     hub: Hub
@@ -75,12 +76,11 @@ class Trial:
         return marker
 
     @contextmanager
-    def in_refusal(self, *, settled: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold that the database takes no record inside; wait at its end until callers have heard so."""
-        settled()
+    def in_refusal(self, *, count: int = REFUSALS) -> Iterator[None]:
+        """Hold that from now on the database takes no record, until so many callers have heard so."""
         began = time.time()
         yield
-        self.until_refused()
+        self.until_refused(count=count)
         self.refusing.append(Window(began, time.time()))
 
     def verdict(self) -> list[str]:
@@ -105,7 +105,7 @@ class Trial:
             refusing=tuple(self.refusing),
         )
         broken = violations(self.evidence)
-        print(f"\n{self.name}: {self.summary(broken)}", flush=True)
+        print("", f"{self.name}: {self.summary(broken)}", *broken[:SHOWN], sep="\n", flush=True)
         return broken
 
     def summary(self, broken: list[str]) -> str:

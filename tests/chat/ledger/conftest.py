@@ -35,7 +35,8 @@ class Database:
 
     async def end_writer_connections(self) -> None:
         """End them as a restart of the server would, and wait until they are gone."""
-        mine = "FROM pg_stat_activity WHERE application_name = 'llmhub ledger' AND datname = current_database()"
+        here = "datname = current_database() AND starts_with(application_name, 'llmhub ledger')"
+        mine = f"FROM pg_stat_activity WHERE {here}"
         await self.fetch(f"SELECT pg_terminate_backend(pid) {mine}")
         await self.until(f"SELECT count(*) = 0 {mine}")
 
@@ -54,7 +55,7 @@ class Database:
     async def until_blocked(self) -> None:
         """Wait until the writer's statement has reached the lock."""
         await self.until(
-            "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'llmhub ledger' "
+            "SELECT count(*) = 1 FROM pg_stat_activity WHERE starts_with(application_name, 'llmhub ledger') "
             "AND datname = current_database() AND wait_event_type = 'Lock'"
         )
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of PostgreSQL that can fall silent."""
+"""A TCP proxy in front of PostgreSQL that can fall silent, altogether or in the server's direction alone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ class Proxy:
     conninfo: str
     port: int = 0
     speaks: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await self.connect()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.relay(reader, upstream_writer))
-                group.create_task(self.relay(upstream_reader, writer))
+                group.create_task(self.relay(reader, upstream_writer, self.speaks))
+                group.create_task(self.relay(upstream_reader, writer, self.speaks, self.answers))
         finally:
             upstream_writer.close()
             writer.close()
@@ -33,9 +34,10 @@ class Proxy:
             return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
         return await asyncio.open_connection(host, int(port))
 
-    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *may_pass: asyncio.Event) -> None:
         while data := await reader.read(65536):
-            await self.speaks.wait()
+            for event in may_pass:
+                await event.wait()
             writer.write(data)
         writer.close()
 
@@ -44,6 +46,7 @@ class Proxy:
 async def proxied(conninfo: str) -> AsyncIterator[Proxy]:
     proxy = Proxy(conninfo)
     proxy.speaks.set()
+    proxy.answers.set()
     served: set[asyncio.Task[None]] = set()
 
     def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

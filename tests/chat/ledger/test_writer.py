@@ -3,11 +3,12 @@ import logging
 import socket
 import time
 
+import psycopg
 import pytest
 
 from chat.ledger.content import make_content
 from chat.ledger.entries import LedgerEntry
-from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError
+from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 from chat.ledger.writer import LedgerWriter, WriterLimits
 from llmhub.database import conninfo
 from tests.chat.ledger.proxy import proxied
@@ -175,7 +176,7 @@ async def test_a_connection_lost_in_a_statement_fails_what_waits_and_leaves_no_g
     await until_up(writer)
     await append_all(writer, intents(3))
 
-    assert [type(result) for result in results] == [LedgerUnavailableError] * 5
+    assert [type(result) for result in results] == [UnsureError] * 2 + [LedgerUnavailableError] * 3
     assert await numbers(database, writer) == [1, 2, 3]
     # the writer of a hub that runs in this process loses its connection too, and says the same
     assert list(dict.fromkeys(caplog.messages)) == [
@@ -211,7 +212,7 @@ async def test_a_silent_server_is_given_up_and_found_again(database, new_writer)
         proxy.speaks.clear()
         started = time.monotonic()
         results = await append_all(writer, intents(5))
-        assert {type(result) for result in results} == {LedgerUnavailableError}
+        assert {type(result) for result in results} == {UnsureError}
         assert time.monotonic() - started < 2
 
         proxy.speaks.set()
@@ -231,7 +232,7 @@ async def test_a_read_only_database_is_known_and_its_recovery_too(database, writ
         await database.connection.execute("SET default_transaction_read_only = off")
         await database.connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
 
-    assert {type(result) for result in results} == {LedgerUnavailableError}
+    assert {type(result) for result in results} == {UnsureError}
     await until_up(writer)
     assert (await writer.append(make_intent(new_chat_id()))).writer_seq == 1
 
@@ -247,6 +248,67 @@ async def test_what_nobody_waits_for_is_written_once_the_database_is_back(databa
 
     await database.until("SELECT status = 'succeeded' FROM chat_chat WHERE id = %s", intent.chat_id)
     assert await numbers(database, writer) == [1, 2]
+
+
+async def test_an_outcome_that_cannot_be_stored_is_written_late_though_its_caller_has_gone(database, writer):
+    await writer.append(intent := make_intent(new_chat_id()))
+    late = make_outcome(intent.chat_id, status="failed")
+    async with database.held_seat(writer):
+        closing = asyncio.create_task(writer.append(make_outcome(intent.chat_id), or_late=lambda: late))
+        await database.until_blocked()
+        closing.cancel()
+        await database.end_writer_connections()
+
+    await database.until("SELECT status = 'failed' FROM chat_chat WHERE id = %s", intent.chat_id)
+    assert await numbers(database, writer) == [1, 2]
+
+
+async def test_an_outcome_that_was_stored_in_silence_is_not_followed_by_another(database, new_writer):
+    async with proxied(conninfo()) as proxy:
+        writer = await new_writer(
+            limits=WriterLimits(silence_timeout_s=0.5),
+            host="127.0.0.1",
+            port=proxy.port,
+            sslmode="disable",
+            gssencmode="disable",
+        )
+        await writer.append(intent := make_intent(new_chat_id()))
+
+        proxy.answers.clear()
+        late = make_outcome(intent.chat_id, status="failed")
+        with pytest.raises(UnsureError):
+            await writer.append(make_outcome(intent.chat_id), or_late=lambda: late)
+        proxy.answers.set()
+        await until_up(writer)
+        await writer.append(make_intent(new_chat_id()))
+
+        assert await database.fetch_value("SELECT status FROM chat_chat WHERE id = %s", intent.chat_id) == "succeeded"
+        assert await numbers(database, writer) == [1, 2, 3]
+        await writer.stop()
+
+
+async def test_no_outcome_is_written_late_for_a_chat_that_was_never_stored(database, writer):
+    writer.append_when_up(make_outcome(new_chat_id()))
+    await writer.append(make_intent(new_chat_id()))
+
+    kinds = await database.fetch("SELECT kind FROM chat_ledgerevent WHERE writer_id = %s", writer.writer_id)
+
+    assert kinds == [("intent",)]
+
+
+async def test_a_session_that_was_given_up_is_ended_before_anything_more_is_written(database, new_writer):
+    writer = await new_writer(limits=WriterLimits(silence_timeout_s=0.5))
+    name = f"llmhub ledger {writer.writer_id}"
+    async with (
+        await psycopg.AsyncConnection.connect(conninfo(application_name=name), autocommit=True) as given_up,
+        database.held_seat(writer),
+    ):
+        with pytest.raises(UnsureError):
+            await writer.append(make_intent(new_chat_id()))
+        await database.until("SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = %s", name)
+
+        with pytest.raises(psycopg.OperationalError):
+            await given_up.execute("SELECT 1")
 
 
 async def test_stopping_writes_what_nobody_waits_for_too(database, writer):
@@ -286,7 +348,7 @@ async def test_a_statement_that_takes_too_long_is_given_up(database, new_writer)
     async with database.held_seat(writer):
         results = await asyncio.wait_for(append_all(writer, intents(3)), 5)
 
-    assert {type(result) for result in results} == {LedgerUnavailableError}
+    assert {type(result) for result in results} == {UnsureError}
     await until_up(writer)
     assert await numbers(database, writer) == []
 
