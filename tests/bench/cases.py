@@ -14,7 +14,7 @@ CHUNK_TEXT = " lorem"
 ANSWER_TEXT = "The capital of France is Paris, which has been its seat of government since the tenth century."
 LARGE_BYTES = 1_000_000
 LARGE_TEXT = "It was the best of times, it was the worst of times. " * (LARGE_BYTES // 53)
-PACE_S = 0.01
+PACE_S = 0.005
 
 QUESTION = "What is the capital of France? Answer in one sentence."
 INSTRUCTION = "You are a helpful assistant."

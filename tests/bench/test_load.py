@@ -1,12 +1,13 @@
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
 
 from tests.bench.cases import CASES, Case
 from tests.bench.load import Load, Task, WrongAnswerError, connect, measured, percentile
 
-WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nParis"[:-1]
+WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nPari"
+QUESTION_END = b"\r\n\r\n{}"
 CASE = Case(name="small", body=b"{}", marks={b"Pari": 1}, chunks=0)
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -15,14 +16,17 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 async def callers(*pieces: bytes, connections: int = 1, pause_s: float = 0.0):
     """Yield a load and its connections to a server that gives each request these pieces as its answer."""
 
+    serving = set()
+
     async def serve(reader, writer):
-        while await reader.readuntil(b"\r\n\r\n{}"):
-            for piece in pieces:
-                writer.write(piece)
-                await asyncio.sleep(pause_s)
-            if not pieces:
-                writer.close()
-                return
+        serving.add(asyncio.current_task())
+        with closing(writer), suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(QUESTION_END)
+            while pieces:
+                for piece in pieces:
+                    writer.write(piece)
+                    await asyncio.sleep(pause_s)
+                await reader.readuntil(QUESTION_END)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     task = Task(port=server.sockets[0].getsockname()[1], case="small", connections=connections, seconds=0)
@@ -34,6 +38,7 @@ async def callers(*pieces: bytes, connections: int = 1, pause_s: float = 0.0):
         for caller in found:
             caller.transport.close()
         server.close()
+        await asyncio.gather(*serving)
 
 
 @pytest.mark.parametrize(

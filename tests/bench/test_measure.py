@@ -60,7 +60,7 @@ def test_cpu_time_is_that_of_all_processes():
 def test_a_target_that_answers_wrongly_ends_the_bench(targets, load):
     without_path = Target(name="hub", port=targets["direct"].port, served_by=list, headers={"content-length": "2"})
 
-    with pytest.raises(BenchError, match="^hub: "):
+    with pytest.raises(BenchError, match=r"^hub: "):
         load.run(without_path, "chat", 1, seconds=0)
 
 
