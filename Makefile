@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run seed test soak bench bench-peers lint screenshots clean
+.PHONY: help run seed test soak mutants bench bench-peers lint screenshots clean
 .SUFFIXES:
 
 # The first Python that is new enough; `make run PYTHON=…` names another.
@@ -31,6 +31,9 @@ test: $(DEV) ## Run every test
 
 soak: $(DEV) ## Run the long tests: faults under load, and streams by the thousand
 	@exec $(IN_VENV)/python -m pytest -m soak -p no:randomly $(SOAK_ARGS)
+
+mutants: $(DEV) ## Break the hub's promises one by one, and see that its tests notice
+	@exec $(IN_VENV)/python -m tests.mutation
 
 bench: $(DEV) ## Measure the hub, a bare proxy and the upstream alone; BENCH_JSON=file: the rows, too
 	@exec $(IN_VENV)/python -m tests.bench

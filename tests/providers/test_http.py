@@ -191,6 +191,14 @@ async def test_a_forbidden_address_is_not_connected_to(client, resolve, address)
         await fetched(client, "http://metadata.google.internal/")
 
 
+async def test_a_name_for_this_machine_is_not_connected_to_unless_that_is_allowed(resolve):
+    async with serving(saying(OK)) as port, HttpClient(allowed_private_hosts=()) as client:
+        resolve("127.0.0.1")
+
+        with pytest.raises(ConfigurationError, match="private or reserved"):
+            await fetched(client, f"http://innocent.example:{port}/")
+
+
 async def test_a_name_is_looked_up_once_for_each_connection(client, monkeypatch):
     asked = []
 
@@ -325,6 +333,17 @@ async def test_a_reply_without_end_is_refused(client):
 
         with pytest.raises(MalformedReplyError, match="more than 64 MiB"):
             await fetched(client, f"{fake.url}/chat/completions", content=CHAT)
+
+
+async def test_a_stream_without_end_is_refused(client):
+    piece = b" " * (4 * 1024 * 1024)
+    with FakeProvider("custom") as fake:
+        fake.fail(fakes.pieces(*[piece] * 65))
+
+        async with await client.send(make_call(f"{fake.url}/chat/completions", content=CHAT)) as reply:
+            with pytest.raises(MalformedReplyError, match="more than 256 MiB"):
+                while await reply.next_piece():
+                    pass
 
 
 async def test_five_hundred_cancelled_requests_leave_a_working_client(client):

@@ -361,8 +361,8 @@ def test_no_provider_is_asked_while_the_record_cannot_be_written(hub, upstream, 
     with ledger_away():
         answers = [post(hub, key), post(hub, key, stream=True), post(hub, key, model="nowhere")]
 
-    assert [(a.status_code, a.json()["error"]["code"]) for a in answers] == [(503, "record_unavailable")] * 3
     assert upstream.chats == []
+    assert [(a.status_code, a.json()["error"]["code"]) for a in answers] == [(503, "record_unavailable")] * 3
 
 
 @pytest.mark.parametrize(
