@@ -32,6 +32,7 @@ from providers.errors import (
 from providers.types import NOTHING, Timeouts
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
+MAX_STREAM_BYTES = 256 * 1024 * 1024
 MAX_CONNECTIONS = 4096
 KEEP_ALIVE_S = 30.0
 MAX_KNOWN_URLS = 4096
@@ -128,6 +129,7 @@ class HttpReply:
         self._call = call
         self._body = aiter(cast("httpx.AsyncByteStream", response.stream))
         self._encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        self._received_bytes = 0
 
     @property
     def headers(self) -> dict[str, str]:
@@ -157,15 +159,19 @@ class HttpReply:
     async def next_piece(self) -> bytes:
         """Return what came next of the body, as it came; empty at its end.
 
-        Errors: MalformedReplyError for a compressed body, which was not asked for.
+        Errors: MalformedReplyError for a compressed body, which was not asked for, and for more than MAX_STREAM_BYTES.
         """
         if self._encoding not in ("identity", ""):
             raise MalformedReplyError("The provider compressed its reply, although asked not to.")
         try:
-            return await anext(self._body, b"")
+            piece = await anext(self._body, b"")
         except FOREIGN as exc:
             # `from None`, here and below: a foreign exception can hold the request's headers, and the key in them.
             raise provider_error(exc, self._call) from None
+        self._received_bytes += len(piece)
+        if self._received_bytes > MAX_STREAM_BYTES:
+            raise MalformedReplyError("The provider sent a stream of more than 256 MiB.")
+        return piece
 
     async def drain(self) -> None:
         """Read on to the end for a moment: a connection whose reply is read to its end can be used again."""

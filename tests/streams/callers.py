@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -26,11 +27,12 @@ class Caller:
         self._socket.settimeout(WITHIN_S)
         self._socket.connect((parts.hostname, parts.port))
 
-    def ask(self, *, path: str = "/v1/chat/completions", **body: Any) -> None:
+    def ask(self, *, path: str = "/v1/chat/completions", timeout_s: float = 600, **body: Any) -> None:
         content = json.dumps({"model": "up/m", "messages": ASK, "stream": True, **body}).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {self._key}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+            f"x-llmhub-timeout-s: {timeout_s}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(content)}\r\n\r\n"
         )
         self._socket.sendall(head.encode() + content)
 
@@ -45,10 +47,16 @@ class Caller:
             found += piece
         return bytes(found)
 
+    def is_silent(self, *, for_s: float) -> bool:
+        """Whether nothing comes for a while."""
+        readable, _, _ = select.select([self._socket], [], [], for_s)
+        return not readable
+
     def reset(self) -> None:
-        """Leave at once, without a word of farewell."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._socket.close()
+        """Leave at once, without a word of farewell; once is enough."""
+        if self._socket.fileno() >= 0:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._socket.close()
 
 
 @contextmanager

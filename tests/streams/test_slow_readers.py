@@ -75,3 +75,17 @@ def test_a_slow_caller_gets_the_whole_answer(web, web_key, upstream):
     assert chat.status == ChatStatus.STARTED
     assert found.count(b"x") > 23 * MIB
     until(lambda: Chat.objects.get().status == ChatStatus.SUCCEEDED)
+
+
+def test_a_slow_caller_is_held_to_the_deadline_too(web, web_key, upstream):
+    upstream.always = long_stream(64 * MIB)
+    with calling(web.url, web_key) as [caller]:
+        caller.ask(timeout_s=1)
+        until(lambda: is_stalled(upstream))
+        threading.Event().wait(1)
+        found = caller.read_until(b"\r\n0\r\n\r\n")
+
+    assert b'"provider_timeout"' in found[-400:]
+    assert found.count(b"x") < 60 * MIB
+    chat = Chat.objects.get()
+    assert (chat.status, chat.error_code) == (ChatStatus.TRUNCATED, "provider_timeout")
