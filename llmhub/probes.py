@@ -90,6 +90,9 @@ def states() -> CollectorRegistry:
 
 
 class BuildInfo(Collector):
+    def describe(self) -> Iterator[Metric]:
+        return self.collect()
+
     def collect(self) -> Iterator[Metric]:
         info = GaugeMetricFamily("llmhub_build_info", "Always 1, with the version that runs.", labels=["version"])
         info.add_metric([settings.VERSION], 1)

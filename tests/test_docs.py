@@ -1,22 +1,23 @@
 """The documentation says what the code has: links, settings, paths, metrics, errors, provider types."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
-from prometheus_client.metrics import MetricWrapperBase
 
-from chat import metrics
 from chat.api.answers import SERVED
 from chat.models import ChatStatus
 from llmhub import gateway_urls
 from llmhub.access.principals import Scope
 from llmhub.embedded.options import read_options
+from llmhub.logs import ORDER
 from llmhub.settings import Environment
 from providers.backends import BACKENDS
 from providers.routing import NotPermittedError
+from tests.metrics import served_metrics
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -63,15 +64,6 @@ def paths(patterns, prefix="/") -> Iterator[str]:
             yield path
 
 
-def own_metrics():
-    return [metric for metric in vars(metrics).values() if isinstance(metric, MetricWrapperBase)]
-
-
-def sample_name(metric):
-    described = metric.describe()[0]
-    return f"{described.name}_total" if described.type == "counter" else described.name
-
-
 def answers_with_a_code():
     """Refusals of what a key does not allow are left out: each brings a more precise code along."""
     return [answer for error, answer in SERVED.items() if answer.code and error is not NotPermittedError]
@@ -108,12 +100,22 @@ def test_every_served_path_is_described():
     assert [path for path in sorted(served) if not re.search(rf"{re.escape(path)}[`?\s]", shown)] == []
 
 
-@pytest.mark.parametrize("metric", own_metrics(), ids=sample_name)
-def test_every_metric_is_listed_with_its_labels(metric):
-    row = re.search(rf"^\| `{sample_name(metric)}` \|(.*)\|(.*)\|$", text_of("operations.md"), re.MULTILINE)
+def test_the_metrics_are_those_that_are_served():
+    rows = re.findall(r"^\| `(llmhub_\w+)` \| (\w+) \|([^|]*)\|", text_of("operations.md"), re.MULTILINE)
+    told = {
+        (name, kind, frozenset(re.findall(r"`(\w+)`", re.sub(r"\(.*\)", "", labels)))) for name, kind, labels in rows
+    }
 
-    assert row
-    assert [label for label in metric._labelnames if f"`{label}`" not in row[1]] == []
+    assert told == {(metric.name, metric.type, metric.labels) for metric in served_metrics()}
+
+
+def test_the_fields_of_a_line_of_the_log_are_explained():
+    rows = re.findall(r"^\| (`[^|]+) \|", text_of("operations.md").split("### Logs")[1], re.MULTILINE)
+    sample = json.loads(re.search(r"^\{.*\}$", text_of("operations.md"), re.MULTILINE)[0])
+
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert set(ORDER) <= named
+    assert set(sample) <= set(ORDER)
 
 
 @pytest.mark.parametrize("answer", answers_with_a_code(), ids=lambda answer: answer.code)
