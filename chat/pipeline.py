@@ -12,6 +12,7 @@ from uuid import UUID
 
 from chat import metrics
 from chat.assembly import Assembly, estimated_usage
+from chat.deadlines import until
 from chat.ledger.content import Content, make_answer
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError, UnsureError
@@ -141,7 +142,7 @@ class ChatPipeline:
         held: list[ChatChunk] = []
         try:
             pieces = self.manager.stream_pieces(request, plan=plan, failover=call.failover, journey=call.journey)
-            async with aclosing(_until(pieces, call.started_s + call.deadline_s)) as bounded:
+            async with aclosing(until(pieces, call.started_s + call.deadline_s)) as bounded:
                 async for piece in bounded:
                     call.note_chunks(piece)
                     if free := assembly.add_all(piece, held):
@@ -276,51 +277,3 @@ def _with_usage(request: ChatRequest, response: ChatResponse) -> ChatResponse:
     if response.usage is not None:
         return response
     return replace(response, usage=estimated_usage(request, response))
-
-
-async def _until(pieces: AsyncGenerator[list[ChatChunk]], deadline: float) -> AsyncGenerator[list[ChatChunk]]:
-    """Pass pieces on until a moment of the monotonic clock.
-
-    Errors: TimeoutError.
-    """
-    alarm = _Alarm()
-    timer = asyncio.get_running_loop().call_later(deadline - time.monotonic(), alarm.ring)
-    try:
-        async with aclosing(pieces):
-            while True:
-                with alarm:
-                    piece = await anext(pieces, None)
-                if piece is None:
-                    return
-                yield piece
-    finally:
-        timer.cancel()
-
-
-class _Alarm:
-    """What `asyncio.timeout` is to one wait, to many: a timer for each would cost more than the chunk it brings."""
-
-    def __init__(self) -> None:
-        self._is_over = False
-        self._task: asyncio.Task[object] | None = None
-        self._cancelling = 0
-
-    def ring(self) -> None:
-        self._is_over = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def __enter__(self) -> None:
-        if self._is_over:
-            raise TimeoutError
-        self._task = asyncio.current_task()
-        assert self._task is not None
-        self._cancelling = self._task.cancelling()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        task, self._task = self._task, None
-        if not self._is_over or task is None:
-            return
-        is_ours = task.uncancel() <= self._cancelling
-        if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
-            raise TimeoutError
