@@ -309,7 +309,7 @@ def test_of_two_good_keys_the_one_in_x_api_key_counts(unasked, path):
 @pytest.mark.parametrize(
     ("fields", "status", "code", "param"),
     [
-        pytest.param({"message": ""}, 400, None, "message", id="blank"),
+        pytest.param({"message": " "}, 400, None, "message", id="blank"),
         pytest.param({"message": 7}, 400, None, "message", id="number"),
         pytest.param({"message": "a", "messages": HELLO}, 400, None, "message", id="both"),
         pytest.param({}, 400, "missing_parameter", "message", id="neither"),
