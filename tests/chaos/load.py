@@ -19,7 +19,7 @@ from tests.chaos.upstream import MODEL, Upstream, answer_to
 
 PATIENCE = aiohttp.ClientTimeout(total=60, sock_connect=5)
 PAUSE_S = 0.02
-PAUSE_AFTER_TROUBLE_S = 0.1
+PAUSE_AFTER_TROUBLE_S = 0.2
 PROVIDER = "echo"
 
 T = TypeVar("T")
