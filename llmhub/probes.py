@@ -69,10 +69,10 @@ async def readyz(_request: ASGIRequest) -> HttpResponse:
 
 async def metrics(_request: ASGIRequest) -> HttpResponse:
     """Prometheus metrics of this process, or of all of them where they share PROMETHEUS_MULTIPROC_DIR."""
-    return HttpResponse(await asyncio.to_thread(_metrics), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(await asyncio.to_thread(gathered), content_type=CONTENT_TYPE_LATEST)
 
 
-def _metrics() -> bytes:
+def gathered() -> bytes:
     counted = REGISTRY
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         forget_the_dead(Path(folder))

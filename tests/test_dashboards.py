@@ -51,6 +51,7 @@ def test_a_query_asks_for_what_is_served(query):
     asked = selectors(expression)
     assert asked
     for selector in asked:
+        assert selector.name in SAMPLES
         wanted = {matcher.name for matcher in selector.matchers.matchers}
         assert wanted <= SAMPLES[selector.name] | SCRAPED
     assert labels_asked_for(expression) <= {label for s in asked for label in SAMPLES[s.name]} | SCRAPED

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import sys
@@ -102,6 +103,23 @@ def test_only_lines_that_speak_of_trouble_are_passed_on(guard, tmp_path):
     supervisor.stop("child")
 
     assert said == ["child | WARNING odd", "child | FATAL bad"]
+
+
+def test_lines_of_json_are_passed_on_in_words_by_their_level(guard, tmp_path):
+    said = Said(signal_at="CRITICAL")
+    supervisor = make_supervisor(guard, said)
+    lines = [
+        json.dumps({"timestamp": "2026-11-22T10:20:30.456Z", "level": level, "logger": "chat", "event": "An ERROR."})
+        for level in ("info", "warning", "critical")
+    ]
+    program = f"print({chr(10).join(lines)!r}, flush=True); {SLEEPER}"
+    supervisor.start(python(program, tmp_path / "log"), stop_timeout_s=5, is_echoed=True)
+
+    with pytest.raises(StopRequestedError):
+        supervisor.watch()
+    supervisor.stop("child")
+
+    assert said == [f"child | 2026-11-22 10:20:30Z {level} chat: An ERROR." for level in ("WARNING", "CRITICAL")]
 
 
 def test_a_second_signal_kills_what_is_slow_to_stop(guard, tmp_path):

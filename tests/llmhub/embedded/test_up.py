@@ -1,5 +1,6 @@
 """The whole hub as a newcomer starts it: one life of two starts, and one that ends in a kill."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,14 @@ def stop_amid_a_stream(up: Up) -> str:
 def test_a_first_chat_is_answered_by_the_local_model(life):
     assert life.answer["model"] == "smollm2"
     assert life.answer["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("process", ["web", "worker", "beat"])
+def test_each_process_names_itself_in_the_lines_that_it_logs(life, process):
+    lines = [line for line in (life.first.home / "logs" / f"{process}.log").read_text().splitlines() if line[:1] == "{"]
+
+    assert lines
+    assert {json.loads(line)["process"] for line in lines} == {process}
 
 
 def test_a_stop_lets_a_stream_finish(life):
