@@ -247,6 +247,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "chat.api.openapi.add_chat_endpoints",
+        "chat.api.openapi.add_common_failures",
     ],
     "ENUM_NAME_OVERRIDES": {
         "ChatStatus": "chat.models.ChatStatus",

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
+from django.conf import settings as project
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
@@ -73,3 +74,25 @@ def test_every_answer_to_a_caller_without_a_key_is_as_described(case, running):
 
 def test_the_hub_serves_this_description(running):
     assert httpx.get(f"{running.url}/api/schema?format=json").json() == DESCRIBED
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        pytest.param(b"{}", {"content-type": "text/plain"}, 415, id="text"),
+        pytest.param(b"x" * (project.MAX_BODY_BYTES + 1), {}, 413, id="too large"),
+        pytest.param(b"{}", {"x": "v" * 70_000}, 431, id="a huge header"),
+        pytest.param(b"{}", {"authorization": "Bearer lh_nobody"}, 401, id="an unknown key"),
+        pytest.param(b"[]", {}, 400, id="a list"),
+    ],
+)
+@pytest.mark.parametrize(
+    "path", [path for path, found in DESCRIBED["paths"].items() if "requestBody" in found.get("post", ())]
+)
+def test_what_is_refused_before_a_view_sees_it_is_described_too(running, key, path, content, headers, status):
+    usual = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+
+    answer = httpx.post(running.url + path, content=content, headers=usual | headers)
+
+    assert answer.status_code == status
+    assert str(status) in DESCRIBED["paths"][path]["post"]["responses"]

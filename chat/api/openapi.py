@@ -193,6 +193,12 @@ CHAT_FAILURES = {
     "503": "No provider can be asked now, or the chat could not be recorded.",
     "504": "The provider did not answer in time.",
 }
+BODY_FAILURES = {code: CHAT_FAILURES[code] for code in ("408", "413", "415")}
+COMMON_FAILURES = {
+    "406": "JSON is not accepted.",
+    "431": "URL and headers are too large.",
+    "503": "The database cannot be reached.",
+}
 READ_FAILURES = {code: CHAT_FAILURES[code] for code in ("401", "403")}
 REQUEST_HEADERS = {
     "x-llmhub-user": "The end user on whose behalf this is.",
@@ -299,6 +305,15 @@ PATHS: dict[str, Schema] = {
         )
     },
 }
+
+
+def add_common_failures(result: Schema, **_: Any) -> Schema:
+    """A hook of drf-spectacular: name the refusals that are no view's own."""
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            common = COMMON_FAILURES | (BODY_FAILURES if "requestBody" in operation else {})
+            operation["responses"] = dict(sorted({**failures(common), **operation["responses"]}.items()))
+    return result
 
 
 def add_chat_endpoints(result: Schema, **_: Any) -> Schema:
