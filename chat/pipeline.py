@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
@@ -27,6 +28,8 @@ from providers.pricing import nano_usd
 from providers.problems import Problem
 from providers.routing import Plan
 from providers.types import ChatChunk, ChatRequest, ChatResponse, JSONObject
+
+logger = logging.getLogger(__name__)
 
 Render = Callable[[ChatResponse], JSONObject]
 ToProblem = Callable[[Exception], Problem]
@@ -223,6 +226,8 @@ class ChatPipeline:
             content=make_answer(answer_json, call.journey.attempts),
         )
         metrics.observe(outcome, call.asked)
+        if logger.isEnabledFor(logging.DEBUG):
+            _log(outcome)
         if self.tracer is not None:
             self.tracer.trace(call, outcome, response)
         await self._record(outcome.entry(), or_late=lambda: _unrecorded(outcome).entry())
@@ -244,6 +249,12 @@ def _unbegun(call: ChatCall) -> Outcome:
         error_code="record_unavailable",
         http_status=503,
     )
+
+
+def _log(outcome: Outcome) -> None:
+    tries = ", ".join(f"{attempt.provider} {attempt.error_type or 'ok'}" for attempt in outcome.attempts)
+    status, took_ms = outcome.status.value, outcome.latency_ms
+    logger.debug("A chat ended: %s after %s ms; tried: %s.", status, took_ms, tries or "nobody")
 
 
 def _unrecorded(outcome: Outcome) -> Outcome:

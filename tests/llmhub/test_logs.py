@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -246,6 +247,21 @@ def test_every_answer_has_the_id_that_its_request_logs_under(hub: LiveHub):
     assert len(set(ids)) == 5
 
 
+def test_at_debug_the_end_of_a_chat_is_told_under_its_id(hub: LiveHub, upstream, caplog):
+    hub.add_provider(upstream, name="up")
+    ask = {"model": "up/m", "messages": [{"role": "user", "content": CANARY}]}
+    key = hub.issue_key()
+
+    with written() as lines, caplog.at_level(logging.DEBUG, "chat"):
+        answer = hub.client.post("/v1/chat/completions", json=ask, headers=hub.headers(key))
+
+    (told,) = [line for line in map(json.loads, lines.text.splitlines()) if line["logger"] == "chat.pipeline"]
+    assert re.fullmatch(r"A chat ended: succeeded after \d+ ms; tried: up ok\.", told["event"])
+    assert told["request_id"] == answer.headers["x-request-id"]
+    assert CANARY not in lines.text
+    assert key not in lines.text
+
+
 class BrokenDialect(OpenAIDialect):
     def read(self, body):
         fail_with(ValueError(CANARY))
@@ -257,6 +273,7 @@ def request_with_key(hub: LiveHub) -> ASGIRequest:
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
     request = ASGIRequest(scope, io.BytesIO(b"{}"))
     request.body_fault = None
+    request.caller_gone = asyncio.Event()
     return request
 
 
