@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 Render = Callable[[ChatResponse], JSONObject]
 ToProblem = Callable[[Exception], Problem]
 
+STOPPING = Problem(
+    status=503, type="server_error", code="hub_stopping", message="The hub stopped before the answer was whole."
+)
+
 
 @dataclass(slots=True, kw_only=True)
 class ChatCall:
@@ -53,6 +57,7 @@ class ChatCall:
     journey: Journey = field(default_factory=Journey)
     first_token_ms: int | None = None
     dropped_params: tuple[str, ...] = ()
+    is_caller_gone: Callable[[], bool] = lambda: True
     traceparent: str | None = None
 
     @property
@@ -189,9 +194,13 @@ class ChatPipeline:
     async def _abandon(
         self, call: ChatCall, *, response: ChatResponse | None = None, answer_json: bytes = b"null"
     ) -> None:
-        """Record that the caller went away; nobody is left to be told where that fails."""
+        """Record that the caller went away, or that the hub did; nobody is left to be told where that fails."""
+        status, problem = ChatStatus.CLIENT_DISCONNECTED, None
+        if not call.is_caller_gone():
+            status = ChatStatus.TRUNCATED if response and response.choices else ChatStatus.FAILED
+            problem = STOPPING
         with suppress(LedgerUnavailableError):
-            await self._close(call, ChatStatus.CLIENT_DISCONNECTED, response=response, answer_json=answer_json)
+            await self._close(call, status, response=response, answer_json=answer_json, problem=problem)
 
     async def _close(
         self,

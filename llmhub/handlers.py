@@ -81,7 +81,9 @@ class GatewayHandler:
             return
         request._body = body  # noqa: SLF001  (what `request.body` would read from the stream)
         request.body_fault = fault  # type: ignore[attr-defined]  # read by `chat.api.asking`
-        await _until_gone(self._respond(request, send), receive)
+        gone = asyncio.Event()
+        request.caller_gone = gone  # type: ignore[attr-defined]  # read by `chat.api.serving`
+        await _until_gone(self._respond(request, send), receive, gone)
 
     async def _respond(self, request: ASGIRequest, send: Send) -> None:
         response = await self._call_view(request)
@@ -125,24 +127,22 @@ class GatewayHandler:
             return b"", BodyFault(408, f"The body did not arrive within {self._body_s:g} s.", size)
 
 
-async def _until_gone(work: Awaitable[None], receive: Receive) -> None:
-    """Do the work of one request, and cancel it when the caller closes the connection."""
+async def _until_gone(work: Awaitable[None], receive: Receive, gone: asyncio.Event) -> None:
+    """Do the work of one request, and cancel it when the caller closes the connection, which is `gone` then."""
     task = asyncio.current_task()
     assert task is not None
-    is_gone = False
 
     async def watch() -> None:
-        nonlocal is_gone
         while (await receive())["type"] != "http.disconnect":
             pass
-        is_gone = True
+        gone.set()
         task.cancel()
 
     watcher = asyncio.create_task(watch())
     try:
         await work
     except asyncio.CancelledError:
-        if not is_gone or task.uncancel():
+        if not gone.is_set() or task.uncancel():
             raise
     finally:
         watcher.cancel()

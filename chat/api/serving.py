@@ -35,6 +35,7 @@ class ChatServer:
     async def serve(self, request: ASGIRequest, dialect: Dialect) -> HttpResponseBase:
         """Return the answer to a chat request, whatever becomes of it."""
         call = new_call(dialect)
+        call.is_caller_gone = request.caller_gone.is_set  # type: ignore[attr-defined]  # set by the handler
         if self.pipeline.tracer is not None:
             call.traceparent = request.headers.get("traceparent")
         try:

@@ -11,7 +11,7 @@ from django.core.handlers.asgi import ASGIRequest
 
 from chat.api.asking import LARGE_BODY_BYTES
 from chat.api.openai import OpenAIDialect
-from chat.api.serving import ChatServer
+from chat.api.serving import ChatServer, _Rendering
 from chat.ledger.writer import LedgerWriter
 from chat.models import ChatStatus
 from chat.pipeline import ChatPipeline
@@ -23,6 +23,7 @@ class ClosedRequest(ASGIRequest):
     """A request whose body nobody may look at."""
 
     body_fault = None
+    caller_gone = asyncio.Event()
 
     @property
     def body(self):
@@ -57,6 +58,7 @@ def request_of(key, body):
         {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}, io.BytesIO(body)
     )
     request.body_fault = None
+    request.caller_gone = asyncio.Event()
     return request
 
 
@@ -93,30 +95,34 @@ def key(hub, upstream):
 
 
 async def test_a_caller_who_leaves_when_the_first_frame_comes_is_recorded_before_the_work_ends(key):
-    body = b'{"model":"up/m","stream":true,"messages":[{"role":"user","content":"Who is there?"}]}'
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/",
-        "query_string": b"",
-        "headers": [(b"x-api-key", key.encode())],
-    }
-    request, dialect = ASGIRequest(scope, io.BytesIO(body)), LeavingDialect()
-    request.body_fault = None
-    manager, ledger = get_provider_manager(), LedgerWriter(conninfo())
-    await ledger.start()
+    request = stream_request_of(key)
+    request.caller_gone.set()
 
+    assert await end_of_cancelled(request) == (ChatStatus.CLIENT_DISCONNECTED, "")
+
+
+async def test_a_stream_that_the_stopping_hub_cuts_off_is_not_put_down_to_the_caller(key):
+    assert await end_of_cancelled(stream_request_of(key)) == (ChatStatus.TRUNCATED, "hub_stopping")
+
+
+def stream_request_of(key):
+    return request_of(key, b'{"model":"up/m","stream":true,"messages":[{"role":"user","content":"Who is there?"}]}')
+
+
+async def end_of_cancelled(request):
+    """Cancel what serves the request when the first frame comes; return how the chat is recorded at once."""
+    dialect, manager, ledger = LeavingDialect(), get_provider_manager(), LedgerWriter(conninfo())
+    await ledger.start()
     dialect.serving = asyncio.ensure_future(ChatServer(ChatPipeline(manager, ledger)).serve(request, dialect))
     with pytest.raises(asyncio.CancelledError):
         await dialect.serving
-    status = last_status()
+    end = last_end()
     await ledger.stop()
     await manager.close_all()
+    return end
 
-    assert status == ChatStatus.CLIENT_DISCONNECTED
 
-
-def last_status():
+def last_end():
     """Ask without giving the event loop time to do more."""
     with psycopg.connect(conninfo()) as connection:
-        return connection.execute("SELECT status FROM chat_chat ORDER BY started_at DESC").fetchone()[0]
+        return connection.execute("SELECT status, error_code FROM chat_chat ORDER BY started_at DESC").fetchone()
