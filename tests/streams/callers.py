@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
+
 ASK = [{"role": "user", "content": "Who is there?"}]
 WITHIN_S = 10.0
 SMALL_BUFFER_BYTES = 16 * 1024
@@ -67,3 +69,36 @@ def calling(url: str, key: str, *, count: int = 1) -> Iterator[list[Caller]]:
     finally:
         for caller in callers:
             caller.reset()
+
+
+def body_of(answer: bytes) -> bytes:
+    """Take the body out of its chunks."""
+    _, _, rest = answer.partition(b"\r\n\r\n")
+    found = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        found, rest = found + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return found
+
+
+class Listening(httpx.SyncByteStream):
+    """The wire between a client and the hub, and what was heard on it."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.client = httpx.Client(transport=httpx.MockTransport(self._send))
+        self._wire = httpx.HTTPTransport()
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        response = self._wire.handle_request(request)
+        self._answer = response.stream
+        return httpx.Response(response.status_code, headers=response.headers, stream=self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._answer:
+            self.heard += piece
+            yield piece
+
+    def close(self) -> None:
+        self._answer.close()
+        self._wire.close()

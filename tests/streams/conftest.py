@@ -21,6 +21,9 @@ from tests.streams.web import Web, running_web
 FEW = 5
 """How many connections to the database the web process is given."""
 
+SILENCE_S = 0.1
+"""After how much silence it says so."""
+
 
 @pytest.fixture(scope="module")
 def few_connections(django_db_setup: None, worker_id: str) -> Iterator[str]:
@@ -40,7 +43,7 @@ def web(few_connections: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         tmp_path_factory.mktemp("logs"),
         DATABASE_URL=conninfo(user=few_connections),
         LLMHUB_DATABASE_POOL=str(FEW - 2),
-        STREAMS_SILENCE_S="0.3",
+        STREAMS_SILENCE_S=str(SILENCE_S),
         STREAMS_UNREAD_S="2",
     ) as process:
         yield process
