@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from csp.constants import NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -48,6 +49,16 @@ class Environment(BaseSettings):
     llmhub_local_model_url: str = ""
     llmhub_admin_password: SecretStr | None = None
     llmhub_demo_key: SecretStr | None = None
+
+    @field_validator("database_url", "database_owner_url")
+    @classmethod
+    def check_database(cls, value: SecretStr | None) -> SecretStr | None:
+        """Refuse what libpq cannot read without its words, which quote it, the password too."""
+        try:
+            conninfo_to_dict(value.get_secret_value() if value else "")
+        except ProgrammingError:
+            raise ValueError("not of the form postgresql://user:password@host:port/name") from None
+        return value
 
     @field_validator("llmhub_allowed_hosts", "llmhub_allowed_private_hosts", mode="before")
     @classmethod

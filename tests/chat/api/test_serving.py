@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import threading
@@ -9,13 +10,14 @@ import psycopg
 import pytest
 from django.core.handlers.asgi import ASGIRequest
 
-from chat.api.asking import LARGE_BODY_BYTES
+from chat.api.asking import LARGE_BODY_BYTES, new_call
 from chat.api.openai import OpenAIDialect
-from chat.api.serving import ChatServer, _Rendering
+from chat.api.serving import ChatServer, _begin, _Rendering
 from chat.ledger.writer import LedgerWriter
 from chat.models import ChatStatus
 from chat.pipeline import ChatPipeline
 from llmhub.database import conninfo
+from providers.errors import UpstreamError
 from providers.manager import get_provider_manager
 
 
@@ -126,3 +128,27 @@ def last_end():
     """Ask without giving the event loop time to do more."""
     with psycopg.connect(conninfo()) as connection:
         return connection.execute("SELECT status, error_code FROM chat_chat ORDER BY started_at DESC").fetchone()
+
+
+async def test_a_stream_that_fails_as_its_caller_goes_away_is_not_logged_with_its_words(caplog):
+    began = asyncio.Event()
+
+    async def frames():
+        try:
+            began.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise UpstreamError("You asked: canary prompt") from None
+        yield b""
+
+    call = new_call(OpenAIDialect())
+    rendering = _Rendering(OpenAIDialect(), call, wants_usage=False)
+    serving = asyncio.create_task(_begin(rendering, frames(), call, early_s=5))
+    await began.wait()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    del serving
+    await asyncio.sleep(0)  # the loop lets go of what it ran
+    gc.collect()
+
+    assert caplog.text == ""
