@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 
 from llmhub.embedded.errors import EmbeddedError
@@ -29,7 +30,7 @@ from tests.bench.targets import Target, running_bare, running_direct, running_hu
 SECONDS = 0.8
 PACED_SECONDS = 2.4  # a stream takes half a second, most of it idle: CPU time, counted in steps of 10 ms, must add up
 ROUNDS = 3
-WARM_UP_S = 1.5
+WARM_UP_S = 1.0
 VERSIONS = ("llmhub", "Django", "uvicorn", "httpx", "aiohttp", "psycopg")
 
 
@@ -83,8 +84,8 @@ class Bench:
         ):
             before, answered_before = hub.recorded(), self.load.answered["hub"]
             targets = (upstream, bare, hub.target, *others)
-            for target in targets:
-                self.load.run(target, "chat", 8, seconds=WARM_UP_S)
+            for target, case in product(targets, plan.loads):
+                self.load.run(target, case, 8, seconds=WARM_UP_S)
             for case, numbers in plan.loads.items():
                 for connections in numbers:
                     yield from self._row(targets, case, connections, processes=plan.processes)
@@ -133,6 +134,7 @@ def main(arguments: list[str]) -> int:
             Guard() as guard,
             running_load() as load,
         ):
+            Path(folder).chmod(0o711)  # so that PostgreSQL, as another user than root, keeps its data in it
             rows = list(Bench(guard, load, Path(folder), with_peers).run())
     except (BenchError, EmbeddedError) as error:
         tell(f"\n{error}")

@@ -14,6 +14,7 @@ import psutil
 import psycopg
 from dotenv import dotenv_values
 
+from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port, is_answering
 from llmhub.embedded.process import Command, Guard, wait_until
@@ -110,6 +111,8 @@ class Hub:
 def running_hub(home: Path, upstream: Target, *, processes: int) -> Iterator[Hub]:
     """Run a hub with the upstream as its only provider of the cases' models."""
     with running_up(home, LLMHUB_LOCAL_MODEL="0", WEB_CONCURRENCY=str(processes)) as up:
+        if up.process.poll() is not None:
+            raise EmbeddedError(up.greeting)
         register(up, upstream)
         found = {role: find_role(up, word) for role, word in ROLES.items()}
         target = Target(

@@ -82,6 +82,16 @@ def test_the_hub_is_compared_with_other_gateways(rps, expected):
     assert line.startswith(expected)
 
 
+@pytest.mark.parametrize("change", [{"case": "stream"}, {"connections": 1}], ids=str)
+def test_what_has_no_budget_is_shown_without_a_verdict(change):
+    hub = replace(HUB, **change)
+
+    (line,) = report.peer_verdicts([hub, replace(hub, target="portkey", rps=1000.0)])
+
+    assert line.split(":")[1].strip() == "2.0 times portkey's"
+    assert "met" not in line.lower()
+
+
 def test_the_table_in_the_docs_is_replaced(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("Before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nAfter\n")
