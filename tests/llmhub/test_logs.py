@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from celery import Celery
 from django.core.handlers.asgi import ASGIRequest
+from django.urls import path
 from structlog.contextvars import bound_contextvars
 
 from chat.api.openai import OpenAIDialect
@@ -30,6 +31,9 @@ from tests.live import LiveHub
 
 CANARY = "the-canary-prompt"
 NAMES = ("llmhub", "chat", "providers", "uvicorn.error", "celery.app.trace", "asyncio", "django")
+
+
+urlpatterns = [path("fails", lambda _: fail_with(ValueError(CANARY)))]
 
 
 class Lines:
@@ -245,6 +249,29 @@ def test_every_answer_has_the_id_that_its_request_logs_under(hub: LiveHub):
     ]
 
     assert len(set(ids)) == 5
+
+
+@pytest.mark.urls(__name__)
+def test_a_page_that_fails_is_logged_under_the_id_that_its_caller_has(client):
+    client.raise_request_exception = False
+
+    with written(name="django.request") as lines:
+        answer = client.get("/fails")
+
+    assert answer.status_code == 500
+    assert lines.last["request_id"] == answer.headers["x-request-id"]
+    assert lines.last["exception"][0]["type"] == "ValueError"
+    assert CANARY not in lines.text
+
+
+@pytest.mark.urls(__name__)
+async def test_an_asynchronous_page_has_an_id_too(async_client):
+    async_client.raise_request_exception = False
+
+    with written(name="django.request") as lines:
+        answer = await async_client.get("/fails")
+
+    assert lines.last["request_id"] == answer.headers["x-request-id"]
 
 
 def test_at_debug_the_end_of_a_chat_is_told_under_its_id(hub: LiveHub, upstream, caplog):
