@@ -119,7 +119,7 @@ class Fire:
         while not end.is_set():
             kind = self._random.choice(kinds)
             if kind == "left":
-                patience_s = self._random.uniform(0.0, 0.25)
+                patience_s = self._random.uniform(0.0, 0.15)
                 told = await self._chat(new_marker("brief"), leave_after_s=patience_s)
             else:
                 told = await self._chat(new_marker(kind))

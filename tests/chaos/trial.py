@@ -111,7 +111,7 @@ class Trial:
     def summary(self, broken: list[str]) -> str:
         assert self.evidence is not None
         statuses = Counter(self.status_of(told) for told in self.evidence.told)
-        heard = Counter("refused" if t.is_refused else "whole" if t.is_whole else "other" for t in self.evidence.told)
+        heard = Counter(heard_by(told) for told in self.evidence.told)
         unsure = sum(t.is_refused and self.status_of(t) == "succeeded" for t in self.evidence.told)
         return (
             f"{len(self.evidence.told)} chats, {self.under_fire} under fire, {len(self.evidence.hits)} hits; heard "
@@ -123,6 +123,12 @@ class Trial:
         assert self.evidence is not None
         opening = self.evidence.openings.get(told.marker)
         return self.evidence.statuses.get(str(opening.chat_id), "no row") if opening else "not recorded"
+
+
+def heard_by(told: Told) -> str:
+    if told.is_whole or told.status is None:
+        return "whole" if told.is_whole else "nothing"
+    return f"{told.status} {told.error_code or 'in part'}"
 
 
 def set_read_only(hub: Hub, *, is_on: bool) -> None:

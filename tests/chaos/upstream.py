@@ -14,7 +14,7 @@ from tests.chaos.promises import Hit
 MODEL = "echo"
 MARKER = re.compile(r"(whole|brief|long)-[0-9a-f]{12}")
 WHOLE_S = 0.03
-PAUSE_S = {"brief": 0.02, "long": 0.12}
+PAUSE_S = {"brief": 0.008, "long": 0.08}
 PIECES = 12
 
 
