@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -186,6 +188,12 @@ def test_a_ledger_that_is_away_makes_nobody_talk(hub, upstream, key, logs):
     assert_kept(hub, logs, answers, key, may_tell=())
 
 
+def database_log() -> str:
+    """What the tests' own PostgreSQL has logged; nothing where it is not theirs."""
+    path = Path(os.environ["LLMHUB_HOME"]) / "postgres.log"
+    return path.read_text() if path.exists() else ""
+
+
 @contextmanager
 def refusing(word: str) -> Iterator[None]:
     """Let the database refuse, and quote, every body that holds this word."""
@@ -205,6 +213,7 @@ def test_an_entry_that_the_database_refuses_is_not_quoted(hub, upstream, key, lo
 
     assert "IntegrityError" in logs.text or "CheckViolation" in logs.text
     assert all("record_unavailable" in answer.text for answer in answers)
+    assert found(database_log(), *SECRETS) == []
     assert_kept(hub, logs, answers, key, may_tell=(ANSWER,) if word in ANSWER else ())
 
 
