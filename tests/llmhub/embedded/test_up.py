@@ -57,7 +57,7 @@ def test_a_first_chat_is_answered_by_the_local_model(life):
     assert life.answer["choices"][0]["message"]["content"]
 
 
-@pytest.mark.parametrize("process", ["web", "worker", "beat"])
+@pytest.mark.parametrize("process", ["web", "worker"])
 def test_each_process_names_itself_in_the_lines_that_it_logs(life, process):
     lines = [line for line in (life.first.home / "logs" / f"{process}.log").read_text().splitlines() if line[:1] == "{"]
 
@@ -125,6 +125,11 @@ def test_other_commands_find_the_running_hub(life):
     result = subprocess.run([sys.executable, ROOT / "manage.py", "migrate", "--check"], env=environment, check=False)
 
     assert result.returncode == 0
+
+
+def test_the_heads_of_requests_are_bounded(life):
+    with life.second.client() as client:
+        assert client.get("/healthz", headers={"x-huge": "v" * 70_000}).status_code == 431
 
 
 def test_a_second_start_on_the_same_home_is_refused(life):
