@@ -22,7 +22,7 @@ GET = b"GET /a HTTP/1.1\r\nhost: hub\r\n\r\n"
 
 
 class HastyProtocol(BoundedHttpProtocol):
-    head_s = 0.15
+    head_s = 0.5
     linger_s = 0.1
 
 
@@ -131,7 +131,7 @@ def test_a_head_that_does_not_end_is_refused_in_time(hasty):
         assert error_of(caller.read_to_the_end()) == (
             408,
             "request_timeout",
-            "The headers did not arrive within 0.15 s.",
+            "The headers did not arrive within 0.5 s.",
         )
 
 

@@ -35,6 +35,10 @@ class Bad:
     type: str = "api_error"
     hits: int = 1
 
+    def provider(self, provider_type: str = "custom") -> str:
+        """Return who is asked: one with little patience where that is what is tried."""
+        return f"{provider_type}-hasty" if self.code == "provider_timeout" else provider_type
+
 
 def raw(*pieces: bytes | Signal) -> Fault:
     """Send exactly these bytes for the whole HTTP reply, and close."""
@@ -164,9 +168,10 @@ def stage(running_hub: LiveHub) -> Iterator[Stage]:
     upstreams = {name: FakeProvider(name, api_key="sk-own-0123456789") for name in PROVIDER_TYPES}
     for name, fake in upstreams.items():
         fake.__enter__()
-        running_hub.add_provider(
-            fake, name=name, provider_type=name, base_url=fake.url, api_key=fake.api_key, default_model="m", timeout=1
-        )
+        for provider, timeout_s in ((name, 30), (f"{name}-hasty", 1)):
+            running_hub.add_provider(
+                fake, name=provider, provider_type=name, api_key=fake.api_key, default_model="m", timeout=timeout_s
+            )
     yield Stage(running_hub, running_hub.issue_key(), upstreams)
     for fake in upstreams.values():
         fake.__exit__(None, None, None)
@@ -194,9 +199,9 @@ def test_what_goes_wrong_before_the_answer_has_a_status_and_a_record(stage, case
     fake.requests.clear()
     fake.fail(case.fault)
 
-    reply = stage.ask(stream=stream)
+    reply = stage.ask(case.provider(), stream=stream)
 
-    check_refusal(case, reply, "custom")
+    check_refusal(case, reply, case.provider())
     assert len(fake.chats) == case.hits
 
 
@@ -210,9 +215,9 @@ def test_an_answer_that_is_none_has_a_status_and_a_record(stage, case, stream):
     fake.requests.clear()
     fake.fail(case.fault)
 
-    reply = stage.ask(stream=stream)
+    reply = stage.ask(case.provider(), stream=stream)
 
-    check_refusal(case, reply, "custom")
+    check_refusal(case, reply, case.provider())
     assert len(fake.chats) == case.hits
 
 
@@ -223,14 +228,14 @@ def test_a_stream_that_breaks_ends_in_an_error_and_is_recorded_with_what_came(st
     fake.requests.clear()
     fake.fail(case.fault)
 
-    reply = stage.ask(provider, stream=True)
+    reply = stage.ask(case.provider(provider), stream=True)
 
     assert reply.status_code == 200
     *_, last = reply.text.strip().split("\n\n")
     error = json.loads(last.removeprefix("data: "))["error"]
     assert (error["type"], error["code"]) == (case.type, case.code)
     assert case.words in error["message"]
-    check_record(case, reply, provider)
+    check_record(case, reply, case.provider(provider))
     assert "Hello" in ChatContent.objects.get(chat_id=reply.headers["x-request-id"], part="response").body
     assert len(fake.chats) == case.hits
 
