@@ -342,6 +342,7 @@ LOGGING = {
         **{name: {"level": _EACH_TASK_LEVEL} for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")},
         **{name: {"handlers": [], "level": _LIBRARIES_LEVEL, "propagate": True} for name in ("django", "uvicorn")},
         "uvicorn.access": {"handlers": [], "propagate": False},
+        "opentelemetry": {"level": "ERROR"},  # of a collector that is away, one line for each batch
         "httpx": {"level": "WARNING"},  # a line for each call would say less than the chat's own record
         "django.request": {"level": "ERROR"},  # what is wrong with a request is told to its caller
     },
