@@ -17,7 +17,7 @@ from tests.mutation.mutants import Mutant
 
 COPIED = ("llmhub", "providers", "chat", "tests")
 FILES = ("manage.py", "pyproject.toml")
-TIMEOUT_S = 90
+TIMEOUT_S = 240
 NOTICED = ("AssertionError", "assert ", "Failed: DID NOT RAISE")
 
 
