@@ -156,7 +156,10 @@ def _resolve(urlconf: str, path: str) -> ResolverMatch:
 
 def declared_bytes(scope: Scope) -> int:
     """Return how large a request says its body is; 0 where it does not say."""
-    return next((int(v[:19]) for k, v in scope["headers"] if k == b"content-length" and v.isdigit()), 0)
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value[:19])
+    return 0
 
 
 def _refusal(status: int, message: str) -> HttpResponse:

@@ -134,7 +134,6 @@ class LedgerWriter:
     def _enqueue(self, waiting: _Waiting) -> None:
         self._queue.append(waiting)
         self._queued_bytes += waiting.entry.size_bytes
-        self._show_queue()
 
     def append_when_up(self, entry: LedgerEntry) -> None:
         """Write a chat's outcome that nobody waits for once the database is back, if this process lives that long.
@@ -179,10 +178,17 @@ class LedgerWriter:
                 await self._queue_late()
             elif self._queue:
                 await self._write(self._take_batch())
-            elif not await self._sleep(self._limits.heartbeat_s):
-                await self._say_seen()
+            else:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait for more to write, and now and then say that the writer is there."""
+        self._show_queue()
+        if not await self._sleep(self._limits.heartbeat_s):
+            await self._say_seen()
 
     def _take_batch(self) -> list[_Waiting]:
+        self._show_queue()
         batch: list[_Waiting] = []
         taken_bytes = 0
         while self._queue and len(batch) < self._limits.batch_entries:
@@ -192,7 +198,6 @@ class LedgerWriter:
             taken_bytes += size_bytes
             batch.append(self._queue.popleft())
         self._queued_bytes -= taken_bytes
-        self._show_queue()
         return batch
 
     def _show_queue(self) -> None:
