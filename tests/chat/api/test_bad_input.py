@@ -17,8 +17,9 @@ from django.utils import timezone
 
 from chat.models import Chat, ChatContent, ChatStatus
 from llmhub.access.models import ApiKey
+from tests import fakes
 from tests.fakes import FakeProvider
-from tests.live import LiveHub, get_chat, until
+from tests.live import LiveHub, closed_chat, get_chat
 
 UPSTREAM_KEY = "sk-own-0123456789"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -575,10 +576,15 @@ def test_a_caller_that_sends_no_more_has_gone(stage):
     assert (Chat.objects.count(), len(stage.upstream.requests)) == (0, before)
 
 
-def test_a_caller_that_leaves_with_its_request_sent_is_recorded(stage):
+def test_a_caller_that_sends_no_more_while_it_waits_has_gone_too_and_is_recorded(stage):
     Chat.objects.all().delete()
+    stage.upstream.fail(fakes.stall_before_headers())
+    port = int(stage.hub.url.rpartition(":")[2])
 
-    stage.send(wire(stage, DIALECTS[0]), half_close=True)
+    with socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S) as connection:
+        connection.sendall(wire(stage, DIALECTS[0]))
+        assert stage.upstream.stalled.wait(WITHIN_S)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
 
-    until(lambda: not Chat.objects.filter(status=ChatStatus.STARTED).exists())
-    assert set(Chat.objects.values_list("status", flat=True)) <= {ChatStatus.CLIENT_DISCONNECTED, ChatStatus.SUCCEEDED}
+    assert closed_chat(Chat.objects.get().pk).status == ChatStatus.CLIENT_DISCONNECTED
