@@ -1,7 +1,7 @@
 """`make bench` and `make bench-peers`: measure, print the table, and write it where the environment says.
 
 BENCH_JSON     a file for the rows, as JSON
-BENCH_SAVE=1   keep the rows as the new baseline
+BENCH_SAVE=1   keep the rows of `make bench` as the new baseline
 BENCH_DOCS=1   put the table into docs/performance.md
 BENCH_CASES    only these cases, comma-separated
 """
@@ -30,7 +30,7 @@ from tests.bench.targets import Target, running_bare, running_direct, running_hu
 SECONDS = 0.8
 PACED_SECONDS = 2.4  # a stream takes half a second, most of it idle: CPU time, counted in steps of 10 ms, must add up
 ROUNDS = 3
-WARM_UP_S = 1.0
+WARM_UP_S = 0.5
 VERSIONS = ("llmhub", "Django", "uvicorn", "httpx", "aiohttp", "psycopg")
 
 
@@ -146,14 +146,14 @@ def main(arguments: list[str]) -> int:
 def publish(rows: list[Row], *, with_peers: bool) -> None:
     versions = {name: version(name) for name in VERSIONS if name != "llmhub"} | (peers.VERSIONS if with_peers else {})
     about = report.about_this_run(versions)
-    baseline = report.Baseline({}, {}) if with_peers else report.read_baseline()
-    text = report.report(rows, about, baseline)
-    print(f"\n{text}")
+    baseline = report.NO_BASELINE if with_peers else report.read_baseline()
+    print(f"\n{report.report(rows, about, baseline)}")
     if path := os.environ.get("BENCH_JSON"):
         Path(path).write_text(json.dumps(report.as_json(rows), indent=1) + "\n")
-    if os.environ.get("BENCH_SAVE") == "1":
+    if os.environ.get("BENCH_SAVE") == "1" and not with_peers:
         report.save_baseline(rows, about)
     if os.environ.get("BENCH_DOCS") == "1":
+        text = report.report(rows, about, report.NO_BASELINE)
         report.write_docs(text, name="bench-peers" if with_peers else "bench")
 
 

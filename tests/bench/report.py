@@ -39,6 +39,9 @@ class Baseline:
     about: Mapping[str, str]
 
 
+NO_BASELINE = Baseline({}, {})
+
+
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
@@ -73,7 +76,7 @@ def save_baseline(rows: Sequence[Row], about: Mapping[str, str], path: Path = BA
 
 def read_baseline(path: Path = BASELINE) -> Baseline:
     if not path.exists():
-        return Baseline({}, {})
+        return NO_BASELINE
     found = json.loads(path.read_text())
     names = ("target", "case", "connections", "processes")
     return Baseline({tuple(row[name] for name in names): row for row in found["rows"]}, found["about"])
@@ -81,8 +84,9 @@ def read_baseline(path: Path = BASELINE) -> Baseline:
 
 def table(rows: Sequence[Row], baseline: Baseline) -> str:
     """Return the rows as a table in Markdown that is aligned for a terminal too."""
-    lines = [HEADINGS, *[cells(row, rows, baseline) for row in rows]]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    headings = HEADINGS if baseline.rows else HEADINGS[:-1]
+    lines = [headings, *[cells(row, rows, baseline)[: len(headings)] for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["| " + " | ".join(aligned(line, widths)) + " |" for line in lines]
     rule = "|" + "|".join(
         "-" * (width + 1) + (":" if is_number(column) else "-") for column, width in enumerate(widths)
