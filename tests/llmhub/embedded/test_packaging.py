@@ -155,7 +155,19 @@ def test_make_explains_each_of_its_targets():
     result = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
 
     helped = set(re.findall(r"^  make ([\w-]+)\t\w+", result.stdout, re.MULTILINE))
-    assert helped == {*"help run seed test soak mutants bench bench-peers lint screenshots clean".split()}
+    assert helped == {
+        "help",
+        "run",
+        "seed",
+        "test",
+        "soak",
+        "mutants",
+        "bench",
+        "bench-peers",
+        "lint",
+        "screenshots",
+        "clean",
+    }
 
 
 def test_a_python_that_is_too_old_is_refused_in_words():
