@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import fakes
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, until
+from tests.streams.callers import calling
 from tests.streams.conftest import loading
 from tests.streams.load import Load
 from tests.streams.web import Web, running_web
@@ -44,3 +46,19 @@ def test_ten_thousand_streams_leave_memory_tasks_and_sockets_as_they_were(hub, w
 
     assert whole == 10_000
     assert rss_mib[1] == pytest.approx(rss_mib[0], rel=0.05)
+
+
+def test_five_thousand_callers_who_vanish_leave_memory_tasks_and_sockets_as_they_were(web, web_key, upstream):
+    upstream.always = fakes.stall_after(3)
+    at_first, rss_mib = web.held(upstream.port), []
+    for _ in range(10):
+        with calling(web.url, web_key, count=500) as callers:
+            for caller in callers:
+                caller.ask()
+            for caller in callers:
+                caller.read_until(b"Hello")
+        until(lambda: web.held(upstream.port) == at_first, within_s=IDLE_S)
+        rss_mib.append(round(web.rss_bytes / MIB, 1))
+    print(f"Resident after each 500 callers who vanished: {rss_mib} MiB.")
+
+    assert rss_mib[-1] == pytest.approx(rss_mib[1], rel=0.05)
