@@ -30,7 +30,7 @@ test: $(DEV) ## Run every test
 	@exec $(IN_VENV)/python -m pytest $(PYTEST_ARGS)
 
 soak: $(DEV) ## Run the long tests: faults under load, and streams by the thousand
-	@exec $(IN_VENV)/python -m pytest -m soak -p no:randomly $(SOAK_ARGS)
+	@exec $(IN_VENV)/python -m pytest -m soak -p no:randomly -s $(SOAK_ARGS)
 
 mutants: $(DEV) ## Break the hub's promises one by one, and see that its tests notice
 	@exec $(IN_VENV)/python -m tests.mutation

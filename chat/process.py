@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 
 from django.conf import settings
+from django.db import OperationalError
 
 from chat.api.serving import ChatServer
 from chat.ledger.writer import LedgerWriter
@@ -12,7 +15,14 @@ from chat.pipeline import ChatPipeline
 from chat.tracing import find_tracer
 from llmhub.access.use_writer import UseWriter
 from llmhub.database import conninfo
-from providers.manager import get_provider_manager
+from providers.manager import ProviderManager, get_provider_manager
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 60.0
+"""How long to wait for a database that is away: a process that gave up would take those beside it along."""
+
+RETRY_S = 0.5
 
 _servers: list[ChatServer] = []
 _use_writer = UseWriter()
@@ -22,9 +32,24 @@ async def start_chats() -> None:
     """Connect the ledger, read the configuration, and be ready to chat on the running event loop."""
     manager = get_provider_manager()
     ledger = LedgerWriter(conninfo())
-    await asyncio.gather(asyncio.to_thread(manager.registry.start), ledger.start())
+    await asyncio.gather(_read_configuration(manager), ledger.start())
     _servers.append(ChatServer(ChatPipeline(manager, ledger, tracer=find_tracer(settings.OTLP_ENDPOINT))))
     _use_writer.start()
+
+
+async def _read_configuration(manager: ProviderManager) -> None:
+    """Errors: OperationalError."""
+    give_up_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            await asyncio.to_thread(manager.registry.start)
+        except OperationalError as error:
+            if time.monotonic() > give_up_s:
+                raise
+            logger.warning("The configuration cannot be read (%s): trying again.", type(error).__name__)
+            await asyncio.sleep(RETRY_S)
+        else:
+            return
 
 
 async def stop_chats() -> None:

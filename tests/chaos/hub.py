@@ -63,6 +63,21 @@ class Server:
         assert self.child is not None
         wait_until(self.is_ready, self.child, timeout_s=self.start_timeout_s)
 
+    def log_text(self) -> str:
+        return self.command.log.read_text()
+
+    def until_back(self) -> None:
+        """Wait until it is of use again, and start it where it has ended."""
+
+        def is_back() -> bool:
+            assert self.child is not None
+            if not self.child.is_running:
+                self.guard.clear(self.child)
+                self.start()
+            return self.is_ready()
+
+        until(is_back, within_s=self.start_timeout_s)
+
     def family(self) -> list[psutil.Process]:
         """Return the process and all below it; each may lead a group of its own."""
         assert self.child is not None

@@ -57,8 +57,13 @@ class Fire:
         """Do something on the loop of the load, and wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
-    def call_soon(self, work: Callable[[], None]) -> None:
-        self._loop.call_soon_threadsafe(work)
+    def do(self, work: Callable[[], Any]) -> None:
+        """Do something at once on the loop of the load."""
+
+        async def done() -> None:
+            work()
+
+        self.run(done())
 
     def light(self, callers: int) -> None:
         """Let so many callers chat without a pause, until `stop`."""
@@ -71,7 +76,7 @@ class Fire:
     def ask(self, kind: str) -> str:
         """Begin one more chat, and return its marker."""
         marker = new_marker(kind)
-        self.call_soon(lambda: self._keep(self._loop.create_task(self._chat(marker))))
+        self.do(lambda: self._keep(self._loop.create_task(self._chat(marker))))
         return marker
 
     def ask_and_wait(self, kind: str = "whole") -> Told:

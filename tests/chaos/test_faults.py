@@ -28,7 +28,7 @@ def trial(site: Site, name: str) -> Iterator[Trial]:
 def test_a_killed_web_process_leaves_no_chat_unrecorded(trial):
     open_at_death = set()
     for _ in range(KILLS):
-        open_at_death.add(trial.begin_long())
+        open_at_death |= trial.begin("endless")
         trial.until_told(trial.random.randrange(1, 20))
         trial.note_fire()
         trial.hub.web.kill()
@@ -52,7 +52,7 @@ def test_while_postgres_is_dead_callers_are_refused_and_no_provider_is_asked(tri
 
 
 def test_streams_under_way_at_a_stop_end_whole_and_recorded(trial):
-    under_way = {trial.begin_long() for _ in range(3)}
+    under_way = trial.begin("long", count=3)
 
     trial.note_fire()
     trial.hub.web.stop()
@@ -81,7 +81,7 @@ def test_a_hub_that_records_the_intent_after_the_call_is_found_out(trial, tmp_pa
     trial.hub.web.kill()
     trial.hub.start_web(tree=tmp_path)
     trial.until_recovered()
-    open_at_death = trial.begin_long()
+    (open_at_death,) = trial.begin("endless")
     trial.hub.web.kill()
     trial.hub.start_web()
 

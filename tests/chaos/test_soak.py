@@ -24,6 +24,7 @@ KILLS = 20
 PROCESSES = 2
 DISK = "128m"
 GROWTH_BYTES = 1 << 20
+WAITING = "The configuration cannot be read"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def trial(site: Site, name: str) -> Iterator[Trial]:
 def test_twenty_killed_web_processes_leave_no_chat_unrecorded(trial):
     open_at_death = set()
     for number in range(KILLS):
-        open_at_death |= {trial.begin_long() for _ in range(4)}
+        open_at_death |= trial.begin("long", count=4)
         trial.until_told(trial.random.randrange(1, 100))
         trial.note_fire()
         if number % 2:
@@ -96,6 +97,20 @@ def test_while_postgres_is_dead_callers_are_refused_and_no_provider_is_asked(tri
     assert trial.verdict() == []
 
 
+def test_a_web_process_that_starts_while_postgres_is_dead_serves_once_it_is_back(trial):
+    trial.note_fire()
+    trial.hub.web.kill()
+    trial.hub.postgres.kill_first()
+    before = trial.hub.web.log_text().count(WAITING)
+    trial.hub.web.start()
+    until(lambda: trial.hub.web.log_text().count(WAITING) > before + PROCESSES, within_s=60)
+    trial.hub.postgres.start()
+    trial.hub.web.until_ready()
+    trial.until_recovered()
+
+    assert trial.verdict() == []
+
+
 def test_while_postgres_says_nothing_callers_are_refused_and_no_provider_is_asked(trial):
     for _ in range(3):
         trial.until_told(trial.random.randrange(1, 100))
@@ -119,10 +134,10 @@ def test_while_the_network_to_postgres_is_dead_callers_are_refused_and_no_provid
             trial.until_recovered()
             trial.until_told(trial.random.randrange(1, 100))
             trial.note_fire()
-            trial.fire.call_soon(proxy.speaks.clear)
+            trial.fire.do(proxy.speaks.clear)
             with trial.in_refusal(count=60):
                 pass
-            trial.fire.call_soon(proxy.speaks.set)
+            trial.fire.do(proxy.speaks.set)
         trial.until_recovered()
         broken = trial.verdict()
         trial.hub.web.kill()
@@ -192,7 +207,7 @@ def test_chats_go_on_while_tasks_are_dead(trial, which):
 
 
 def test_streams_under_way_at_a_stop_end_whole_and_recorded(trial):
-    under_way = {trial.begin_long() for _ in range(20)}
+    under_way = trial.begin("long", count=20)
 
     trial.note_fire()
     trial.hub.web.stop()
@@ -227,7 +242,7 @@ def test_a_hub_that_records_the_intent_after_the_call_is_found_out(trial, tmp_pa
     trial.hub.web.kill()
     trial.hub.start_web(tree=tmp_path)
     trial.until_recovered()
-    open_at_death = trial.begin_long()
+    (open_at_death,) = trial.begin("endless")
     trial.note_fire()
     trial.hub.web.kill()
     trial.hub.start_web()
@@ -265,10 +280,7 @@ def test_while_the_disk_of_postgres_is_full_no_provider_is_asked_without_a_recor
         filling = fill(small_disk / "postgres")
         trial.until_refused(count=200)
         filling.unlink()
-        with suppress(AssertionError):
-            until(lambda: not trial.hub.postgres.child.is_running, within_s=1)
-            trial.hub.postgres.start()
-        trial.hub.postgres.until_ready()
+        trial.hub.postgres.until_back()
         trial.until_recovered()
 
         assert trial.verdict() == []

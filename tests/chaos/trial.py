@@ -48,32 +48,31 @@ class Trial:
     def told(self) -> tuple[Told, ...]:
         return self.fire.since(self._mark)[1]
 
-    def count(self, is_meant: Callable[[Told], bool]) -> int:
-        return sum(map(is_meant, self.told))
-
     def note_fire(self) -> None:
         """Count the chats that are under way just when something is done to the hub."""
         self.under_fire += self.fire.under_way
 
     def until_told(self, count: int) -> None:
         """Wait until so many more callers have heard the end."""
-        goal = len(self.told) + count
-        until(lambda: len(self.told) >= goal, within_s=RECOVERY_S)
+        self._until_more(count, lambda _: True)
 
     def until_recovered(self, *, count: int = 20) -> None:
         """Wait until so many chats have succeeded that were asked for from now on."""
         now = time.time()
-        until(lambda: self.count(lambda t: t.asked_at_s > now and t.is_whole) >= count, within_s=RECOVERY_S)
+        self._until_more(count, lambda told: told.is_whole and told.asked_at_s > now)
 
     def until_refused(self, *, count: int = REFUSALS) -> None:
-        now = time.time()
-        until(lambda: self.count(lambda t: t.is_refused and t.ended_at_s > now) >= count, within_s=RECOVERY_S)
+        self._until_more(count, lambda told: told.is_refused)
 
-    def begin_long(self) -> str:
-        """Begin a stream that lasts for seconds, and wait for its first words."""
-        marker = self.fire.ask("long")
-        until(lambda: marker in self.fire.begun, within_s=RECOVERY_S)
-        return marker
+    def _until_more(self, count: int, is_meant: Callable[[Told], bool]) -> None:
+        heard = len(self.fire.told)
+        until(lambda: sum(map(is_meant, self.fire.told[heard:])) >= count, within_s=RECOVERY_S)
+
+    def begin(self, kind: str, *, count: int = 1) -> set[str]:
+        """Begin so many more streams, and wait for the first words of each; return their markers."""
+        markers = {self.fire.ask(kind) for _ in range(count)}
+        until(lambda: markers <= self.fire.begun, within_s=RECOVERY_S)
+        return markers
 
     @contextmanager
     def in_refusal(self, *, count: int = REFUSALS) -> Iterator[None]:

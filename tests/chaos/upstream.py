@@ -12,9 +12,9 @@ from typing import Any
 from tests.chaos.promises import Hit
 
 MODEL = "echo"
-MARKER = re.compile(r"(whole|brief|long)-[0-9a-f]{12}")
+MARKER = re.compile(r"(whole|brief|long|endless)-[0-9a-f]{12}")
 WHOLE_S = 0.03
-PAUSE_S = {"brief": 0.008, "long": 0.08}
+PAUSE_S = {"brief": 0.008, "long": 0.08, "endless": 60.0}
 PIECES = 12
 
 
