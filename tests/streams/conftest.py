@@ -44,7 +44,7 @@ def web(few_connections: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         DATABASE_URL=conninfo(user=few_connections),
         LLMHUB_DATABASE_POOL=str(FEW - 2),
         STREAMS_SILENCE_S=str(SILENCE_S),
-        STREAMS_UNREAD_S="2",
+        STREAMS_UNREAD_S="1.5",
     ) as process:
         yield process
 

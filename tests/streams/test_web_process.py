@@ -83,7 +83,7 @@ def test_two_hundred_streams_run_beside_pages_on_five_database_connections(
     upstream.always = fakes.stall_after(3)
     with loading(load(web, web_key, streams=200, at_once=200)) as outcome, ThreadPoolExecutor(8) as browsers:
         until(lambda: len(upstream.chats) == 200, within_s=LATE_S)
-        visits = [browsers.submit(httpx.get, web.url + path, cookies=session, timeout=LATE_S) for path in PAGES * 8]
+        visits = [browsers.submit(httpx.get, web.url + path, cookies=session, timeout=LATE_S) for path in PAGES * 4]
         counts = [database_connections(few_connections)]
         while not all(visit.done() for visit in visits):
             counts.append(database_connections(few_connections))
@@ -172,7 +172,7 @@ def test_a_slow_caller_gets_the_whole_answer(web, web_key, upstream):
     with calling(web.url, web_key) as [caller]:
         caller.ask()
         found = b""
-        for _ in range(25):
+        for _ in range(20):
             threading.Event().wait(0.1)
             found += caller.read(16 * 1024)
         chat = Chat.objects.get()
@@ -223,9 +223,9 @@ def test_comments_fill_a_silence_between_whole_frames_alone_and_end_with_it(call
     assert caller.is_silent(for_s=SILENCE_S * 2.5)
 
 
-@pytest.mark.parametrize("fault", SILENCES.values(), ids=SILENCES)
-def test_the_official_client_does_not_notice_comments(web, web_key, upstream, fault):
-    upstream.fail(fault)
+@pytest.mark.parametrize("silence", ["before the head", "in mid-frame"])
+def test_the_official_client_does_not_notice_comments(web, web_key, upstream, silence):
+    upstream.fail(SILENCES[silence])
     listening = Listening()
     with (
         openai.OpenAI(base_url=f"{web.url}/v1", api_key=web_key, max_retries=0, http_client=listening.client) as sdk,
