@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -26,16 +27,19 @@ def canonical_json(value: Any) -> str:
 def _check(value: Any) -> None:
     kind = type(value)
     if kind is dict:
-        for key, item in value.items():
-            if type(key) is not str or not key.isascii():
-                raise TypeError("A key of canonical JSON is an ASCII string.")
-            if type(item) not in _SCALARS:
-                _check(item)
+        if not "".join(value).isascii():  # a TypeError by itself, where a key is no string
+            raise TypeError("A key of canonical JSON is an ASCII string.")
+        _check_all(value.values())
     elif kind is list:
-        for item in value:
-            _check(item)
+        _check_all(value)
     elif kind not in _SCALARS:
         raise TypeError(f"Canonical JSON has no {kind.__name__}.")
+
+
+def _check_all(values: Collection[Any]) -> None:
+    if not _SCALARS.issuperset(map(type, values)):
+        for value in values:
+            _check(value)
 
 
 def storable_text(text: str, *, max_chars: int | None = None) -> str:
