@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from llmhub.embedded.process import read_tail
 from tests.chaos.hub import Hub, running_hub
 from tests.chaos.load import Fire
 from tests.chaos.trial import Trial, chosen_seed
@@ -40,9 +39,6 @@ def trial_on(site: Site, name: str, *, callers: int) -> Iterator[Trial]:
     try:
         trial.until_recovered()
         yield trial
-    except Exception:
-        print(read_tail(site.hub.web.command.log, lines=60))
-        raise
     finally:
         site.fire.stop()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from llmhub.embedded.process import read_tail
 from tests.chaos.hub import Hub
 from tests.chaos.load import Fire
 from tests.chaos.promises import Evidence, Told, Window, violations
@@ -105,6 +106,8 @@ class Trial:
         )
         broken = violations(self.evidence)
         print("", f"{self.name}: {self.summary(broken)}", *broken[:SHOWN], sep="\n", flush=True)
+        if broken:
+            print(read_tail(self.hub.web.command.log))
         return broken
 
     def summary(self, broken: list[str]) -> str:
