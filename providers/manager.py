@@ -156,6 +156,7 @@ class ProviderManager:
     ) -> AsyncGenerator[list[ChatChunk]]:
         """Yield the answer of the first candidate that begins one; once it has begun there is no other.
 
+        What comes before the first content is held back, so that a failure until then can go to another candidate.
         Shape: what came together is in one list.
         Errors: as `chat` before the first piece; after it, the ProviderError that broke the stream.
         """
@@ -163,16 +164,23 @@ class ProviderManager:
         failures: list[ProviderError] = []
         for candidate in self._to_try(request, plan, failover=failover):
             has_begun = False
+            held: list[ChatChunk] = []
             try:
                 async with (
                     self._attempt(candidate, journey) as backend,
-                    aclosing(
-                        _from_first_content(backend.stream_pieces(replace(request, model_name=candidate.model_name)))
-                    ) as pieces,
+                    aclosing(backend.stream_pieces(replace(request, model_name=candidate.model_name))) as pieces,
                 ):
                     async for piece in pieces:
+                        if has_begun:
+                            yield piece
+                            continue
+                        held += piece
+                        has_begun = any(chunk.has_content for chunk in piece)
+                        if has_begun:
+                            yield held
+                    if held and not has_begun:
                         has_begun = True
-                        yield piece
+                        yield held
                     return
             except ProviderError as error:
                 if has_begun:
@@ -282,22 +290,6 @@ async def _of_each_enabled(work: Callable[[str], Awaitable[T]]) -> dict[str, T]:
         else:
             found[name] = result
     return found
-
-
-async def _from_first_content(pieces: AsyncGenerator[list[ChatChunk]]) -> AsyncGenerator[list[ChatChunk]]:
-    """Hold back what comes before the first content, so that a failure until then can go to another provider."""
-    held: list[ChatChunk] = []
-    has_content = False
-    async with aclosing(pieces):
-        async for piece in pieces:
-            has_content = has_content or any(chunk.has_content for chunk in piece)
-            if not has_content:
-                held += piece
-                continue
-            yield held + piece
-            held = []
-        if held:
-            yield held
 
 
 @cache

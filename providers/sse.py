@@ -21,6 +21,11 @@ class LineSplitter:
         self._size_bytes = 0
         self._after_cr = False
 
+    @property
+    def is_amid(self) -> bool:
+        """Whether what comes next belongs to what came last."""
+        return self._after_cr or bool(self._pieces)
+
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that `data` completes, without their ends.
 
@@ -92,10 +97,23 @@ class SseParser(FrameParser):
         self._is_first_line = True
 
     def feed(self, data: bytes) -> list[bytes]:
+        if self._is_one_frame(data):
+            return [data[6:-2]]
         frames: list[bytes] = []
         for line in self._lines.feed(data):
             self._take(line, frames)
         return frames
+
+    def _is_one_frame(self, data: bytes) -> bool:
+        """Tell what most pieces of a stream are: one line of data and its end, after which nothing is left over."""
+        return (
+            data.startswith(b"data: ")
+            and data.endswith(b"\n\n")
+            and data.count(b"\n") == 2
+            and b"\r" not in data
+            and not (self._is_first_line or self._data or self._lines.is_amid)
+            and len(b"data: \n\n") < len(data) <= MAX_FRAME_BYTES
+        )
 
     def flush(self) -> list[bytes]:
         frames: list[bytes] = []

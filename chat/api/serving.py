@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from django.core.handlers.asgi import ASGIRequest
@@ -103,7 +103,7 @@ class _Rendering:
                 async for piece in pieces:
                     if not has_begun:
                         self._note_provider()
-                    if frames := b"".join(self._frames(piece)):
+                    if frames := self._frames(piece):
                         has_begun = True
                         yield frames
         except tuple(SERVED) as error:
@@ -111,12 +111,10 @@ class _Rendering:
                 raise
             yield self._dialect.error_frame(served_problem(error))
 
-    def _frames(self, piece: list[ChatChunk] | ChatResponse) -> Iterator[bytes]:
+    def _frames(self, piece: list[ChatChunk] | ChatResponse) -> bytes:
         if isinstance(piece, ChatResponse):
-            yield from self._dialect.last_frames(piece, self._current_facts(piece))
-            return
-        for chunk in piece:
-            yield from self._dialect.frame(chunk, self._facts)
+            return b"".join(self._dialect.last_frames(piece, self._current_facts(piece)))
+        return b"".join([frame for chunk in piece for frame in self._dialect.frame(chunk, self._facts)])
 
     def _note_provider(self) -> None:
         journey = self._call.journey

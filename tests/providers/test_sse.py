@@ -26,6 +26,7 @@ def chunked(draw, content):
 
 LINES = [
     b"data: {}",
+    b"data: {}\n\n",
     b"data:1",
     b"data",
     b"event: x",
