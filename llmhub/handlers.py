@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
@@ -199,7 +200,7 @@ class _Pings:
         self._last_at = 0.0
 
     def put_off(self) -> None:
-        self._last_at = asyncio.get_running_loop().time()
+        self._last_at = monotonic()
 
     async def __aenter__(self) -> _Pings:
         self.put_off()
@@ -210,10 +211,9 @@ class _Pings:
         self._task.cancel()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             last_at = self._last_at
-            await asyncio.sleep(last_at + self._every_s - loop.time())
+            await asyncio.sleep(last_at + self._every_s - monotonic())
             if self._last_at == last_at:
                 self.put_off()
                 await self._send({"type": "http.response.body", "body": self._ping, "more_body": True})
