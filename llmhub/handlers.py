@@ -12,7 +12,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import lru_cache
-from time import monotonic
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
@@ -197,10 +196,11 @@ class _Pings:
         self._ping = response.ping
         self._send = send
         self._every_s = every_s
+        self._now = asyncio.get_running_loop().time
         self._last_at = 0.0
 
     def put_off(self) -> None:
-        self._last_at = monotonic()
+        self._last_at = self._now()
 
     async def __aenter__(self) -> _Pings:
         self.put_off()
@@ -213,7 +213,7 @@ class _Pings:
     async def _run(self) -> None:
         while True:
             last_at = self._last_at
-            await asyncio.sleep(last_at + self._every_s - monotonic())
+            await asyncio.sleep(last_at + self._every_s - self._now())
             if self._last_at == last_at:
                 self.put_off()
                 await self._send({"type": "http.response.body", "body": self._ping, "more_body": True})
