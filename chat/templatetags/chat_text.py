@@ -7,11 +7,30 @@ from django import template
 from django.utils.safestring import SafeString
 
 from chat.inert import inert
-from chat.models import Chat
+from chat.models import Chat, ChatStatus
 
 register = template.Library()
 
 UNKNOWN = "–"
+ENDINGS = {
+    (ChatStatus.STARTED, ""): "It has not ended yet.",
+    (ChatStatus.REJECTED, "record_unavailable"): "The request could not be recorded in time: no provider was asked.",
+    (ChatStatus.FAILED, "record_unavailable"): (
+        "The outcome could not be recorded in time: the caller got an error in place of the answer, or of its end."
+    ),
+    (ChatStatus.FAILED, "hub_stopping"): "The hub was stopped before there was an answer.",
+    (
+        ChatStatus.TRUNCATED,
+        "hub_stopping",
+    ): "The hub was stopped; of the answer the caller got what stands below.",
+    (ChatStatus.TRUNCATED, ""): "The provider broke off; of the answer the caller got what stands below.",
+    (ChatStatus.CLIENT_DISCONNECTED, ""): "The caller went away; of the answer it got no more than stands below.",
+    (ChatStatus.LOST, ""): (
+        "The hub's process ended before it recorded how this chat went: whether a provider was asked, and what the "
+        "caller got, is not known."
+    ),
+}
+"""What a status means, by status and error code, where neither says it."""
 
 
 @register.filter(name="inert")
@@ -55,6 +74,13 @@ def fault_words(error_type: str) -> str:
     """Return `RequestRejectedError` as `request rejected`."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", error_type.removesuffix("Error"))
     return " ".join(words).lower() or error_type
+
+
+@register.filter
+def ending(chat: Chat) -> str:
+    """Return what is to be known of how a chat ended, or nothing."""
+    status = ChatStatus(chat.status)
+    return ENDINGS.get((status, chat.error_code)) or ENDINGS.get((status, ""), "")
 
 
 @register.filter

@@ -13,8 +13,8 @@ from chat.admin.turns import MAX_SHOWN_CHARS, MAX_SHOWN_TURNS
 from chat.ids import uuid7_at
 from chat.ledger.append import append_events
 from chat.ledger.content import make_answer, make_content
-from chat.ledger.events import Caller, Read
-from chat.models import Chat, EventKind, LedgerEvent
+from chat.ledger.events import Caller, Outcome, Read
+from chat.models import Chat, ChatStatus, EventKind, LedgerEvent
 from chat.templatetags.chat_text import fault_words
 from llmhub.pages.uncounted import MAX_PAGES
 from providers.types import Attempt
@@ -175,6 +175,27 @@ def test_nothing_that_others_wrote_steers_the_screen(admin_client):
 )
 def test_how_an_attempt_failed_is_said_in_words(error_type, words):
     assert fault_words(error_type) == words
+
+
+@pytest.mark.parametrize(
+    ("status", "error_code", "words", "attempts"),
+    [
+        pytest.param(ChatStatus.LOST, "", "process ended before it recorded", "None is recorded", id="lost"),
+        pytest.param(ChatStatus.REJECTED, "record_unavailable", "no provider was asked", "No provider", id="no-intent"),
+        pytest.param(ChatStatus.FAILED, "record_unavailable", "in place of the answer", "No provider", id="no-outcome"),
+        pytest.param(ChatStatus.TRUNCATED, "hub_stopping", "The hub was stopped", "No provider", id="hub-stopped"),
+        pytest.param(ChatStatus.TRUNCATED, "truncated_reply", "The provider broke off", "No provider", id="cut"),
+    ],
+)
+def test_what_a_status_means_is_said_in_words(admin_client, status, error_code, words, attempts):
+    chat_id = new_chat_id()
+    outcome = Outcome(chat_id=chat_id, status=status, error_type="server_error", error_code=error_code)
+    append_events([make_intent(chat_id), outcome.entry()])
+
+    page = admin_client.get(page_of(chat_id)).content.decode()
+
+    assert words in page
+    assert attempts in page
 
 
 def test_a_name_in_a_filter_does_not_steer_the_screen_either(admin_client):
