@@ -58,7 +58,10 @@ class RateLimiter:
 
         Errors: RateLimitedError when the provider's minute is full.
         """
-        if limit is None or time.monotonic() < self._silent_until_s:
+        if limit is None:
+            return
+        if time.monotonic() < self._silent_until_s:
+            RATE_LIMITS_UNCHECKED.labels(provider).inc()
             return
         try:
             wait_ms = await self._ask(provider, limit)

@@ -176,15 +176,23 @@ class ConfigRegistry:
         return self._snapshot
 
     def _listen(self, listening: threading.Event) -> None:
+        is_lost = False
         while not self._stopping.is_set():
             try:
                 with psycopg.connect(conninfo(**LISTENER), autocommit=True) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
                     self._reload_quietly()
                     listening.set()
+                    if is_lost:
+                        logger.warning("Changes of the configuration are heard again.")
+                    is_lost = False
                     self._follow(connection)
             except (psycopg.Error, OSError) as error:
-                logger.warning("Lost the configuration listener (%s); connecting again.", type(error).__name__)
+                if not is_lost:
+                    logger.warning(
+                        "Changes of the configuration are not heard (%s); trying again.", type(error).__name__
+                    )
+                is_lost = True
                 listening.set()
                 self._stopping.wait(RECONNECT_S)
 

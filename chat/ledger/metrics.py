@@ -13,7 +13,9 @@ DOWN = Gauge(
 QUEUED_ENTRIES = Gauge(
     "llmhub_ledger_queued_entries", "Entries that wait to be committed.", multiprocess_mode="livesum"
 )
-QUEUED_BYTES = Gauge("llmhub_ledger_queued_bytes", "Their size.", multiprocess_mode="livesum")
+QUEUED_BYTES = Gauge(
+    "llmhub_ledger_queued_bytes", "Size of the entries that wait to be committed.", multiprocess_mode="livesum"
+)
 LATE_ENTRIES = Gauge(
     "llmhub_ledger_late_entries",
     "Outcomes that wait for the database to come back; nobody waits for them.",
@@ -26,3 +28,5 @@ GIVEN_UP = Counter(
     "Entries that will never be written: refused by the database, too many late ones, or not back before the stop.",
     ["reason"],
 )
+for reason in ("refused", "too_many", "stopped"):
+    GIVEN_UP.labels(reason)  # counted from 0 on: an alert sees no increase in what begins at 1

@@ -186,5 +186,13 @@ async def test_entries_that_are_given_up_are_counted_by_their_reason(numbers):
     assert numbers.since("llmhub_ledger_entries_given_up_total", reason="too_many") == 1
 
 
+def test_an_alert_can_see_the_first_entry_that_is_given_up(numbers):
+    reasons = ("refused", "too_many", "stopped")
+
+    counts = [numbers.now("llmhub_ledger_entries_given_up_total", reason=reason) for reason in reasons]
+
+    assert None not in counts
+
+
 def entry(event: bytes = b'{"kind":"search"}') -> LedgerEntry:
     return LedgerEntry(kind=EventKind.SEARCH.value, chat_id=None, event=event, content=None)

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 from django.conf import settings
+from prometheus_client import REGISTRY
 from redis import Redis
 
 from providers.errors import RateLimitedError
@@ -172,9 +173,13 @@ def unused_port():
         return listener.getsockname()[1]
 
 
+def unchecked():
+    return REGISTRY.get_sample_value("llmhub_rate_limits_unchecked_total", {"provider": PROVIDER}) or 0
+
+
 async def assert_let_in_soon(url, caplog):
     limiter = RateLimiter(url)
-    began_s = time.monotonic()
+    began_s, unchecked_before = time.monotonic(), unchecked()
 
     await limiter.admit(PROVIDER, 1)
     await limiter.admit(PROVIDER, 1)
@@ -182,6 +187,7 @@ async def assert_let_in_soon(url, caplog):
     assert time.monotonic() - began_s < 2 * 0.5
     warnings = [record.getMessage() for record in caplog.records if record.name == "providers.limits"]
     assert len(warnings) == 1  # the second was not sent to a Redis that had just failed
+    assert unchecked() - unchecked_before == 2
     assert all(message.startswith("Rate limit of limited not checked") for message in warnings)
     assert "canary" not in caplog.text
     await limiter.close()
