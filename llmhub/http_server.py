@@ -8,7 +8,9 @@ import socket
 import sys
 from dataclasses import dataclass
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,9 @@ class Refusal:
         return STATUS_LINE[self.status] + head + body
 
 
+FRAMING = (b"content-length", b"transfer-encoding")
+"""The headers that tell where a body ends."""
+
 NOT_HTTP = Refusal(400, "invalid_http", "The request is not valid HTTP.")
 
 
@@ -38,6 +43,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     What may follow a chunked body is held to the same size, and never taken for headers. A caller who takes nothing
     of what it is sent for `unread_s`, or of whom nothing is heard, has gone: on Linux, whose kernel watches for it.
+    Another protocol that is offered is passed over.
     """
 
     head_s = 20.0
@@ -49,6 +55,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _is_in_head = True
     _has_begun = False
     _barren_bytes = 0
+    _read_bytes = 0
+    _is_resuming = False
+    _answering: RequestResponseCycle | None = None
     _timer: asyncio.TimerHandle | None = None
     _refusal = NOT_HTTP
     _is_refused = False
@@ -62,14 +71,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unbound_time()
+        if self._answering is not None:  # uvicorn tells the last request alone, which may still wait for its turn
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
         was_in_head = self._is_in_head
         self._barren_bytes += len(data)
-        super().data_received(data)
+        while data:
+            self._read_bytes = len(data)
+            super().data_received(data)
+            data = data[self._read_bytes :]
         if self._is_in_head and not was_in_head:
             self._barren_bytes = 0  # what came before this head is in it
         if self._is_refused or self.transport.is_closing():
@@ -94,15 +113,35 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.cycle.disconnected = True
         self.cycle.message_event.set()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Read on as if nothing had been offered: the parser takes what comes for the other protocol."""
+        paused = sys.exc_info()[1]
+        assert isinstance(paused, httptools.HttpParserUpgrade)
+        self._read_bytes = paused.args[0]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._is_resuming = True
+        framing = [b"%s: %s\r\n" % header for header in self.headers if header[0] in FRAMING]
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n")
+        self._is_resuming = False
+
     def on_message_begin(self) -> None:
+        if self._is_resuming:
+            return
         self._is_in_head = self._has_begun = True
         super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._is_resuming:
+            super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._is_resuming:
+            return
         size_bytes = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
         if size_bytes > self.max_head_bytes or len(self.headers) > self.max_headers:
             self._refusal = self._too_large()
@@ -115,6 +154,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._barren_bytes = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's words; ours are in the hub's shape)
         self._refuse(self._refusal)

@@ -27,11 +27,12 @@ class HastyProtocol(BoundedHttpProtocol):
 
 
 class Served:
-    """An ASGI application that answers with what it was asked, and lets `/held` wait."""
+    """An ASGI application that answers with what it was asked, lets `/held` wait, `/endless` till callers go."""
 
     def __init__(self) -> None:
         self.release = threading.Event()
         self.held = threading.Event()
+        self.is_left = threading.Event()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         body, more = b"", scope["path"] != "/early"
@@ -44,12 +45,21 @@ class Served:
         if scope["path"] == "/held":
             self.held.set()
             await asyncio.to_thread(self.release.wait, WITHIN_S)
+        if scope["path"] == "/endless":
+            await self._go_on_until_left(receive, send)
         said = {
             "path": scope["path"],
             "body": body.decode(),
             "headers": [name.decode() for name, _ in scope["headers"]],
         }
         await send({"type": "http.response.body", "body": json.dumps(said).encode()})
+
+    async def _go_on_until_left(self, receive: Any, send: Any) -> None:
+        leaving = asyncio.ensure_future(receive())
+        while not leaving.done():
+            await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+            await asyncio.wait({leaving}, timeout=0.01)
+        self.is_left.set()
 
 
 class Server:
@@ -301,3 +311,45 @@ def test_a_large_body_with_another_request_behind_it_is_served(server):
         found = caller.read_until(b'"/c"')
 
         assert found.index(b'"/a"') < found.index(b'"/b"')
+
+
+OFFER = (
+    b"POST /%s HTTP/1.1\r\nhost: hub\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAM\r\n"
+)
+PLAIN_BODY = b"content-length: 2\r\n\r\nhi"
+CHUNKED_BODY = b"transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [pytest.param(PLAIN_BODY, id="plain"), pytest.param(CHUNKED_BODY, id="chunked"), pytest.param(b"\r\n", id="none")],
+)
+@pytest.mark.parametrize("pause_after", [pytest.param(None, id="at-once"), pytest.param(b"\r\n\r\n", id="in-two")])
+def test_another_protocol_that_a_caller_offers_is_passed_over(server, body, pause_after):
+    sent = OFFER % b"x" + body + OFFER % b"y" + body + GET
+    first, second = sent[: (cut := sent.index(pause_after) + 4 if pause_after else 0)], sent[cut:]
+    with server.connect() as caller:
+        caller.send(first)
+        caller.send(second)
+        found = caller.read_until(b'"headers": ["host"]}')
+
+        told = b"hi" if body.endswith((b"hi", b"0\r\n\r\n")) else b""
+        assert [found.count(b'"path": "/%s", "body": "%s"' % said) for said in ((b"x", told), (b"y", told))] == [1, 1]
+
+
+def test_a_body_behind_an_offer_is_no_request_of_its_own(server):
+    with server.connect() as caller:
+        caller.send(OFFER % b"a" + b"content-length: %d\r\n\r\n" % len(GET))
+        caller.send(GET + b"GET /z HTTP/1.1\r\nhost: hub\r\n\r\n")
+        found = caller.read_until(b'"/z"')
+
+        assert found.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_caller_who_leaves_an_answer_with_another_request_behind_it_is_missed(server):
+    with server.connect() as caller:
+        caller.send(b"GET /endless HTTP/1.1\r\nhost: hub\r\n\r\n")
+        caller.read_until(b"tick")
+        caller.send(GET)
+
+    assert server.app.is_left.wait(WITHIN_S)
