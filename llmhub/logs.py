@@ -46,7 +46,7 @@ SPOKEN = (
 SECRET = re.compile(
     r"(?P<name>\b(?:bearer|basic|x-api-key|api[_-]?key|password|secret|token)\b[\"']?\s*[:=]?\s*[\"']?)[^\s\"',;&]{8,}"
     r"|(?P<scheme>\b[a-z][a-z0-9+]*://)[^\s/@]*:[^\s/@]*(?=@)"
-    r"|\b(?:sk|pk|rk|gsk|xai|hf|llmhub)[-_][\w-]{8,}"
+    r"|\b(?:sk|pk|rk|gsk|xai|hf|lh)[-_][\w-]{8,}"
     r"|\bAIza[\w-]{20,}|\bgAAAA[\w=-]{20,}|\beyJ[\w-]{10,}\.[\w.-]+",
     re.IGNORECASE,
 )

@@ -158,6 +158,7 @@ def test_a_ring_of_causes_comes_to_an_end():
         "https://up.example/v1?key=1&api_key=abcdefgh12345678",
         "postgresql://hub:abcdefgh12345678@db/hub",
         "the key sk-abcdefgh12345678 is wrong",
+        "the key lh_abcdefgh12345678 is wrong",
         "password=abcdefgh12345678",
     ],
 )
