@@ -78,6 +78,13 @@ class SpanTracer:
         span.end(_epoch_ns(time.monotonic()))
 
     def trace_rejected(self, call: ChatCall, void: Void) -> None:
+        """Make the span of a chat that was refused; as `trace`, at no risk."""
+        try:
+            self._trace_rejected(call, void)
+        except Exception:
+            logger.exception("The span of a refused chat could not be made.")
+
+    def _trace_rejected(self, call: ChatCall, void: Void) -> None:
         span = self._begin(call)
         _describe(
             span, {"llmhub.chat.status": ChatStatus.REJECTED.value, "error.type": void.error_code or void.error_type}

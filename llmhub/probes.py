@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from asgiref.sync import sync_to_async
@@ -105,6 +106,7 @@ def forget_the_dead(folder: Path) -> None:
         try:
             os.kill(process_id, 0)
         except ProcessLookupError:
-            mark_process_dead(process_id, folder)  # type: ignore[no-untyped-call]  # untyped
+            with suppress(FileNotFoundError):  # another process does the same at this moment
+                mark_process_dead(process_id, folder)  # type: ignore[no-untyped-call]  # untyped
         except PermissionError:
             continue

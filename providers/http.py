@@ -111,7 +111,10 @@ class ConnectionWatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpCall:
-    """One request. `headers` may carry a key, therefore out of `repr`, as is the content."""
+    """One request.
+
+    Shape: `headers` by names in lower case; they may carry a key, therefore out of `repr`, as is the content.
+    """
 
     method: str
     url: str

@@ -11,6 +11,9 @@ from django.http import HttpRequest
 
 ADDRESS = re.compile(r"\[(?P<bracketed>[^\]]+)\](?::\d+)?|(?P<v4>[\d.]+):\d+")
 
+MAX_CHARS = 100
+"""No address is longer: this bounds what is kept in mind."""
+
 
 def client_address(request: HttpRequest) -> str:
     """Return the caller's address as the trusted proxies tell it; empty if nobody does.
@@ -20,13 +23,13 @@ def client_address(request: HttpRequest) -> str:
     """
     told = [hop for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     hops = [request.META.get("REMOTE_ADDR") or "", *reversed(told)]
-    return _clean(hops[min(settings.TRUSTED_PROXIES, len(hops) - 1)])
+    return _clean(hops[min(settings.TRUSTED_PROXIES, len(hops) - 1)].strip()[:MAX_CHARS])
 
 
 @lru_cache(maxsize=4096)
 def _clean(hop: str) -> str:
-    match = ADDRESS.fullmatch(hop.strip())
-    address = (match["bracketed"] or match["v4"]) if match else hop.strip()
+    match = ADDRESS.fullmatch(hop)
+    address = (match["bracketed"] or match["v4"]) if match else hop
     try:
         return str(ip_address(address))
     except ValueError:

@@ -69,7 +69,8 @@ class CustomProvider(OpenAIProvider):
     length_param: ClassVar[str] = "max_tokens"
 
     def auth_headers(self) -> dict[str, str]:
-        return {**self.settings.extra_headers, **super().auth_headers()}
+        extra = {name.lower(): value for name, value in self.settings.extra_headers.items()}
+        return {**extra, **super().auth_headers()}
 
     def read_model(self, item: JSONObject) -> ModelInfo:
         window = find_count(item, "max_model_len") or find_count(item, "context_length")

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -206,6 +206,20 @@ async def test_a_name_that_no_collector_could_read_harms_no_chat(traced):
     await traced.ask(call)
 
     assert len(traced.chat.attributes["gen_ai.request.model"].encode()) < 4096
+
+
+class BrokenProcessor(SpanProcessor):
+    def on_start(self, *_: object, **__: object) -> None:
+        raise RuntimeError
+
+
+async def test_spans_that_cannot_be_made_harm_neither_answers_nor_refusals(traced, caplog):
+    traced.pipeline.tracer = SpanTracer(BrokenProcessor())
+
+    await traced.ask(new_call())
+    await traced.pipeline.reject(new_call(), problem_of(ProviderError("No.", provider="")))
+
+    assert [record.name for record in caplog.records if record.levelname == "ERROR"] == ["chat.spans"] * 2
 
 
 class Collector(BaseHTTPRequestHandler):

@@ -46,11 +46,19 @@ def test_the_length_goes_by_the_name_that_servers_know(params, sent):
     [
         pytest.param({}, "", {}, id="no-key"),
         pytest.param({}, "k", {"authorization": "Bearer k"}, id="key"),
-        pytest.param({"extra_headers": {"X-Team": "a b"}}, "", {"X-Team": "a b"}, id="extra"),
+        pytest.param({"extra_headers": {"X-Team": "a b"}}, "", {"x-team": "a b"}, id="extra"),
     ],
 )
 def test_headers_hold_what_is_configured(settings, api_key, headers):
     assert make_custom(api_key=api_key, **settings).auth_headers() == headers
+
+
+async def test_a_name_of_the_hubs_own_gives_way_to_a_configured_one_however_it_is_written(make_fake, make_backend):
+    fake = make_fake("custom")
+
+    await make_backend(fake, "custom", extra_headers={"User-Agent": "acme/1"}).list_models()
+
+    assert fake.requests[-1].headers["user-agent"] == "acme/1"
 
 
 @pytest.mark.parametrize(
