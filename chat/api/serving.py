@@ -15,7 +15,7 @@ from chat import metrics
 from chat.api.answers import SERVED, EventStream, chat_headers, json_response, served_problem, whole_response
 from chat.api.asking import authenticate, check_may_chat, identify, new_call, note_asked, off_loop, read_request
 from chat.api.dialects import Dialect, Facts
-from chat.pipeline import ChatCall, ChatPipeline
+from chat.pipeline import STOPPING, ChatCall, ChatPipeline
 from llmhub.access.principals import KeyRefusedError
 from providers.types import ChatChunk, ChatResponse, JSONObject
 
@@ -40,12 +40,18 @@ class ChatServer:
             call.traceparent = request.headers.get("traceparent")
         try:
             return await self._serve(request, dialect, call=call)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if call.is_caller_gone() or task is None:
+                raise
+            task.uncancel()  # the hub stops: there is time for an answer
+            problem = STOPPING
         except Exception as error:
             if not isinstance(error, tuple(SERVED)):
                 logger.exception("A chat failed.")
             problem = served_problem(error)
-            headers = {**chat_headers(call), **problem.headers}
-            return json_response(dialect.error(problem), status=problem.status, headers=headers)
+        headers = {**chat_headers(call), **problem.headers}
+        return json_response(dialect.error(problem), status=problem.status, headers=headers)
 
     async def _serve(self, request: ASGIRequest, dialect: Dialect, *, call: ChatCall) -> HttpResponseBase:
         try:
