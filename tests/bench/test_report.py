@@ -69,26 +69,37 @@ def test_without_a_baseline_nothing_is_compared(tmp_path):
     ],
 )
 def test_the_budget_is_compared_with_the_rows(row, expected):
-    lines = report.verdicts([BARE, row])
+    found = report.verdicts([BARE, row])
 
-    assert [line.partition("  ")[0].strip() for line in lines] == expected
+    assert [verdict.cells[-1] for verdict in found] == expected
 
 
 @pytest.mark.parametrize(("rps", "expected"), [(80.0, "met"), (81.0, "NOT MET")])
 def test_the_hub_is_compared_with_other_gateways(rps, expected):
-    (line,) = report.peer_verdicts([HUB, replace(HUB, target="litellm", rps=rps)])
+    (verdict,) = report.peer_verdicts([HUB, replace(HUB, target="litellm", rps=rps)])
 
-    assert line.startswith(expected)
+    assert verdict.cells[-1] == expected
 
 
 @pytest.mark.parametrize("change", [{"case": "stream"}, {"connections": 1}], ids=str)
 def test_what_has_no_budget_is_shown_without_a_verdict(change):
     hub = replace(HUB, **change)
 
-    (line,) = report.peer_verdicts([hub, replace(hub, target="portkey", rps=1000.0)])
+    (verdict,) = report.peer_verdicts([hub, replace(hub, target="portkey", rps=1000.0)])
 
-    assert line.split(":")[1].strip() == "2.0 times portkey's"
-    assert "met" not in line.lower()
+    assert verdict.cells[1:] == ("2.0 ×", "", "")
+
+
+def test_the_budget_stands_before_the_rows():
+    budget, rows = report.report([BARE, HUB], {"date": "2026-01-31"}, report.NO_BASELINE).split("\n\n")[1:]
+
+    assert cells(budget)[0] == {
+        "what": "CPU of a chat at 32 connections",
+        "measured": "1.20 ms",
+        "wanted": "at most 1.5 ms",
+        "verdict": "met",
+    }
+    assert cells(rows)[1]["target"] == "hub"
 
 
 def test_the_table_in_the_docs_is_replaced(tmp_path):
