@@ -13,10 +13,17 @@ import yaml
 from llmhub.embedded import postgres, services, wheels
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.process import wait_until
+from llmhub.settings import Environment
 from tests.stack import stopping
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES = yaml.safe_load(COMPOSE_TEXT)["services"]
+NOT_OF_CONTAINERS = {"llmhub_log_format", "llmhub_local_model_url", "otel_exporter_otlp_traces_endpoint"}
+PASSED_ON = {
+    name.upper(): field.default
+    for name, field in Environment.model_fields.items()
+    if isinstance(field.default, int | float | str) and name not in NOT_OF_CONTAINERS
+}
 OF_THE_HUB = ("migrate", "web", "worker", "beat")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
@@ -75,6 +82,13 @@ def test_every_secret_is_required_and_explained():
     assert secrets <= set(re.findall(r"^(\w+)=$", (ROOT / "docs/deploy/example.env").read_text(), re.MULTILINE))
 
 
+@pytest.mark.parametrize(("name", "default"), PASSED_ON.items())
+def test_a_setting_reaches_the_containers_with_its_own_default(name, default):
+    shown = int(default) if isinstance(default, bool) else default
+
+    assert SERVICES["web"]["environment"][name] == f"${{{name}:-{shown}}}"
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -85,6 +99,13 @@ def test_every_secret_is_required_and_explained():
 )
 def test_containers_start_processes_as_up_does(options, text):
     assert " ".join(options) in text
+
+
+@pytest.mark.parametrize("options", [services.WEB_OPTIONS, services.WORKER_OPTIONS, services.BEAT_OPTIONS])
+def test_who_starts_processes_by_hand_is_told_the_options_of_up(options):
+    page = (ROOT / "docs/operations.md").read_text()
+
+    assert " ".join(options) in re.sub(r"\s+\\\n\s+", " ", page)
 
 
 def test_web_is_given_longer_to_stop_than_chats_to_finish():
