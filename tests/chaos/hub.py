@@ -63,6 +63,10 @@ class Server:
         assert self.child is not None
         wait_until(self.is_ready, self.child, timeout_s=self.start_timeout_s)
 
+    def bring_back(self) -> None:
+        self.start()
+        self.until_ready()
+
     def log_text(self) -> str:
         return self.command.log.read_text()
 
@@ -173,8 +177,7 @@ class Hub:
         """Start web, from another copy of the code or with other variables than before where so told."""
         command = HubCommands(self.home / "logs", self.env | env).web(LOOPBACK, self.port, processes=self.processes)
         self.web.command = replace(command, cwd=tree)
-        self.web.start()
-        self.web.until_ready()
+        self.web.bring_back()
 
     def register(self, upstream_url: str) -> None:
         provider = {"name": PROVIDER, "provider_type": "custom", "base_url": upstream_url, "default_model": MODEL}

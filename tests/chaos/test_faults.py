@@ -44,8 +44,7 @@ def test_while_postgres_is_dead_callers_are_refused_and_no_provider_is_asked(tri
     trial.hub.postgres.kill_first()
     with trial.in_refusal():
         pass
-    trial.hub.postgres.start()
-    trial.hub.postgres.until_ready()
+    trial.hub.postgres.bring_back()
     trial.until_recovered()
 
     assert trial.verdict() == []
@@ -69,8 +68,7 @@ def test_chats_go_on_without_redis(trial):
     trial.note_fire()
     trial.hub.valkey.kill()
     trial.until_recovered(count=40)
-    trial.hub.valkey.start()
-    trial.hub.valkey.until_ready()
+    trial.hub.valkey.bring_back()
 
     assert trial.verdict() == []
     assert {told.status for told in trial.told} <= {200, None}

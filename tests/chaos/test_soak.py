@@ -64,8 +64,7 @@ def test_a_crash_of_postgres_under_load_costs_no_record(trial):
         trial.until_told(trial.random.randrange(1, 100))
         trial.note_fire()
         trial.hub.postgres.kill_first()
-        trial.hub.postgres.start()
-        trial.hub.postgres.until_ready()
+        trial.hub.postgres.bring_back()
         trial.until_recovered()
 
     assert trial.verdict() == []
@@ -90,8 +89,7 @@ def test_while_postgres_is_dead_callers_are_refused_and_no_provider_is_asked(tri
     trial.hub.postgres.kill_first()
     with trial.in_refusal(count=300):
         pass
-    trial.hub.postgres.start()
-    trial.hub.postgres.until_ready()
+    trial.hub.postgres.bring_back()
     trial.until_recovered()
 
     assert trial.verdict() == []
@@ -175,8 +173,7 @@ def test_chats_go_on_while_redis_is_dead(trial):
     trial.note_fire()
     trial.hub.valkey.kill()
     trial.until_recovered(count=300)
-    trial.hub.valkey.start()
-    trial.hub.valkey.until_ready()
+    trial.hub.valkey.bring_back()
     trial.until_recovered()
 
     assert trial.verdict() == []
@@ -226,8 +223,7 @@ def test_a_hub_that_is_stopped_and_started_again_loses_nothing(trial):
     for part in parts:
         part.stop()
     for part in (trial.hub.postgres, trial.hub.valkey):
-        part.start()
-        part.until_ready()
+        part.bring_back()
     trial.hub.worker.start()
     trial.hub.beat.start()
     trial.hub.start_web()

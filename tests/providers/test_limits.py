@@ -1,6 +1,5 @@
 import asyncio
 import logging
-import socket
 import time
 from contextlib import suppress
 
@@ -167,12 +166,6 @@ async def test_a_redis_that_forgot_the_script_is_told_it_again(limiter, redis):
     assert not await is_admitted(limiter, 1)
 
 
-def unused_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def unchecked():
     return REGISTRY.get_sample_value("llmhub_rate_limits_unchecked_total", {"provider": PROVIDER}) or 0
 
@@ -193,8 +186,8 @@ async def assert_let_in_soon(url, caplog):
     await limiter.close()
 
 
-async def test_a_redis_that_is_down_does_not_hold_up_chats(caplog):
-    await assert_let_in_soon(f"redis://:canary-of-the-tests@127.0.0.1:{unused_port()}/0", caplog)
+async def test_a_redis_that_is_down_does_not_hold_up_chats(free_port, caplog):
+    await assert_let_in_soon(f"redis://:canary-of-the-tests@127.0.0.1:{free_port}/0", caplog)
 
 
 async def test_a_redis_that_is_paused_does_not_hold_up_chats(silent_server, caplog):
