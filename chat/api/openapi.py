@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from chat.api.reading import MAX_MODEL_NAME_CHARS
+
 JSON = "application/json"
 Schema = dict[str, Any]
 
@@ -39,7 +41,11 @@ MESSAGE = record(
     tool_call_id=TEXT,
 )
 SAMPLING: dict[str, Schema] = {
-    "model": {**TEXT, "description": "A model, `provider/model`, or nothing: the default provider's default model."},
+    "model": {
+        **TEXT,
+        "maxLength": MAX_MODEL_NAME_CHARS,
+        "description": "A model, `provider/model`, or nothing: the default provider's default model.",
+    },
     "stream": {**FLAG, "default": False},
     "temperature": NUMBER,
     "top_p": NUMBER,

@@ -36,6 +36,7 @@ ROUTING_FIELDS = frozenset(
         "proxy",
     }
 )
+MAX_MODEL_NAME_CHARS = 512
 EXTENSION_OBJECTS = frozenset({"extra_body", "extra_query", "litellm_params", "model_kwargs", "provider_options"})
 TYPED = frozenset(
     {
@@ -110,7 +111,7 @@ def read_chat_request(
     """
     return ChatRequest(
         messages=messages or read_messages(body.get("messages")),
-        model_name=text(body, "model") or "",
+        model_name=_read_model_name(body),
         temperature=number(body, "temperature"),
         top_p=number(body, "top_p"),
         top_k=integer(body, "top_k"),
@@ -128,6 +129,14 @@ def read_chat_request(
         user=text(body, "user"),
         extra=_extra(body, more),
     )
+
+
+def _read_model_name(body: JSONObject) -> str:
+    """Bound what stands in URLs, headers and every chunk of an answer."""
+    name = text(body, "model") or ""
+    if len(name) > MAX_MODEL_NAME_CHARS:
+        raise BadRequestError(f"`model` must have at most {MAX_MODEL_NAME_CHARS} characters.", param="model")
+    return name
 
 
 def _extra(body: JSONObject, more: Iterable[str]) -> Extra:

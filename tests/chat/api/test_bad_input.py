@@ -220,11 +220,13 @@ BODIES = [
     smuggled_in("litellm_params", [{"api_key": "sk-x"}], "api_key"),
     smuggled_in("model_kwargs", {"proxy": "http://127.0.0.1:9"}, "proxy"),
     smuggled_in("extra_query", {"endpoint": "x"}, "endpoint"),
+    Bad("513 characters of a provider's model", body(model="up/" + "m" * 510), param="model", words="at most 512"),
+    Bad("512 characters", body(model="m" * 512), 404, "model_not_found", "mmm", "model"),
     Bad("an unknown model", body(model="nope"), 404, "model_not_found", "`nope`", "model"),
     Bad("an unknown model and provider", body(model="no/pe"), 404, "model_not_found", "`no/pe`", "model"),
     Bad("a model of two lines", body(model="a\r\nx-evil: 1"), 404, "model_not_found", "a\r\nx-evil: 1", "model"),
     Bad("a model with a NUL", body(model="a\x00b"), 404, "model_not_found", "a\x00b", "model"),
-    Bad("a model of 100,000 characters", body(model="m" * 100_000), 404, "model_not_found", "mmm", "model"),
+    Bad("a model of 100,000 characters", body(model="m" * 100_000), param="model", words="at most 512 characters"),
 ]
 
 HEADERS = [
