@@ -102,7 +102,8 @@ def add_process(role: str) -> Callable[[WrappedLogger, str, EventDict], EventDic
 
 
 def cut_quotations(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Cut off what libraries append to their messages: an exception with its words, a task's return value."""
+    """Cut off what libraries append to their messages: an exception with its words, what a task returned, line ends."""
+    event["event"] = event["event"].rstrip()
     if event["logger"] == "celery.app.trace":
         event["event"] = event["event"].partition(": ")[0]
     elif event["logger"] == "asyncio":

@@ -102,9 +102,10 @@ def test_a_line_bears_the_ids_that_are_bound():
     assert lines.last["request_id"] == str(id_)
 
 
-def test_lines_are_words_where_a_person_reads_along():
+@pytest.mark.parametrize("said", ["Odd.", "Odd.\n"])
+def test_lines_are_words_where_a_person_reads_along(said):
     with written("console", name="chat") as lines, bound_contextvars(request_id="r-1"):
-        logging.getLogger("chat").warning("Odd.")
+        logging.getLogger("chat").warning(said)
 
     assert lines.text.endswith("Z WARNING chat: Odd. [request_id=r-1]\n")
 
