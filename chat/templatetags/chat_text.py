@@ -19,15 +19,12 @@ ENDINGS = {
         "The outcome could not be recorded in time: the caller got an error in place of the answer, or of its end."
     ),
     (ChatStatus.FAILED, "hub_stopping"): "The hub was stopped before there was an answer.",
-    (
-        ChatStatus.TRUNCATED,
-        "hub_stopping",
-    ): "The hub was stopped; of the answer the caller got what stands below.",
+    (ChatStatus.TRUNCATED, "hub_stopping"): "The hub was stopped; of the answer the caller got what stands below.",
     (ChatStatus.TRUNCATED, ""): "The provider broke off; of the answer the caller got what stands below.",
     (ChatStatus.CLIENT_DISCONNECTED, ""): "The caller went away; of the answer it got no more than stands below.",
     (ChatStatus.LOST, ""): (
-        "The hub's process ended before it recorded how this chat went: whether a provider was asked, and what the "
-        "caller got, is not known."
+        "The hub's process ended or fell silent before it recorded how this chat went: whether a provider was asked, "
+        "and what the caller got, is not known."
     ),
 }
 """What a status means, by status and error code, where neither says it."""

@@ -180,7 +180,7 @@ def test_how_an_attempt_failed_is_said_in_words(error_type, words):
 @pytest.mark.parametrize(
     ("status", "error_code", "words", "attempts"),
     [
-        pytest.param(ChatStatus.LOST, "", "process ended before it recorded", "None is recorded", id="lost"),
+        pytest.param(ChatStatus.LOST, "", "ended or fell silent before it recorded", "None is recorded", id="lost"),
         pytest.param(ChatStatus.REJECTED, "record_unavailable", "no provider was asked", "No provider", id="no-intent"),
         pytest.param(ChatStatus.FAILED, "record_unavailable", "in place of the answer", "No provider", id="no-outcome"),
         pytest.param(ChatStatus.TRUNCATED, "hub_stopping", "The hub was stopped", "No provider", id="hub-stopped"),
