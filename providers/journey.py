@@ -78,7 +78,9 @@ def _attempt_of(candidate: Candidate, failure: BaseException | None, *, took_s: 
     if failure is None:
         return attempt
     if isinstance(failure, asyncio.CancelledError | GeneratorExit | TimeoutError):
-        return replace(attempt, error_type="Cancelled", error="The caller went away, the time was up, or the hub was stopped.")
+        return replace(
+            attempt, error_type="Cancelled", error="The caller went away, the time was up, or the hub was stopped."
+        )
     if not isinstance(failure, ProviderError):
         return replace(attempt, error_type="InternalError", error="The hub failed; see its log.")
     return replace(
