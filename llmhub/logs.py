@@ -44,10 +44,10 @@ SPOKEN = (
 """Exceptions whose words may be logged: others quote what they were given."""
 
 SECRET = re.compile(
-    r"(?P<name>\b(?:bearer|basic|x-api-key|api[_-]?key|password|secret|token)\b[\"']?\s*[:=]?\s*[\"']?)[^\s\"',;&]{8,}"
-    r"|(?P<scheme>\b[a-z][a-z0-9+]*://)[^\s/@]*:[^\s/@]*(?=@)"
+    r"(?P<name>\b(?:bearer|basic|x-api-key|api[_-]?key|password|secret|token)\b[\"']?\s*(?:[:=]\s*)?[\"']?)[^\s\"',;&]{8,}"
+    r"|(?P<scheme>\b[a-z][a-z0-9+]{0,30}://)[^\s/@:]*:[^\s/@]*(?=@)"
     r"|\b(?:sk|pk|rk|gsk|xai|hf|lh)[-_][\w-]{8,}"
-    r"|\bAIza[\w-]{20,}|\bgAAAA[\w=-]{20,}|\beyJ[\w-]{10,}\.[\w.-]+",
+    r"|\bAIza[\w-]{20,}|\bgAAAA[\w=-]{20,}|\beyJ[\w-]{10,1000}\.[\w.-]+",
     re.IGNORECASE,
 )
 SCRUBBED = "***"

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,6 +170,17 @@ def test_what_looks_like_a_secret_is_blotted_out(text):
 
     assert "abcdefgh12345678" not in lines.text
     assert "***" in lines.text
+
+
+SCRUBS_WHAT_IS_LONG = """
+from llmhub.logs import scrub
+for text in ("token" + " " * 10**6 + "x", "a+" * 10**6, "http://" + ":" * 10**6, "http://a:" + "a:" * 10**6):
+    assert scrub(None, "", {"event": text}) == {"event": text}
+"""
+
+
+def test_nobody_can_make_the_scrubbing_of_a_line_take_for_ever():
+    subprocess.run([sys.executable, "-c", SCRUBS_WHAT_IS_LONG], check=True, timeout=60)
 
 
 def test_celery_does_not_quote_what_a_task_failed_with():
