@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import ExitStack
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,8 +21,12 @@ time.sleep(600)
 
 
 def read_metrics() -> dict[str, float]:
-    families = text_string_to_metric_families(probes.gathered().decode())
-    return {sample.name: sample.value for family in families for sample in family.samples}
+    """Return the sum of each metric over its labels."""
+    found: dict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(probes.gathered().decode()):
+        for sample in family.samples:
+            found[sample.name] += sample.value
+    return found
 
 
 def test_a_running_hub_is_alive_and_ready(hub):
