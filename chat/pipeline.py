@@ -25,7 +25,7 @@ from providers.errors import ProviderTimeoutError, TruncatedReplyError
 from providers.journey import Journey
 from providers.manager import ProviderManager
 from providers.pricing import nano_usd
-from providers.problems import Problem
+from providers.problems import Problem, problem_of
 from providers.routing import Plan
 from providers.types import ChatChunk, ChatRequest, ChatResponse, JSONObject
 
@@ -37,6 +37,7 @@ ToProblem = Callable[[Exception], Problem]
 STOPPING = Problem(
     status=503, type="server_error", code="hub_stopping", message="The hub stopped before the answer was whole."
 )
+FAULT = problem_of(Exception())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -155,6 +156,8 @@ class ChatPipeline:
                     call.note_chunks(piece)
                     if free := assembly.add_all(piece, held):
                         yield free
+            response = _with_usage(request, assembly.response())
+            answer_json = dump(render(response))
         except (asyncio.CancelledError, GeneratorExit):
             partial = _with_usage(request, assembly.response())
             await self._abandon(call, response=partial, answer_json=dump(render(partial)))
@@ -168,8 +171,7 @@ class ChatPipeline:
                 call, _broken(error, partial), response=partial, answer_json=dump(answer), problem=problem
             )
             raise error from None
-        response = _with_usage(request, assembly.response())
-        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=dump(render(response)))
+        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=answer_json)
         if held:
             yield held
         yield response
@@ -194,11 +196,11 @@ class ChatPipeline:
     async def _abandon(
         self, call: ChatCall, *, response: ChatResponse | None = None, answer_json: bytes = b"null"
     ) -> None:
-        """Record that the caller went away, or that the hub did; nobody is left to be told where that fails."""
+        """Record that the caller went away, or that the hub stops or failed; nobody is told where that fails."""
         status, problem = ChatStatus.CLIENT_DISCONNECTED, None
         if not call.is_caller_gone():
             status = ChatStatus.TRUNCATED if response and response.choices else ChatStatus.FAILED
-            problem = STOPPING
+            problem = STOPPING if _is_being_cancelled() else FAULT
         with suppress(LedgerUnavailableError):
             await self._close(call, status, response=response, answer_json=answer_json, problem=problem)
 
@@ -247,6 +249,11 @@ class ChatPipeline:
         except LedgerUnavailableError:
             metrics.UNRECORDED.labels(entry.kind).inc()
             raise
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _unbegun(call: ChatCall) -> Outcome:

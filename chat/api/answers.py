@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from decimal import Decimal
+from typing import Protocol
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -30,12 +31,20 @@ def served_problem(error: Exception) -> Problem:
     return problem_of(error, SERVED)
 
 
+class Frames(Protocol):
+    """An asynchronous iterator to be closed."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    def __anext__(self) -> Awaitable[bytes]: ...
+    async def aclose(self) -> None: ...
+
+
 class EventStream(HttpResponseBase):
     """A response whose body is server-sent events, for the handler to send as they come."""
 
     streaming = True
 
-    def __init__(self, frames: AsyncGenerator[bytes], headers: Mapping[str, str]) -> None:
+    def __init__(self, frames: Frames, headers: Mapping[str, str]) -> None:
         super().__init__(
             content_type="text/event-stream; charset=utf-8",
             headers={"cache-control": "no-cache", "x-accel-buffering": "no", **headers},

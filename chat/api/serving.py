@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
+from typing import Self
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http.response import HttpResponseBase
@@ -41,14 +42,11 @@ class ChatServer:
         try:
             return await self._serve(request, dialect, call=call)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if call.is_caller_gone() or task is None:
+            if not _goes_on(call):
                 raise
-            task.uncancel()  # the hub stops: there is time for an answer
             problem = STOPPING
         except Exception as error:
-            if not isinstance(error, tuple(SERVED)):
-                logger.exception("A chat failed.")
+            _log_fault(error)
             problem = served_problem(error)
         headers = {**chat_headers(call), **problem.headers}
         return json_response(dialect.error(problem), status=problem.status, headers=headers)
@@ -112,9 +110,14 @@ class _Rendering:
                     if frames := self._frames(piece):
                         has_begun = True
                         yield frames
-        except tuple(SERVED) as error:
+        except asyncio.CancelledError:
+            if not (has_begun or self.has_status) or not _goes_on(self._call):
+                raise
+            yield self._dialect.error_frame(STOPPING)
+        except Exception as error:
             if not (has_begun or self.has_status):
                 raise
+            _log_fault(error)
             yield self._dialect.error_frame(served_problem(error))
 
     def _frames(self, piece: list[ChatChunk] | ChatResponse) -> bytes:
@@ -152,7 +155,7 @@ async def _begin(
     if first.done():
         first.result()
     rendering.has_status = True
-    return EventStream(_from(first, frames), chat_headers(call))
+    return EventStream(_Frames(first, frames), chat_headers(call))
 
 
 def _note_failure(first: asyncio.Future[bytes]) -> None:
@@ -161,12 +164,36 @@ def _note_failure(first: asyncio.Future[bytes]) -> None:
         first.exception()
 
 
-async def _from(first: asyncio.Future[bytes], frames: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """Yield the frame that is awaited already, then the others."""
-    try:
-        async with aclosing(frames):
-            yield await first
-            async for frame in frames:
-                yield frame
-    finally:
-        first.cancel()
+class _Frames:
+    """The frames of a stream, of which the first is awaited already."""
+
+    def __init__(self, first: asyncio.Future[bytes], others: AsyncGenerator[bytes]) -> None:
+        self._first: asyncio.Future[bytes] | None = first
+        self._others = others
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        first, self._first = self._first, None
+        return first or anext(self._others)
+
+    async def aclose(self) -> None:
+        if self._first is not None:
+            self._first.cancel()
+            await asyncio.wait({self._first})
+        await self._others.aclose()
+
+
+def _goes_on(call: ChatCall) -> bool:
+    """Undo a cancellation while the caller is still there: the hub stops, and there is time to say so."""
+    task = asyncio.current_task()
+    if call.is_caller_gone() or task is None:
+        return False
+    task.uncancel()
+    return True
+
+
+def _log_fault(error: Exception) -> None:
+    if not isinstance(error, tuple(SERVED)):
+        logger.error("A chat failed.", exc_info=error)

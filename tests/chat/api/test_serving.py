@@ -5,6 +5,7 @@ import gc
 import io
 import json
 import threading
+from contextlib import aclosing, asynccontextmanager
 
 import psycopg
 import pytest
@@ -15,10 +16,11 @@ from chat.api.openai import OpenAIDialect
 from chat.api.serving import ChatServer, _begin, _Rendering
 from chat.ledger.writer import LedgerWriter
 from chat.models import ChatStatus
-from chat.pipeline import ChatPipeline
+from chat.pipeline import FAULT, ChatPipeline
 from llmhub.database import conninfo
 from providers.errors import UpstreamError
 from providers.manager import get_provider_manager
+from tests.fakes import stall_after
 
 
 class ClosedRequest(ASGIRequest):
@@ -67,17 +69,14 @@ def request_of(key, body):
 async def test_others_are_answered_while_a_large_body_is_read(key):
     message = {"role": "user", "content": "x" * LARGE_BODY_BYTES}
     large, small = request_of(key, json.dumps({"model": "up/m", "messages": [message]}).encode()), request_of(key, b"")
-    manager, ledger, dialect = get_provider_manager(), LedgerWriter(conninfo()), PatientDialect()
-    await ledger.start()
-    server = ChatServer(ChatPipeline(manager, ledger))
+    dialect = PatientDialect()
 
-    reading = asyncio.ensure_future(server.serve(large, dialect))
-    assert await asyncio.to_thread(dialect.is_reading.wait, 10)
-    meanwhile = await server.serve(small, OpenAIDialect())
-    dialect.may_go_on.set()
-    answer = await reading
-    await ledger.stop()
-    await manager.close_all()
+    async with serving_chats() as server:
+        reading = asyncio.ensure_future(server.serve(large, dialect))
+        assert await asyncio.to_thread(dialect.is_reading.wait, 10)
+        meanwhile = await server.serve(small, OpenAIDialect())
+        dialect.may_go_on.set()
+        answer = await reading
 
     assert (meanwhile.status_code, answer.status_code) == (400, 200)
 
@@ -115,20 +114,61 @@ async def test_a_stream_that_the_stopping_hub_cuts_off_is_not_put_down_to_the_ca
     assert json.loads(serving.result().content)["error"]["code"] == "hub_stopping"
 
 
+async def test_a_stream_that_has_begun_ends_in_words_when_the_hub_stops(key, upstream):
+    upstream.fail(stall_after(3))
+    async with serving_chats() as server:
+        answer = await server.serve(stream_request_of(key), OpenAIDialect())
+        reading = asyncio.ensure_future(read_to_the_end(answer.frames))
+        assert await asyncio.to_thread(upstream.stalled.wait, 10)
+
+        reading.cancel()
+        frames = await reading
+
+        assert last_end() == (ChatStatus.TRUNCATED, "hub_stopping")
+    assert json.loads(frames[-1].removeprefix(b"data: "))["error"]["code"] == "hub_stopping"
+    assert b"[DONE]" not in b"".join(frames)
+
+
+class BrokenDialect(OpenAIDialect):
+    def frame(self, chunk, facts):
+        raise RuntimeError
+
+
+async def test_a_stream_that_a_fault_of_the_hub_breaks_is_recorded_as_that(key):
+    async with serving_chats() as server:
+        answer = await server.serve(stream_request_of(key), BrokenDialect())
+
+        assert last_end() == (ChatStatus.TRUNCATED, FAULT.code or "")
+    assert answer.status_code == 500
+
+
+@asynccontextmanager
+async def serving_chats():
+    manager, ledger = get_provider_manager(), LedgerWriter(conninfo())
+    await ledger.start()
+    try:
+        yield ChatServer(ChatPipeline(manager, ledger))
+    finally:
+        await ledger.stop()
+        await manager.close_all()
+
+
+async def read_to_the_end(frames):
+    async with aclosing(frames):
+        return [frame async for frame in frames]
+
+
 def stream_request_of(key):
     return request_of(key, b'{"model":"up/m","stream":true,"messages":[{"role":"user","content":"Who is there?"}]}')
 
 
 async def end_of_cancelled(request):
     """Cancel what serves the request when the first frame comes; return it, and how the chat is recorded at once."""
-    dialect, manager, ledger = LeavingDialect(), get_provider_manager(), LedgerWriter(conninfo())
-    await ledger.start()
-    dialect.serving = asyncio.ensure_future(ChatServer(ChatPipeline(manager, ledger)).serve(request, dialect))
-    await asyncio.wait({dialect.serving})
-    end = last_end()
-    await ledger.stop()
-    await manager.close_all()
-    return dialect.serving, end
+    dialect = LeavingDialect()
+    async with serving_chats() as server:
+        dialect.serving = asyncio.ensure_future(server.serve(request, dialect))
+        await asyncio.wait({dialect.serving})
+        return dialect.serving, last_end()
 
 
 def last_end():
