@@ -17,7 +17,8 @@ from uuid import UUID, uuid4
 import psycopg
 
 from chat.ledger import metrics
-from chat.ledger.entries import APPEND, LedgerEntry, Receipt, append_parameters
+from chat.ledger.binary import APPEND_BINARY, binary_parameters, take_binary_arrays
+from chat.ledger.entries import LedgerEntry, Receipt
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 
 logger = logging.getLogger(__name__)
@@ -34,9 +35,6 @@ FENCE = (
     "WHERE application_name = %s AND pid <> pg_backend_pid()"
 )
 STILL_OPEN = "SELECT id FROM chat_chat WHERE id = ANY(%s) AND status IN ('started', 'lost')"
-
-# Arrays are written as text by escaping every quote; as binary they are copied.
-APPEND_BINARY = APPEND.replace("%s", "%b")
 
 # Classes of SQLSTATE that one entry of a batch can be the cause of: data, integrity, size.
 _ENTRY_AT_FAULT = ("22", "23", "54")
@@ -210,7 +208,7 @@ class LedgerWriter:
             await self._connect()
         began_s = time.monotonic()
         try:
-            rows = await self._execute(APPEND_BINARY, append_parameters(self.writer_id, [w.entry for w in batch]))
+            rows = await self._execute(APPEND_BINARY, binary_parameters(self.writer_id, [w.entry for w in batch]))
         except asyncio.CancelledError as error:
             self._fail(batch, error)
             raise
@@ -265,6 +263,7 @@ class LedgerWriter:
             self._connection = await psycopg.AsyncConnection.connect(
                 self._conninfo, autocommit=True, connect_timeout=self._limits.connect_timeout_s
             )
+            take_binary_arrays(self._connection.adapters)
             await self._execute(SESSION, (self._session_name, f"{self._limits.statement_timeout_s}s"))
             if await self._execute(FENCE, (self._session_name,)) != [(True,)]:
                 raise TimeoutError  # its last session goes on still

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chat.ids import uuid7
+from chat.ledger.binary import binary_parameters, take_binary_arrays
+from chat.ledger.content import Content
+from chat.ledger.entries import LedgerEntry, append_parameters
+from llmhub.database import conninfo
+
+TAKEN = "%b::uuid, %b::text[], %b::uuid[], %b::text[], %b::text[], %b::bytea[], %b::bigint[]"
+STORABLE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
+CONTENTS = st.builds(
+    Content, body=STORABLE, salt=st.binary(max_size=32), commitment=st.just(""), size_bytes=st.integers(0, 2**63 - 1)
+)
+ENTRIES = st.builds(
+    LedgerEntry,
+    kind=STORABLE,
+    chat_id=st.none() | st.builds(uuid7),
+    event=STORABLE,
+    content=st.none() | CONTENTS,
+)
+
+
+@pytest.fixture(scope="module")
+def connection(django_db_setup):
+    with psycopg.connect(conninfo(), autocommit=True) as connection:
+        take_binary_arrays(connection.adapters)
+        yield connection
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ENTRIES, min_size=1, max_size=8))
+def test_the_database_reads_what_psycopg_would_have_written(connection, entries):
+    writer_id = uuid4()
+
+    row = connection.execute(f"SELECT {TAKEN}", binary_parameters(writer_id, entries)).fetchone()
+
+    assert row == append_parameters(writer_id, entries)
+
+
+def test_text_that_is_not_unicode_is_the_entrys_fault():
+    entry = LedgerEntry(kind="intent", chat_id=None, event="\ud800")
+
+    with pytest.raises(UnicodeError):
+        binary_parameters(uuid4(), [entry])
