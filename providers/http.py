@@ -131,7 +131,7 @@ class HttpReply:
         self._response = response
         self._call = call
         self._body = aiter(cast("httpx.AsyncByteStream", response.stream))
-        self._encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        self._is_encoded = response.headers.get("content-encoding", "").strip().lower() not in ("identity", "")
         self._received_bytes = 0
 
     @property
@@ -164,7 +164,7 @@ class HttpReply:
 
         Errors: MalformedReplyError for a compressed body, which was not asked for, and for more than MAX_STREAM_BYTES.
         """
-        if self._encoding not in ("identity", ""):
+        if self._is_encoded:
             raise MalformedReplyError("The provider compressed its reply, although asked not to.")
         try:
             piece = await anext(self._body, b"")

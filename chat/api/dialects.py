@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
@@ -67,11 +67,11 @@ class Dialect(ABC):
         """Render a failure."""
 
     @abstractmethod
-    def frame(self, chunk: ChatChunk, facts: Facts) -> Iterator[bytes]:
+    def frames(self, chunk: ChatChunk, facts: Facts) -> bytes:
         """Render one piece of a stream, as none or more whole frames."""
 
     @abstractmethod
-    def last_frames(self, response: ChatResponse, facts: Facts) -> Iterator[bytes]:
+    def last_frames(self, response: ChatResponse, facts: Facts) -> bytes:
         """Render what ends a stream that came whole."""
 
     @abstractmethod

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from chat.api.dialects import Dialect, Facts, ParsedRequest
 from chat.api.openai import tool_call_object
 from chat.api.reading import BadRequestError, boolean, read_chat_request, text
@@ -52,13 +50,12 @@ class HubDialect(Dialect):
     def error(self, problem: Problem) -> JSONObject:
         return problem.body
 
-    def frame(self, chunk: ChatChunk, facts: Facts) -> Iterator[bytes]:
-        for delta in chunk.choices:
-            if delta.content and delta.index == 0:
-                yield sse({"id": str(facts.chat_id), "content": delta.content}, event="chunk")
+    def frames(self, chunk: ChatChunk, facts: Facts) -> bytes:
+        told = [delta.content for delta in chunk.choices if delta.content and delta.index == 0]
+        return b"".join([sse({"id": str(facts.chat_id), "content": content}, event="chunk") for content in told])
 
-    def last_frames(self, response: ChatResponse, facts: Facts) -> Iterator[bytes]:
-        yield sse(self.answer(response, facts), event="done")
+    def last_frames(self, response: ChatResponse, facts: Facts) -> bytes:
+        return sse(self.answer(response, facts), event="done")
 
     def error_frame(self, problem: Problem) -> bytes:
         return sse(problem.body, event="error")

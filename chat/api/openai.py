@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from chat.api.dialects import Dialect, Facts, ParsedRequest
@@ -20,6 +19,8 @@ from providers.types import (
     ToolCallDelta,
     Usage,
 )
+
+DONE = b"data: [DONE]\n\n"
 
 
 class OpenAIDialect(Dialect):
@@ -47,10 +48,10 @@ class OpenAIDialect(Dialect):
     def error(self, problem: Problem) -> JSONObject:
         return problem.body
 
-    def frame(self, chunk: ChatChunk, facts: Facts) -> Iterator[bytes]:
+    def frames(self, chunk: ChatChunk, facts: Facts) -> bytes:
         if not chunk.choices:
-            return
-        yield sse(
+            return b""
+        return sse(
             {
                 **chunk.extra,
                 "id": completion_id(facts),
@@ -62,19 +63,18 @@ class OpenAIDialect(Dialect):
             }
         )
 
-    def last_frames(self, response: ChatResponse, facts: Facts) -> Iterator[bytes]:
-        if facts.wants_usage and response.usage:
-            yield sse(
-                {
-                    "id": completion_id(facts),
-                    "object": "chat.completion.chunk",
-                    "created": facts.created_s,
-                    "model": response.model_name or facts.model_name,
-                    "choices": [],
-                    "usage": usage_object(response.usage),
-                }
-            )
-        yield b"data: [DONE]\n\n"
+    def last_frames(self, response: ChatResponse, facts: Facts) -> bytes:
+        if not (facts.wants_usage and response.usage):
+            return DONE
+        usage = {
+            "id": completion_id(facts),
+            "object": "chat.completion.chunk",
+            "created": facts.created_s,
+            "model": response.model_name or facts.model_name,
+            "choices": [],
+            "usage": usage_object(response.usage),
+        }
+        return sse(usage) + DONE
 
     def error_frame(self, problem: Problem) -> bytes:
         return sse(problem.body)

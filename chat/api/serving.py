@@ -122,8 +122,8 @@ class _Rendering:
 
     def _frames(self, piece: list[ChatChunk] | ChatResponse) -> bytes:
         if isinstance(piece, ChatResponse):
-            return b"".join(self._dialect.last_frames(piece, self._current_facts(piece)))
-        return b"".join([frame for chunk in piece for frame in self._dialect.frame(chunk, self._facts)])
+            return self._dialect.last_frames(piece, self._current_facts(piece))
+        return b"".join([self._dialect.frames(chunk, self._facts) for chunk in piece])
 
     def _note_provider(self) -> None:
         journey = self._call.journey

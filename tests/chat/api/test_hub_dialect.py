@@ -91,7 +91,7 @@ def chunk(**delta):
 
 
 def frames(*chunks):
-    return [frame for one in chunks for frame in DIALECT.frame(one, facts())]
+    return [frames for one in chunks if (frames := DIALECT.frames(one, facts()))]
 
 
 def test_a_message_is_a_users_turn():
@@ -196,7 +196,7 @@ def test_what_is_no_content_is_left_for_the_end(silent):
 
 
 def test_a_stream_ends_with_the_whole_answer():
-    [frame] = DIALECT.last_frames(RESPONSE, facts())
+    frame = DIALECT.last_frames(RESPONSE, facts())
 
     assert frame.startswith(b"event: done\ndata: ")
     assert frame.endswith(b"\n\n")

@@ -43,8 +43,9 @@ def answer(*choices, **more):
 def frames(*chunks, wants_usage=False, response=None):
     """Everything that a stream sends, as bytes."""
     known = facts(wants_usage=wants_usage)
-    sent = [frame for chunk in chunks for frame in DIALECT.frame(chunk, known)]
-    return [*sent, *DIALECT.last_frames(response or ChatResponse(choices=(), model_name="large-2026"), known)]
+    sent = b"".join(DIALECT.frames(chunk, known) for chunk in chunks)
+    sent += DIALECT.last_frames(response or ChatResponse(choices=(), model_name="large-2026"), known)
+    return [frame + b"\n\n" for frame in sent.split(b"\n\n")[:-1]]
 
 
 def events(*chunks, **options):

@@ -84,10 +84,10 @@ async def test_others_are_answered_while_a_large_body_is_read(key):
 class LeavingDialect(OpenAIDialect):
     """Renders the first frame in the moment in which the caller leaves."""
 
-    def frame(self, chunk, facts):
+    def frames(self, chunk, facts):
         if not self.serving.cancelling():
             self.serving.cancel()
-        return super().frame(chunk, facts)
+        return super().frames(chunk, facts)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ async def test_a_stream_that_has_begun_ends_in_words_when_the_hub_stops(key, ups
 
 
 class BrokenDialect(OpenAIDialect):
-    def frame(self, chunk, facts):
+    def frames(self, chunk, facts):
         raise RuntimeError
 
 
