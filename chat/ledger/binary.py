@@ -28,6 +28,9 @@ _NULL = _SIZE.pack(-1)
 class BinaryArray(bytes):
     """An array as it goes over the wire; the statement casts it to its type."""
 
+    def __repr__(self) -> str:
+        return f"BinaryArray({len(self)} bytes)"
+
 
 class _AsItIs(Dumper):
     format = Format.BINARY

@@ -178,7 +178,7 @@ async def test_entries_that_are_given_up_are_counted_by_their_reason(numbers):
     await ledger.start()
 
     with pytest.raises(EntryRefusedError):
-        await ledger.append(entry(event=b"not canonical"))
+        await ledger.append(entry(event="not canonical"))
     ledger.append_when_up(entry())
     await ledger.stop()
 
