@@ -6,6 +6,7 @@ Source: `array_recv` in src/backend/utils/adt/arrayfuncs.c of PostgreSQL 18, rea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from struct import Struct
 from uuid import UUID
 
@@ -25,18 +26,18 @@ _COUNT = Struct(">q")
 _NULL = _SIZE.pack(-1)
 
 
-class BinaryArray(bytes):
+@dataclass(frozen=True, slots=True)
+class BinaryArray:
     """An array as it goes over the wire; the statement casts it to its type."""
 
-    def __repr__(self) -> str:
-        return f"BinaryArray({len(self)} bytes)"
+    data: bytes = field(repr=False)
 
 
 class _AsItIs(Dumper):
     format = Format.BINARY
 
     def dump(self, obj: BinaryArray) -> bytes:
-        return obj
+        return obj.data
 
 
 def take_binary_arrays(adapters: AdaptersMap) -> None:
