@@ -11,7 +11,7 @@ import pytest
 
 from llmhub.embedded.accounts import get_postgres_account
 from tests.chaos.conftest import Site, running_site, trial_on
-from tests.chaos.mutant import make_mutant
+from tests.chaos.scenes import record_intents_late, stop_amid_streams
 from tests.chaos.trial import Trial, set_read_only
 from tests.chat.ledger.proxy import Proxy, proxied
 from tests.live import until
@@ -204,17 +204,7 @@ def test_chats_go_on_while_tasks_are_dead(trial, which):
 
 
 def test_streams_under_way_at_a_stop_end_whole_and_recorded(trial):
-    under_way = trial.begin("long", count=20)
-
-    trial.note_fire()
-    trial.hub.web.stop()
-    after = trial.fire.ask_and_wait()
-    trial.hub.start_web()
-    trial.until_recovered()
-
-    assert trial.verdict() == []
-    assert after.status is None
-    assert {told.marker for told in trial.told if told.is_whole} >= under_way
+    stop_amid_streams(trial, count=20)
 
 
 def test_a_hub_that_is_stopped_and_started_again_loses_nothing(trial):
@@ -234,18 +224,7 @@ def test_a_hub_that_is_stopped_and_started_again_loses_nothing(trial):
 
 
 def test_a_hub_that_records_the_intent_after_the_call_is_found_out(trial, tmp_path):
-    make_mutant(tmp_path)
-    trial.hub.web.kill()
-    trial.hub.start_web(tree=tmp_path)
-    trial.until_recovered()
-    (open_at_death,) = trial.begin("endless")
-    trial.note_fire()
-    trial.hub.web.kill()
-    trial.hub.start_web()
-
-    broken = trial.verdict()
-    assert f"{open_at_death}: the provider was asked, and there is no intent" in broken
-    assert any("before the intent was committed" in violation for violation in broken)
+    record_intents_late(trial, tmp_path)
 
 
 @pytest.fixture
