@@ -97,8 +97,7 @@ class Bench:
         began_at = time.monotonic()
         seconds = PACED_SECONDS if case == "stream_paced" else SECONDS
         found = measure(self.load, targets, case, connections, rounds=ROUNDS, seconds=seconds)
-        name = case if processes == 1 else f"{case}_{processes}_processes"
-        rows = list(summarise(found, name, connections, processes=processes))
+        rows = list(summarise(found, case, connections, processes=processes))
         shown = "   ".join(f"{row.target} {row.cpu_ms:.2f} ms {row.rps:,.0f}/s" for row in rows)
         took_s = time.monotonic() - began_at
         tell(f"{case}, {connections} connections, {processes} web: {shown}   ({took_s:.0f} s)")

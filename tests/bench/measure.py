@@ -139,7 +139,7 @@ def summarise(found: Mapping[str, Sequence[Round]], case: str, connections: int,
         chunks = CASES[case].chunks
         yield Row(
             target=name,
-            case=case,
+            case=case if processes == 1 else f"{case}_{processes}_processes",
             connections=connections,
             processes=processes,
             rps=median(r.measured.requests / r.measured.elapsed_s for r in rounds),

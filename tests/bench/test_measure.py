@@ -33,7 +33,7 @@ def test_a_row_is_the_median_of_its_rounds():
 
     assert (row.cpu_ms, row.cpu_ms_per_chunk, row.rps) == (2.0, 0.02, 20.0)
     assert row.helpers_cpu_ms == {"postgres": 0.2}
-    assert row.load == ("stream", 8, 2)
+    assert row.load == ("stream_2_processes", 8, 2)
 
 
 def test_what_a_target_adds_is_its_latency_without_that_of_the_upstream():
