@@ -20,6 +20,8 @@ ENDINGS = {
     ),
     (ChatStatus.FAILED, "hub_stopping"): "The hub was stopped before there was an answer.",
     (ChatStatus.TRUNCATED, "hub_stopping"): "The hub was stopped; of the answer the caller got what stands below.",
+    (ChatStatus.TRUNCATED, "internal_error"): "The hub failed; of the answer the caller got no more than stands below.",
+    (ChatStatus.TRUNCATED, "provider_timeout"): "The time was up; of the answer the caller got what stands below.",
     (ChatStatus.TRUNCATED, ""): "The provider broke off; of the answer the caller got what stands below.",
     (ChatStatus.CLIENT_DISCONNECTED, ""): "The caller went away; of the answer it got no more than stands below.",
     (ChatStatus.LOST, ""): (

@@ -184,6 +184,8 @@ def test_how_an_attempt_failed_is_said_in_words(error_type, words):
         pytest.param(ChatStatus.REJECTED, "record_unavailable", "no provider was asked", "No provider", id="no-intent"),
         pytest.param(ChatStatus.FAILED, "record_unavailable", "in place of the answer", "No provider", id="no-outcome"),
         pytest.param(ChatStatus.TRUNCATED, "hub_stopping", "The hub was stopped", "No provider", id="hub-stopped"),
+        pytest.param(ChatStatus.TRUNCATED, "internal_error", "The hub failed", "No provider", id="hub-failed"),
+        pytest.param(ChatStatus.TRUNCATED, "provider_timeout", "The time was up", "No provider", id="time-up"),
         pytest.param(ChatStatus.TRUNCATED, "truncated_reply", "The provider broke off", "No provider", id="cut"),
     ],
 )
