@@ -179,6 +179,7 @@ class ChatPipeline:
     async def _open(self, call: ChatCall) -> ChatRequest:
         """Record the intent; from here on the chat must be closed."""
         assert call.request is not None
+        call.journey.salt = call.content.salt
         intent = Intent(chat_id=call.chat_id, caller=call.caller, asked=call.asked, content=call.content)
         metrics.observe_begin(call.asked)
         try:

@@ -134,7 +134,9 @@ class ProviderManager:
         for candidate in self._to_try(request, plan, failover=failover):
             try:
                 async with self._attempt(candidate, journey) as backend:
-                    return await backend.chat(replace(request, model_name=candidate.model_name))
+                    return await backend.chat(
+                        replace(request, model_name=candidate.model_name), note_sent=journey.note_sent
+                    )
             except ProviderError as error:
                 failures.append(error)
                 if not error.failover:
@@ -168,7 +170,11 @@ class ProviderManager:
             try:
                 async with (
                     self._attempt(candidate, journey) as backend,
-                    aclosing(backend.stream_pieces(replace(request, model_name=candidate.model_name))) as pieces,
+                    aclosing(
+                        backend.stream_pieces(
+                            replace(request, model_name=candidate.model_name), note_sent=journey.note_sent
+                        )
+                    ) as pieces,
                 ):
                     async for piece in pieces:
                         if has_begun:

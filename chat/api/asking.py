@@ -17,7 +17,7 @@ from structlog.contextvars import bind_contextvars
 from chat.api.dialects import Dialect, ParsedRequest
 from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
 from chat.ids import uuid7
-from chat.ledger.content import Content, make_content
+from chat.ledger.content import Content, make_content, unread_content
 from chat.ledger.events import Asked, Caller
 from chat.pipeline import ChatCall
 from llmhub.access.addresses import client_address
@@ -28,7 +28,7 @@ from providers.manager import ProviderManager
 from providers.routing import NotPermittedError
 from providers.types import ChatRequest
 
-UNREAD = make_content(b"")
+UNREAD = unread_content(0)
 """What stands for a body until it is known who sent it."""
 
 SAMPLING = (
@@ -129,9 +129,8 @@ def identify(call: ChatCall, request: ASGIRequest, principal: Principal) -> None
 
 def _content(request: ASGIRequest) -> Content:
     """What is kept of the body; of one that was not read, its size."""
-    content = make_content(request.body)
     fault: BodyFault | None = request.body_fault  # type: ignore[attr-defined]  # set by the handler
-    return replace(content, size_bytes=fault.size_bytes) if fault else content
+    return unread_content(fault.size_bytes) if fault else make_content(request.body)
 
 
 def _caller_of(request: ASGIRequest, principal: Principal) -> Caller:
@@ -154,7 +153,7 @@ def _header(request: ASGIRequest, name: str) -> str | None:
 def note_asked(call: ChatCall, request: ASGIRequest, parsed: ParsedRequest) -> None:
     """Note what was asked for, once it is understood."""
     asked = parsed.request
-    call.request = asked
+    call.request = replace(asked, size_bytes=call.content.size_bytes)
     call.failover = _header(request, "X_LLMHUB_NO_FALLBACK") != "1"
     call.deadline_s = _deadline_s(_header(request, "X_LLMHUB_TIMEOUT_S"))
     call.asked = Asked(

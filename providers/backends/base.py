@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
+from functools import partial
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -44,6 +45,7 @@ from providers.types import (
 logger = logging.getLogger(__name__)
 
 MANY_MESSAGES = 2000
+LARGE_REQUEST_BYTES = 256 * 1024
 MAX_MODEL_PAGES = 100
 MAX_MESSAGE_CHARS = 300
 MAX_KNOWN_REFUSALS = 256
@@ -56,6 +58,9 @@ ACCEPT: Mapping[Framing | None, str] = {
     "sse": "text/event-stream",
     "ndjson": "application/x-ndjson",
 }
+NoteSent = Callable[[bytes], None]
+"""Is given each body right before it is sent."""
+
 STREAM_TYPES = frozenset({"text/event-stream", "application/x-ndjson", "application/json", ""})
 
 # What reading a reply of the wrong shape runs into.
@@ -122,13 +127,13 @@ class BaseProvider(ABC):
         """How many malformed frames the streams of this provider had."""
         self._refusals: dict[str, ProviderError] = {}
 
-    async def chat(self, request: ChatRequest) -> ChatResponse:
+    async def chat(self, request: ChatRequest, *, note_sent: NoteSent | None = None) -> ChatResponse:
         """Return the whole answer.
 
         Errors: any ProviderError.
         """
         with self._own_errors():
-            call, reply = await self._open_chat(request, framing=None)
+            call, reply = await self._open_chat(request, framing=None, note_sent=note_sent)
             body = await self._read_json(reply)
             with _malformed_reply():
                 response = self.read_reply(body)
@@ -141,7 +146,9 @@ class BaseProvider(ABC):
                 for chunk in piece:
                     yield chunk
 
-    async def stream_pieces(self, request: ChatRequest) -> AsyncGenerator[list[ChatChunk]]:
+    async def stream_pieces(
+        self, request: ChatRequest, *, note_sent: NoteSent | None = None
+    ) -> AsyncGenerator[list[ChatChunk]]:
         """Yield the answer as it comes, what came together in one list; closing the generator closes the connection.
 
         Errors: any ProviderError, before the first piece or between two; TruncatedReplyError when the
@@ -149,7 +156,7 @@ class BaseProvider(ABC):
         """
         reader = self.stream_reader()
         with self._own_errors():
-            call, reply = await self._open_chat(request, framing=reader.framing)
+            call, reply = await self._open_chat(request, framing=reader.framing, note_sent=note_sent)
             frames = _FrameReader(reader, dropped_params=call.dropped_params)
             async with reply:
                 try:
@@ -212,20 +219,23 @@ class BaseProvider(ABC):
             text = text.replace(self.endpoint.api_key, "[key]")
         return text if text is None or len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
 
-    async def _open_chat(self, request: ChatRequest, *, framing: Framing | None) -> tuple[WireCall, HttpReply]:
+    async def _open_chat(
+        self, request: ChatRequest, *, framing: Framing | None, note_sent: NoteSent | None
+    ) -> tuple[WireCall, HttpReply]:
         """Send a chat; once more, without what the provider refused, where `without_refused` knows how."""
         call = await self._chat_call(request, stream=framing is not None)
         known_refusal = self._refusals.get(request.model_name)
         if known_refusal is not None:
             call = self.without_refused(call, known_refusal) or call
-        reply = await self._send(call, framing=framing)
+        is_large = request.size_bytes > LARGE_REQUEST_BYTES
+        reply = await self._send(call, framing=framing, note_sent=note_sent, is_large=is_large)
         if reply.status < 300:
             return call, reply
         error = await self._refusal(reply)
         reduced = self.without_refused(call, error) if known_refusal is None else None
         if reduced is None:
             raise error
-        reply = await self._accepted(await self._send(reduced, framing=framing))
+        reply = await self._accepted(await self._send(reduced, framing=framing, note_sent=note_sent, is_large=is_large))
         if len(self._refusals) < MAX_KNOWN_REFUSALS:
             self._refusals[request.model_name] = error
         return reduced, reply
@@ -244,12 +254,20 @@ class BaseProvider(ABC):
             raise await self._refusal(reply)
         return reply
 
-    async def _send(self, call: WireCall, *, framing: Framing | None) -> HttpReply:
+    async def _send(
+        self,
+        call: WireCall,
+        *,
+        framing: Framing | None,
+        note_sent: NoteSent | None = None,
+        is_large: bool = False,
+    ) -> HttpReply:
         headers = {"accept": ACCEPT[framing], **self._checked_auth_headers(), **call.headers}
         content = None
         if call.json is not None:
             headers["content-type"] = "application/json"
-            content = _encode(call.json)
+            encode = partial(_encode_and_note, call.json, note_sent)
+            content = await asyncio.to_thread(encode) if is_large else encode()
         url = f"{self.endpoint.base_url.rstrip('/')}/{call.path.lstrip('/')}"
         if call.query:
             url = f"{url}?{urlencode(call.query)}"
@@ -479,6 +497,13 @@ def _check_depth(body: Any) -> None:
         orjson.dumps([[body]])
     except orjson.JSONEncodeError:
         raise MalformedReplyError("The provider's reply is nested too deeply.") from None
+
+
+def _encode_and_note(body: JSONObject, note_sent: NoteSent | None) -> bytes:
+    content = _encode(body)
+    if note_sent is not None:
+        note_sent(content)
+    return content
 
 
 def _encode(body: JSONObject) -> bytes:

@@ -47,7 +47,8 @@ CREATE TABLE chat_chatcontent (
   chat_id uuid NOT NULL,
   part text NOT NULL CHECK (part IN ('request', 'response')),
   salt bytea NOT NULL CHECK (length(salt) = 32),
-  body text NOT NULL,
+  body bytea NOT NULL,
+  files text NOT NULL,
   size_bytes bigint NOT NULL CHECK (size_bytes >= 0)
 ) PARTITION BY RANGE (id);
 
