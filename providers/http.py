@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from ipaddress import ip_address
@@ -32,6 +32,7 @@ from providers.errors import (
 from providers.types import NOTHING, Timeouts
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
+SENT_AT_ONCE_BYTES = 256 * 1024
 MAX_STREAM_BYTES = 256 * 1024 * 1024
 MAX_CONNECTIONS = 4096
 KEEP_ALIVE_S = 30.0
@@ -121,6 +122,17 @@ class HttpCall:
     timeouts: Timeouts
     headers: Mapping[str, str] = field(default=NOTHING, repr=False)
     content: bytes | None = field(default=None, repr=False)
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """A large body, handed on as fast as the provider takes it: at once, it would hold up the loop."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._content), SENT_AT_ONCE_BYTES):
+            yield self._content[start : start + SENT_AT_ONCE_BYTES]
 
 
 class HttpReply:
@@ -236,13 +248,12 @@ class HttpClient:
         connect_s, read_s = call.timeouts.connect_s, call.timeouts.read_s
         # The transport takes `pool` as the limit of all that comes before the first byte sent, DNS included.
         timeout = {"connect": connect_s, "read": read_s, "write": None, "pool": connect_s}
-        return httpx.Request(
-            call.method,
-            self._checked_url(call.url),
-            headers={**HEADERS, **call.headers},
-            content=call.content,
-            extensions={"timeout": timeout},
-        )
+        headers = {**HEADERS, **call.headers}
+        url, extensions = self._checked_url(call.url), {"timeout": timeout}
+        if call.content is None or len(call.content) <= SENT_AT_ONCE_BYTES:
+            return httpx.Request(call.method, url, headers=headers, content=call.content, extensions=extensions)
+        headers["content-length"] = str(len(call.content))
+        return httpx.Request(call.method, url, headers=headers, stream=_Pieces(call.content), extensions=extensions)
 
     def _check_url(self, url: str) -> httpx.URL:
         """Parse a URL, and check a host written as an address, which is never resolved.
