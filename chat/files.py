@@ -24,8 +24,10 @@ MAX_PLACES = 20_000
 _WORDS = re.compile(r"text/|application/(?:json|xml|javascript|x-ndjson)\b|[^;]*\+(?:json|xml)\b")
 """Types of files that are read as words: these are what was said, and stay."""
 
-_PLACE = re.compile(rb'"data:|"file_data"|"data"')
-_LONGEST_PLACE = len(b'"file_data"')
+_PLACES = (b'"data:', b'"data"', b'"file_data"')
+_PLACE = re.compile(b"|".join(_PLACES))
+_LONGEST_PLACE = max(map(len, _PLACES))
+_FEW_QUOTES = 256
 _HEAD_BYTES = 512
 _KEY = rb'(?<!\\)"(%b)"[ \t\r\n]*+:[ \t\r\n]*+"'
 _URL = re.compile(_KEY % rb"url|image_url|file_url|file_data" + rb"\Z")
@@ -111,15 +113,8 @@ def describe_files(kept: bytes, files: Sequence[CutFile]) -> bytes:
 
 def _payloads(raw: bytes) -> Iterator[tuple[int, int, str]]:
     """Yield where Base64 may stand, from its first character to the quote behind its last, and its media type."""
-    at = looked_at = 0
-    while looked_at < MAX_PLACES and at < len(raw):
-        place = _PLACE.search(raw, at, at + _SEARCHED_AT_ONCE)
-        if place is None:
-            at += _SEARCHED_AT_ONCE - _LONGEST_PLACE
-            continue
-        looked_at += 1
-        at = place.end()
-        found = _data_url(raw, place.start()) if place[0] == b'"data:' else _bare(raw, place.start())
+    for quote in islice(_places(raw), MAX_PLACES):
+        found = _data_url(raw, quote) if raw.startswith(b'"data:', quote) else _bare(raw, quote)
         if found is None:
             continue
         start, media_type = found
@@ -127,10 +122,25 @@ def _payloads(raw: bytes) -> Iterator[tuple[int, int, str]]:
         if stop < 0:
             return
         if media_type is None:
-            media_type = _type_beside(raw, place.start(), stop)
-        at = stop
+            media_type = _type_beside(raw, quote, stop)
         if media_type is not None and not _WORDS.match(media_type):
             yield start, stop, media_type
+
+
+def _places(raw: bytes) -> Iterator[int]:
+    """Yield the quotes behind which one of `_PLACES` stands: from one to the next where these are few, as in texts."""
+    for start in range(0, len(raw), _SEARCHED_AT_ONCE):
+        stop = start + _SEARCHED_AT_ONCE
+        quote = start - 1
+        for _ in range(_FEW_QUOTES):
+            quote = raw.find(b'"', quote + 1, stop)
+            if quote < 0:
+                break
+            if raw.startswith(_PLACES, quote):
+                yield quote
+        else:
+            for place in _PLACE.finditer(raw, quote + 1, stop + _LONGEST_PLACE - 1):
+                yield place.start()
 
 
 def _data_url(raw: bytes, quote: int) -> tuple[int, str] | None:

@@ -201,3 +201,15 @@ def test_files_beyond_the_bound_stay_in_the_body():
 
     assert len(files) == MAX_FILES
     assert kept.count(b"QUJD") == 5
+
+
+@pytest.mark.parametrize("quotes", [0, 10, 1000], ids=["none", "few", "many"])
+@pytest.mark.parametrize("before", [2**18 - 20, 2**18 - 5, 2**18, 2**18 + 1])
+def test_files_are_found_wherever_they_stand_in_a_long_body(before, quotes):
+    text = json.dumps({"text": '"' * quotes, "more": "x"})[:-2]
+    raw = (text + "x" * (before - len(text)) + '", "file_data":"QUJD","url":"data:image/png;base64,QUJD"}').encode()
+
+    kept, files = cut_files(raw)
+
+    assert [file.size_bytes for file in files] == [3, 3]
+    assert made_again(kept, files, [b"ABC", b"ABC"]) == raw
