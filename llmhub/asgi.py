@@ -15,10 +15,13 @@ from django.conf import settings
 from chat.process import start_chats, stop_chats
 from llmhub.body_cap import BodyCap
 from llmhub.gateway_urls import PATHS, PREFIXES
-from llmhub.handlers import GatewayHandler, Receive, Scope, Send
+from llmhub.handlers import GatewayHandler
 from llmhub.loop_lag import watch_lag
+from llmhub.memory_budget import MemoryBudget
 from llmhub.probes import READINESS
+from llmhub.request_bodies import Receive, Scope, Send
 
+memory = MemoryBudget(settings.MEMORY_BUDGET_BYTES)
 django_pages = BodyCap(django_application, max_body_bytes=settings.MAX_BODY_BYTES)
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES)
 
@@ -35,7 +38,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def live(receive: Receive, send: Send) -> None:
     """Own what the process opens, from the server's start to its stop."""
     await receive()
-    await start_chats()
+    await start_chats(memory)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: collections need not look at it again
     lag = asyncio.create_task(watch_lag())

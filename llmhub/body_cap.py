@@ -7,7 +7,8 @@ import asyncio
 from django.http import JsonResponse
 
 from llmhub.access.errors import error_body
-from llmhub.handlers import BODY_S, Application, Message, Receive, Scope, Send, declared_bytes, send_whole
+from llmhub.handlers import send_whole
+from llmhub.request_bodies import BODY_S, Application, Message, Receive, Scope, Send, declared_bytes
 
 
 class BodyCap:

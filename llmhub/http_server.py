@@ -6,11 +6,15 @@ import asyncio
 import json
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from llmhub.request_bodies import HANG_UP
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,15 @@ class HeadTooLargeError(Exception):
     pass
 
 
+class _Lingering:
+    """A transport as one answer sees it, whose end does not close the connection yet."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection, on which a request's head, its first line included, is whole in bounded time and space.
 
@@ -61,9 +74,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _refusal = NOT_HTTP
     _is_refused = False
+    _extensions: dict[str, Any]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self._extensions = {HANG_UP: {"now": self._hang_up}}
         self._bound_time()
         if sys.platform == "linux" and self.client:
             unread_ms = round(self.unread_s * 1000)
@@ -75,6 +90,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
+        self._answering = self.cycle = None  # type: ignore[assignment]  # they hold what was read, and lead back here
+        self._extensions.clear()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
@@ -130,6 +147,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._is_in_head = self._has_begun = True
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions
 
     def on_url(self, url: bytes) -> None:
         if not self._is_resuming:
@@ -167,10 +185,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return Refusal(431, "headers_too_large", f"The request's head is larger than {most}.")
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Say what is wrong, unless that would fall into another answer, and close.
-
-        A connection that is closed while its caller still sends is reset, and the words with it: therefore not at once.
-        """
+        """Say what is wrong, unless that would fall into another answer, and close."""
         self._is_refused = True
         self._unbound_time()
         if not self._is_idle:
@@ -179,6 +194,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 return
             self._forget_request()
         self.transport.write(refusal.content())
+        self._linger()
+
+    def _hang_up(self) -> None:
+        """Close once the request that is being answered has its answer, unless it is whole: the rest is thrown away."""
+        cycle = self._answering
+        if cycle is not None and cycle.more_body and not self._is_refused:
+            self._is_refused = True
+            cycle.keep_alive = False
+            cycle.transport = _Lingering(self.transport, self._linger)  # type: ignore[assignment]  # all a cycle calls
+
+    def _linger(self) -> None:
+        """Close, but not at once: a connection closed while its caller still sends is reset, and the answer with it."""
+        self._unbound_time()
+        self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._timer = self.loop.call_later(self.linger_s, self.transport.close)

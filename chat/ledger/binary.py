@@ -56,7 +56,7 @@ def binary_parameters(writer_id: UUID, entries: Sequence[LedgerEntry]) -> tuple[
         _array(_TEXT, [entry.kind.encode() for entry in entries]),
         _array(_UUID, [entry.chat_id.bytes if entry.chat_id else None for entry in entries]),
         _array(_TEXT, [entry.event.encode() for entry in entries]),
-        _array(_TEXT, [content.body.encode() if content else None for content in contents]),
+        _array(_TEXT, [(content.body or "").encode() if content else None for content in contents]),
         _array(_BYTEA, [content.salt if content else None for content in contents]),
         _array(_BIGINT, [_COUNT.pack(content.size_bytes) if content else None for content in contents]),
     )

@@ -27,14 +27,20 @@ _FILE_MARKERS = (b"base64,", b'"input_audio"', b'"file_data"')
 class Content:
     """A body as it is stored, and what the ledger says of it.
 
-    Shape: `commitment` is the HMAC-SHA256 of the stored body under its salt, in hex.
+    Shape: `commitment` is the HMAC-SHA256 of the stored body under its salt, in hex; of a body that was not read
+    there is neither.
     Units: `size_bytes` is the size of the body as it came.
     """
 
-    body: str = field(repr=False)
-    salt: bytes = field(repr=False)
-    commitment: str
+    body: str | None = field(repr=False)
+    salt: bytes | None = field(repr=False)
+    commitment: str | None
     size_bytes: int
+
+
+def unread_content(size_bytes: int) -> Content:
+    """Return what is known of a body that nobody read: its size, as far as it was told."""
+    return Content(body=None, salt=None, commitment=None, size_bytes=size_bytes)
 
 
 def make_content(raw: bytes, *, max_bytes: int = MAX_STORED_BYTES) -> Content:

@@ -28,7 +28,7 @@ class LedgerEntry:
     @property
     def size_bytes(self) -> int:
         """About how much memory the entry takes."""
-        return ENTRY_OVERHEAD_BYTES + len(self.event) + (len(self.content.body) if self.content else 0)
+        return ENTRY_OVERHEAD_BYTES + len(self.event) + (len(self.content.body or "") if self.content else 0)
 
 
 @dataclass(frozen=True, slots=True)
