@@ -14,6 +14,7 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from llmhub.connection_bounds import ConnectionBounds
 from llmhub.request_bodies import HANG_UP
 
 
@@ -35,6 +36,10 @@ class Refusal:
 FRAMING = (b"content-length", b"transfer-encoding")
 """The headers that tell where a body ends."""
 
+CONNECTIONS = ConnectionBounds()
+"""Those of this process; without bounds until it is known how many there may be."""
+
+CROWDED = Refusal(503, "too_many_connections", "The hub has no room for another connection now.")
 NOT_HTTP = Refusal(400, "invalid_http", "The request is not valid HTTP.")
 
 
@@ -75,16 +80,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _refusal = NOT_HTTP
     _is_refused = False
     _extensions: dict[str, Any]
+    _address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self._extensions = {HANG_UP: {"now": self._hang_up}}
+        self._address = self.client[0] if self.client else ""
+        if not CONNECTIONS.enter(self._address, self):
+            self._is_refused = True
+            transport.write(CROWDED.content())
+            transport.close()
+            return
         self._bound_time()
         if sys.platform == "linux" and self.client:
             unread_ms = round(self.unread_s * 1000)
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        CONNECTIONS.leave(self._address, self)
         self._unbound_time()
         if self._answering is not None:  # uvicorn tells the last request alone, which may still wait for its turn
             self._answering.disconnected = True
@@ -119,6 +132,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _is_idle(self) -> bool:
         """Whether no request is being answered, or still to be."""
         return self.cycle is None or bool(self.cycle.response_complete)
+
+    @property
+    def is_silent(self) -> bool:
+        return self._is_idle or self._is_refused
+
+    def drop(self) -> None:
+        self.transport.close()
 
     @property
     def _is_incomplete(self) -> bool:
@@ -167,6 +187,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_in_head = self._has_begun = False
         self._barren_bytes = 0
         self._unbound_time()
+        CONNECTIONS.note(self._address, self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

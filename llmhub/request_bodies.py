@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from llmhub.memory_budget import Holding
@@ -53,6 +54,7 @@ class RequestBody:
     ) -> None:
         self.declared_bytes = declared_bytes(scope)
         self.is_read = False
+        self._scope = scope
         self._receive = receive
         self._max_bytes = max_bytes
         self._body_s = body_s
@@ -80,6 +82,13 @@ class RequestBody:
         self.is_read = True
         self._when_whole()
         return body
+
+    async def refuse_after(self, seconds: float) -> None:
+        """Let the caller wait for the answer to a request that is not read.
+
+        Errors: CallerGoneError.
+        """
+        await hold_up(self._scope, self._receive, seconds=seconds)
 
     async def _read(self, holding: Holding) -> bytes:
         message = await self._next()
@@ -118,7 +127,24 @@ def declared_bytes(scope: Scope) -> int:
     return 0
 
 
+def has_body(scope: Scope) -> bool:
+    return declared_bytes(scope) > 0 or any(name == b"transfer-encoding" for name, _ in scope["headers"])
+
+
 def hang_up(scope: Mapping[str, Any]) -> None:
     """Read no more of a request that is about to be answered, and nothing after it."""
     if say := (scope.get("extensions") or {}).get(HANG_UP):
         say["now"]()
+
+
+async def hold_up(scope: Mapping[str, Any], receive: Receive, *, seconds: float) -> None:
+    """Let a caller wait whose request will not be read.
+
+    Errors: CallerGoneError.
+    """
+    hang_up(scope)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            raise CallerGoneError

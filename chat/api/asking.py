@@ -19,8 +19,9 @@ from chat.ledger.content import make_content, unread_content
 from chat.ledger.events import Asked, Caller
 from chat.pipeline import ChatCall
 from llmhub.access.addresses import client_address
+from llmhub.access.guesses import GUESSES
 from llmhub.access.keys import presented_key
-from llmhub.access.principals import Principal, Scope, admit
+from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit
 from llmhub.access.sessions import session_principal
 from llmhub.request_bodies import RequestBody
 from providers.manager import ProviderManager
@@ -46,14 +47,19 @@ class MediaTypeError(Exception):
 
 
 async def authenticate(request: ASGIRequest, manager: ProviderManager) -> Principal:
-    """Return who calls, by API key or by the session of a signed-in user.
+    """Return who calls, by API key or by the session of a signed-in user. An unknown key may have to wait.
 
-    Errors: KeyRefusedError.
+    Errors: KeyRefusedError; CallerGoneError from who does not wait.
     """
     key = presented_key(_header(request, "AUTHORIZATION"), _header(request, "X_API_KEY"))
     if key is None and settings.SESSION_COOKIE_NAME in request.COOKIES:
         return await session_principal(request)
-    return admit(key, manager.registry.snapshot().keys, now=timezone.now())
+    try:
+        return admit(key, manager.registry.snapshot().keys, now=timezone.now())
+    except KeyRefusedError as refused:
+        if key is not None and refused.principal is None and (wait_s := GUESSES.note(client_address(request))):
+            await body_of(request).refuse_after(wait_s)
+        raise
 
 
 def check_may_chat(principal: Principal) -> None:
