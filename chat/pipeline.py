@@ -14,13 +14,14 @@ from uuid import UUID
 from chat import metrics
 from chat.assembly import Assembly, estimated_usage
 from chat.deadlines import until
-from chat.ledger.content import Content, make_answer
+from chat.ledger.content import Content, make_answer, unread_content
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError, UnsureError
 from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
 from chat.ledger.writer import LedgerWriter
 from chat.models import ChatStatus
 from chat.wire import dump
+from llmhub.memory_budget import UNBOUNDED, Holding
 from providers.errors import ProviderTimeoutError, TruncatedReplyError
 from providers.journey import Journey
 from providers.manager import ProviderManager
@@ -44,6 +45,7 @@ FAULT = problem_of(Exception())
 class ChatCall:
     """One request for a chat: who asks, for what, and how far it has come.
 
+    Shape: `memory` is what it holds of the process's memory, until it has ended.
     Units: `deadline_s` seconds for the whole chat; `started_s` in seconds of the monotonic clock.
     """
 
@@ -59,6 +61,7 @@ class ChatCall:
     first_token_ms: int | None = None
     dropped_params: tuple[str, ...] = ()
     is_caller_gone: Callable[[], bool] = lambda: True
+    memory: Holding = UNBOUNDED
     traceparent: str | None = None
 
     @property
@@ -100,15 +103,7 @@ class ChatPipeline:
 
         Errors: LedgerUnavailableError.
         """
-        void = Void(
-            chat_id=call.chat_id,
-            caller=call.caller,
-            asked=call.asked,
-            content=call.content,
-            error_type=problem.type,
-            error_code=problem.code,
-            http_status=problem.status,
-        )
+        void = void_of(call, problem)
         await self._record(void.entry())
         metrics.observe_rejected(dialect=call.asked.dialect, http_status=problem.status)
         if self.tracer is not None:
@@ -192,6 +187,7 @@ class ChatPipeline:
             if isinstance(error, UnsureError):
                 self.ledger.append_when_up(_unbegun(call).entry())
             raise
+        call.content = unread_content(call.content.size_bytes)  # it is in the record, and need not be in memory
         return call.request
 
     async def _abandon(
@@ -250,6 +246,18 @@ class ChatPipeline:
         except LedgerUnavailableError:
             metrics.UNRECORDED.labels(entry.kind).inc()
             raise
+
+
+def void_of(call: ChatCall, problem: Problem) -> Void:
+    return Void(
+        chat_id=call.chat_id,
+        caller=call.caller,
+        asked=call.asked,
+        content=call.content,
+        error_type=problem.type,
+        error_code=problem.code,
+        http_status=problem.status,
+    )
 
 
 def _is_being_cancelled() -> bool:

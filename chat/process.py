@@ -15,6 +15,7 @@ from chat.pipeline import ChatPipeline
 from chat.tracing import find_tracer
 from llmhub.access.use_writer import UseWriter
 from llmhub.database import conninfo
+from llmhub.memory_budget import MemoryBudget
 from providers.manager import ProviderManager, get_provider_manager
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,13 @@ _servers: list[ChatServer] = []
 _use_writer = UseWriter()
 
 
-async def start_chats() -> None:
+async def start_chats(memory: MemoryBudget) -> None:
     """Connect the ledger, read the configuration, and be ready to chat on the running event loop."""
     manager = get_provider_manager()
     ledger = LedgerWriter(conninfo())
     await asyncio.gather(_read_configuration(manager), ledger.start())
-    _servers.append(ChatServer(ChatPipeline(manager, ledger, tracer=find_tracer(settings.OTLP_ENDPOINT))))
+    pipeline = ChatPipeline(manager, ledger, tracer=find_tracer(settings.OTLP_ENDPOINT))
+    _servers.append(ChatServer(pipeline, memory))
     _use_writer.start()
 
 
@@ -55,7 +57,9 @@ async def _read_configuration(manager: ProviderManager) -> None:
 async def stop_chats() -> None:
     """Record what is under way, then let go of every connection."""
     while _servers:
-        pipeline = _servers.pop().pipeline
+        server = _servers.pop()
+        await server.stop()
+        pipeline = server.pipeline
         await pipeline.ledger.stop()
         if pipeline.tracer is not None:
             await asyncio.to_thread(pipeline.tracer.stop)

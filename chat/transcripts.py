@@ -12,7 +12,7 @@ import orjson
 from chat.models import ChatContent, ContentPart
 from providers.types import JSONObject
 
-MAX_DEPTH = 100
+MAX_DEPTH = 200
 
 
 @dataclass(frozen=True, slots=True)

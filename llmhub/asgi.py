@@ -14,12 +14,27 @@ from django.conf import settings
 
 from chat.process import start_chats, stop_chats
 from llmhub.body_cap import BodyCap
+from llmhub.connection_bounds import connections_for, raise_file_limit
 from llmhub.gateway_urls import PATHS, PREFIXES
-from llmhub.handlers import GatewayHandler, Receive, Scope, Send
+from llmhub.handlers import GatewayHandler
+from llmhub.http_server import CONNECTIONS
 from llmhub.loop_lag import watch_lag
+from llmhub.memory_budget import MemoryBudget
 from llmhub.probes import READINESS
+from llmhub.request_bodies import Receive, Scope, Send
+from llmhub.stop_notice import StopNotice
+from providers.manager import get_provider_manager
 
-django_pages = BodyCap(django_application, max_body_bytes=settings.MAX_BODY_BYTES)
+PAGE_BODY_BYTES = 1024 * 1024
+"""The largest body of what is no chat: forms of the admin, and JSON that configures."""
+
+
+def is_known_key(digest: str) -> bool:
+    return digest in get_provider_manager().registry.snapshot().keys
+
+
+memory = MemoryBudget(settings.MEMORY_BUDGET_BYTES)
+django_pages = BodyCap(django_application, memory, is_known_key, max_body_bytes=PAGE_BODY_BYTES)
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES)
 
 
@@ -35,14 +50,23 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def live(receive: Receive, send: Send) -> None:
     """Own what the process opens, from the server's start to its stop."""
     await receive()
-    await start_chats()
+    bound_connections()
+    await start_chats(memory)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: collections need not look at it again
     lag = asyncio.create_task(watch_lag())
+    StopNotice(settings.STOP_NOTICE_S, READINESS.begin_to_drain).install()
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    READINESS.is_draining = True
+    READINESS.begin_to_drain()
     await gateway.finish()
     lag.cancel()
     await stop_chats()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def bound_connections() -> None:
+    """Let the process have as many open files as it may, and no more connections than fit in."""
+    CONNECTIONS.most = connections_for(raise_file_limit())
+    by_address = min(settings.MAX_CONNECTIONS_PER_ADDRESS, CONNECTIONS.most * 3 // 4)
+    CONNECTIONS.most_per_address = CONNECTIONS.most if settings.TRUSTED_PROXIES else by_address

@@ -1,27 +1,80 @@
-"""The bounds on bodies of everything that is not a chat, kept before Django spools them to disk."""
+"""The bounds on requests for what is no chat, kept before Django reads them: size, time, room, guesses."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from django.http import JsonResponse
 
+from llmhub.access.addresses import told_address
 from llmhub.access.errors import error_body
-from llmhub.handlers import BODY_S, Application, Message, Receive, Scope, Send, declared_bytes, send_whole
+from llmhub.access.guesses import GUESSES
+from llmhub.access.keys import is_well_formed, key_digest, presented_key
+from llmhub.handlers import send_whole
+from llmhub.memory_budget import MemoryBudget, MemoryBudgetExceededError
+from llmhub.request_bodies import (
+    BODY_S,
+    Application,
+    CallerGoneError,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    declared_bytes,
+    hang_up,
+    has_body,
+    hold_up,
+)
+
+API = "/api/"
 
 
 class BodyCap:
-    """An ASGI application that hands bodies of at most so many bytes to another, and refuses larger and slower ones."""
+    """An ASGI application that hands requests within bounds to another, and refuses others.
 
-    def __init__(self, application: Application, *, max_body_bytes: int, body_s: float = BODY_S) -> None:
+    Shape: `is_known` says of the SHA-256 of a key, in hex, whether there is such a key.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        memory: MemoryBudget,
+        is_known: Callable[[str], bool],
+        *,
+        max_body_bytes: int,
+        body_s: float = BODY_S,
+    ) -> None:
         self._application = application
+        self._memory = memory
+        self._is_known = is_known
         self._max_body_bytes = max_body_bytes
         self._body_s = body_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if declared_bytes(scope) > self._max_body_bytes:
-            await self._refuse_size(send)
-            return
+        address = _address(scope)
+        if scope["path"].startswith(API) and self._is_guess(scope) and (wait_s := GUESSES.note(address)):
+            await _refuse_guess(scope, receive, send, wait_s=wait_s)
+        elif not has_body(scope):
+            await self._application(scope, receive, send)
+        elif declared_bytes(scope) > self._max_body_bytes:
+            await self._refuse_size(scope, send)
+        else:
+            with self._memory.holding(address) as holding:
+                try:
+                    holding.take(declared_bytes(scope) or self._max_body_bytes)
+                except MemoryBudgetExceededError as error:
+                    await _refuse(scope, 503, str(error), code="hub_overloaded", send=send, type_="server_error")
+                    return
+                await self._hand_on(scope, receive, send)
+
+    def _is_guess(self, scope: Scope) -> bool:
+        """Whether a request bears a key that nobody has."""
+        authorization, x_api_key = _header(scope, b"authorization"), _header(scope, b"x-api-key")
+        key = presented_key(authorization, x_api_key)
+        return key is not None and not (is_well_formed(key) and self._is_known(key_digest(key)))
+
+    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         size_bytes = 0
         is_whole = False
         due_s = asyncio.get_running_loop().time() + self._body_s
@@ -32,26 +85,52 @@ class BodyCap:
                 async with asyncio.timeout_at(None if is_whole else due_s):
                     message = await receive()
             except TimeoutError:
-                await self._refuse_slowness(send)
+                await self._refuse_slowness(scope, send)
                 return {"type": "http.disconnect"}
             is_whole = not message.get("more_body", False)
             size_bytes += len(message.get("body", b""))
             if size_bytes <= self._max_body_bytes:
                 return message
-            await self._refuse_size(send)
+            await self._refuse_size(scope, send)
             return {"type": "http.disconnect"}
 
         await self._application(scope, receive_bounded, send)
 
-    async def _refuse_size(self, send: Send) -> None:
+    async def _refuse_size(self, scope: Scope, send: Send) -> None:
         message = f"The body is larger than {self._max_body_bytes} bytes."
-        await _refuse(413, message, code="request_too_large", send=send)
+        await _refuse(scope, 413, message, code="request_too_large", send=send)
 
-    async def _refuse_slowness(self, send: Send) -> None:
+    async def _refuse_slowness(self, scope: Scope, send: Send) -> None:
         message = f"The body did not arrive within {self._body_s:g} s."
-        await _refuse(408, message, code="request_timeout", send=send)
+        await _refuse(scope, 408, message, code="request_timeout", send=send)
 
 
-async def _refuse(status: int, message: str, *, code: str, send: Send) -> None:
-    body = error_body(message, type_="invalid_request_error", code=code)
-    await send_whole(JsonResponse(body, status=status), send)
+async def _refuse_guess(scope: Scope, receive: Receive, send: Send, *, wait_s: float) -> None:
+    try:
+        await hold_up(scope, receive, seconds=wait_s)
+    except CallerGoneError:
+        return
+    message = "This API key is not known here."
+    await _refuse(scope, 401, message, code="invalid_api_key", send=send, type_="authentication_error")
+
+
+async def _refuse(
+    scope: Scope, status: int, message: str, *, code: str, send: Send, type_: str = "invalid_request_error"
+) -> None:
+    """Answer without reading on."""
+    hang_up(scope)
+    await send_whole(JsonResponse(error_body(message, type_=type_, code=code), status=status), send)
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return told_address(client[0] if client else "", ",".join(_headers(scope, b"x-forwarded-for")))
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    """Return a header as Django would: what stands in several, with commas between."""
+    return ",".join(_headers(scope, name)) or None
+
+
+def _headers(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin1") for header, value in scope["headers"] if header == name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable
 from contextlib import aclosing
 from functools import lru_cache
 from typing import Any
@@ -20,29 +20,16 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
 from chat.api.answers import EventStream
-from chat.api.asking import BodyFault
 from llmhub.access.errors import error_body
+from llmhub.request_bodies import BODY_S, CallerGoneError, Message, Receive, RequestBody, Scope, Send, hang_up
 
 logger = logging.getLogger(__name__)
-
-Scope = dict[str, Any]
-Message = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-BODY_S = 60.0
-"""How long a caller may take to send a body."""
 
 FINISH_S = 3.0
 """How long a request that was cancelled may take to clean up."""
 
 PING_S = 15.0
 """How long a stream may be silent before a comment is sent."""
-
-
-class ClientGoneError(Exception):
-    """The caller closed the connection before its request was whole."""
 
 
 class GatewayHandler:
@@ -70,23 +57,27 @@ class GatewayHandler:
             await asyncio.wait(self._under_way, timeout=FINISH_S)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the view, which reads the body when it will; from then on the caller's leaving cancels the work."""
         try:
-            body, fault = await self._read_body(scope, receive)
-        except ClientGoneError:
-            return
-        try:
-            request = ASGIRequest(scope, io.BytesIO(body))
+            request = ASGIRequest(scope, io.BytesIO())
         except UnicodeDecodeError:
+            hang_up(scope)
             await send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
             return
-        request._body = body  # noqa: SLF001  (what `request.body` would read from the stream)
-        request.body_fault = fault  # type: ignore[attr-defined]  # read by `chat.api.asking`
-        gone = asyncio.Event()
-        request.caller_gone = gone  # type: ignore[attr-defined]  # read by `chat.api.serving`
-        await _until_gone(self._respond(request, send), receive, gone)
+        caller = _Caller(receive)
+        request.caller_gone = caller.gone  # type: ignore[attr-defined]  # read by `chat.api.serving`
+        request.unread_body = RequestBody(  # type: ignore[attr-defined]  # read by `chat.api.serving`
+            scope, receive, max_bytes=self._max_body_bytes, body_s=self._body_s, when_whole=caller.watch
+        )
+        await caller.until_gone(self._respond(request, send))
 
     async def _respond(self, request: ASGIRequest, send: Send) -> None:
-        response = await self._call_view(request)
+        try:
+            response = await self._call_view(request)
+        except CallerGoneError:
+            return
+        if not request.unread_body.is_read:  # type: ignore[attr-defined]  # set above
+            hang_up(request.scope)
         if isinstance(response, EventStream):
             await _send_stream(response, send, ping_s=self._ping_s)
         else:
@@ -99,67 +90,51 @@ class GatewayHandler:
             response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
         except Resolver404:
             return _refusal(404, f"There is nothing at {request.path}.")
+        except CallerGoneError:
+            raise
         except Exception:
             logger.exception("%s %s failed", request.method, request.path)
             return _refusal(500, "The hub failed; see its log.")
         return response
 
-    async def _read_body(self, scope: Scope, receive: Receive) -> tuple[bytes, BodyFault | None]:
-        """Return the body, or what is wrong with it as soon as that is known."""
-        declared = declared_bytes(scope)
-        if declared > self._max_body_bytes:
-            return b"", BodyFault(413, f"The body of {declared} bytes is larger than {self._max_body_bytes}.", declared)
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._body_s):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientGoneError
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > self._max_body_bytes:
-                        return b"", BodyFault(413, f"The body is larger than {self._max_body_bytes} bytes.", size)
-                    if not message.get("more_body", False):
-                        return b"".join(parts), None
-        except TimeoutError:
-            return b"", BodyFault(408, f"The body did not arrive within {self._body_s:g} s.", size)
 
+class _Caller:
+    """Who sent a request, and may leave before it is answered."""
 
-async def _until_gone(work: Awaitable[None], receive: Receive, gone: asyncio.Event) -> None:
-    """Do the work of one request, and cancel it when the caller closes the connection, which is `gone` then."""
-    task = asyncio.current_task()
-    assert task is not None
+    def __init__(self, receive: Receive) -> None:
+        self.gone = asyncio.Event()
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
 
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
+    def watch(self) -> None:
+        """Listen, now that the request is whole: nothing but its leaving comes from this caller."""
+        self._watcher = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
             pass
-        gone.set()
-        task.cancel()
+        self.gone.set()
+        assert self._task is not None
+        self._task.cancel()
 
-    watcher = asyncio.create_task(watch())
-    try:
-        await work
-    except asyncio.CancelledError:
-        if not gone.is_set() or task.uncancel():
-            raise
-    finally:
-        watcher.cancel()
+    async def until_gone(self, work: Awaitable[None]) -> None:
+        """Do the work of one request, and cancel it when the caller closes the connection, which is `gone` then."""
+        assert self._task is not None
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not self.gone.is_set() or self._task.uncancel():
+                raise
+        finally:
+            if self._watcher is not None:
+                self._watcher.cancel()
 
 
 @lru_cache(maxsize=256)
 def _resolve(urlconf: str, path: str) -> ResolverMatch:
     """Errors: Resolver404."""
     return get_resolver(urlconf).resolve(path)
-
-
-def declared_bytes(scope: Scope) -> int:
-    """Return how large a request says its body is; 0 where it does not say."""
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value[:19])
-    return 0
 
 
 def _refusal(status: int, message: str) -> HttpResponse:

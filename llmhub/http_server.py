@@ -6,11 +6,16 @@ import asyncio
 import json
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from llmhub.connection_bounds import ConnectionBounds
+from llmhub.request_bodies import HANG_UP
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +36,24 @@ class Refusal:
 FRAMING = (b"content-length", b"transfer-encoding")
 """The headers that tell where a body ends."""
 
+CONNECTIONS = ConnectionBounds()
+"""Those of this process; without bounds until it is known how many there may be."""
+
+CROWDED = Refusal(503, "too_many_connections", "The hub has no room for another connection now.")
 NOT_HTTP = Refusal(400, "invalid_http", "The request is not valid HTTP.")
 
 
 class HeadTooLargeError(Exception):
     pass
+
+
+class _Lingering:
+    """A transport as one answer sees it, whose end does not close the connection yet."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -61,20 +79,32 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _refusal = NOT_HTTP
     _is_refused = False
+    _extensions: dict[str, Any]
+    _address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self._extensions = {HANG_UP: {"now": self._hang_up}}
+        self._address = self.client[0] if self.client else ""
+        if not CONNECTIONS.enter(self._address, self):
+            self._is_refused = True
+            transport.write(CROWDED.content())
+            transport.close()
+            return
         self._bound_time()
         if sys.platform == "linux" and self.client:
             unread_ms = round(self.unread_s * 1000)
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        CONNECTIONS.leave(self._address, self)
         self._unbound_time()
         if self._answering is not None:  # uvicorn tells the last request alone, which may still wait for its turn
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
+        self._answering = self.cycle = None  # type: ignore[assignment]  # they hold what was read, and lead back here
+        self._extensions.clear()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
@@ -104,6 +134,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self.cycle is None or bool(self.cycle.response_complete)
 
     @property
+    def is_silent(self) -> bool:
+        return self._is_idle or self._is_refused
+
+    def drop(self) -> None:
+        self.transport.close()
+
+    @property
     def _is_incomplete(self) -> bool:
         """Whether the last request is the only one, not whole yet, and not answered either."""
         return self.cycle.more_body and not (self.cycle.response_started or self.pipeline)
@@ -130,6 +167,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._is_in_head = self._has_begun = True
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions
 
     def on_url(self, url: bytes) -> None:
         if not self._is_resuming:
@@ -149,6 +187,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_in_head = self._has_begun = False
         self._barren_bytes = 0
         self._unbound_time()
+        CONNECTIONS.note(self._address, self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -167,10 +206,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return Refusal(431, "headers_too_large", f"The request's head is larger than {most}.")
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Say what is wrong, unless that would fall into another answer, and close.
-
-        A connection that is closed while its caller still sends is reset, and the words with it: therefore not at once.
-        """
+        """Say what is wrong, unless that would fall into another answer, and close."""
         self._is_refused = True
         self._unbound_time()
         if not self._is_idle:
@@ -179,6 +215,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 return
             self._forget_request()
         self.transport.write(refusal.content())
+        self._linger()
+
+    def _hang_up(self) -> None:
+        """Close once the request that is being answered has its answer, unless it is whole: the rest is thrown away."""
+        cycle = self._answering
+        if cycle is not None and cycle.more_body and not self._is_refused:
+            self._is_refused = True
+            cycle.keep_alive = False
+            cycle.transport = _Lingering(self.transport, self._linger)  # type: ignore[assignment]  # all a cycle calls
+
+    def _linger(self) -> None:
+        """Close, but not at once: a connection closed while its caller still sends is reset, and the answer with it."""
+        self._unbound_time()
+        self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._timer = self.loop.call_later(self.linger_s, self.transport.close)

@@ -31,6 +31,9 @@ class Readiness:
         self.is_draining = False
         self._is_migrated = False
 
+    def begin_to_drain(self) -> None:
+        self.is_draining = True
+
     async def faults(self) -> list[str]:
         """Return what is missing, in words."""
         if self.is_draining:

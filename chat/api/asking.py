@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import ParamSpec, TypeVar
+from dataclasses import replace
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
@@ -15,21 +12,21 @@ from django.utils import timezone
 from structlog.contextvars import bind_contextvars
 
 from chat.api.dialects import Dialect, ParsedRequest
+from chat.api.json_bounds import check_bounds
 from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
 from chat.ids import uuid7
-from chat.ledger.content import Content, make_content, unread_content
+from chat.ledger.content import make_content, unread_content
 from chat.ledger.events import Asked, Caller
 from chat.pipeline import ChatCall
 from llmhub.access.addresses import client_address
+from llmhub.access.guesses import GUESSES
 from llmhub.access.keys import presented_key
-from llmhub.access.principals import Principal, Scope, admit
+from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit
 from llmhub.access.sessions import session_principal
+from llmhub.request_bodies import RequestBody
 from providers.manager import ProviderManager
 from providers.routing import NotPermittedError
 from providers.types import ChatRequest
-
-UNREAD = unread_content(0)
-"""What stands for a body until it is known who sent it."""
 
 SAMPLING = (
     "temperature",
@@ -45,49 +42,24 @@ SAMPLING = (
 )
 
 
-LARGE_BODY_BYTES = 256 * 1024
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class BodyFault:
-    """Why a body was not read. Units: `size_bytes` as declared, or as far as it was read."""
-
-    status: int
-    message: str
-    size_bytes: int
-
-
-class BodyTooLargeError(Exception):
-    pass
-
-
-class BodyTooSlowError(Exception):
-    pass
-
-
 class MediaTypeError(Exception):
     pass
 
 
 async def authenticate(request: ASGIRequest, manager: ProviderManager) -> Principal:
-    """Return who calls, by API key or by the session of a signed-in user.
+    """Return who calls, by API key or by the session of a signed-in user. An unknown key may have to wait.
 
-    Errors: KeyRefusedError.
+    Errors: KeyRefusedError; CallerGoneError from who does not wait.
     """
     key = presented_key(_header(request, "AUTHORIZATION"), _header(request, "X_API_KEY"))
     if key is None and settings.SESSION_COOKIE_NAME in request.COOKIES:
         return await session_principal(request)
-    return admit(key, manager.registry.snapshot().keys, now=timezone.now())
-
-
-async def off_loop(request: ASGIRequest, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do what takes long for a large body in a thread: meanwhile the loop serves others."""
-    if len(request.body) <= LARGE_BODY_BYTES:
-        return work(*args, **kwargs)
-    return await asyncio.to_thread(work, *args, **kwargs)
+    try:
+        return admit(key, manager.registry.snapshot().keys, now=timezone.now())
+    except KeyRefusedError as refused:
+        if key is not None and refused.principal is None and (wait_s := GUESSES.note(client_address(request))):
+            await body_of(request).refuse_after(wait_s)
+        raise
 
 
 def check_may_chat(principal: Principal) -> None:
@@ -96,16 +68,22 @@ def check_may_chat(principal: Principal) -> None:
         raise NotPermittedError(f"This needs the scope {Scope.CHAT}.", code="missing_scope")
 
 
-def read_request(request: ASGIRequest, dialect: Dialect) -> ParsedRequest:
-    """Errors: BodyTooLargeError, BodyTooSlowError, MediaTypeError, BadRequestError with the field's path."""
-    fault: BodyFault | None = request.body_fault  # type: ignore[attr-defined]  # set by the handler
-    if fault is not None:
-        raise (BodyTooLargeError if fault.status == 413 else BodyTooSlowError)(fault.message)
+def check_media_type(request: ASGIRequest) -> None:
+    """Errors: MediaTypeError."""
     if request.content_type not in ("application/json", ""):
         raise MediaTypeError(f"The body must be application/json, not {request.content_type}.")
-    body = read_json(request.body)
-    refuse_routing_fields(body)
-    return dialect.read(body)
+
+
+def understand(body: bytes, *, call: ChatCall, dialect: Dialect) -> ParsedRequest:
+    """Note what is kept of a body, and return what it asks for.
+
+    Errors: BadRequestError with the field's path.
+    """
+    call.content = make_content(body)
+    check_bounds(body)
+    document = read_json(body)
+    refuse_routing_fields(document)
+    return dialect.read(document)
 
 
 def new_call(dialect: Dialect) -> ChatCall:
@@ -117,20 +95,19 @@ def new_call(dialect: Dialect) -> ChatCall:
         started_s=time.monotonic(),
         caller=Caller(),
         asked=Asked(dialect=dialect.name, model_name=""),
-        content=UNREAD,
+        content=unread_content(0),
     )
 
 
 def identify(call: ChatCall, request: ASGIRequest, principal: Principal) -> None:
-    """Note who calls and what came; what comes from nobody known is not worth the work."""
+    """Note who calls, and how large what came with it is said to be."""
     call.caller = _caller_of(request, principal)
-    call.content = _content(request)
+    call.content = unread_content(body_of(request).size_bytes)
 
 
-def _content(request: ASGIRequest) -> Content:
-    """What is kept of the body; of one that was not read, its size."""
-    fault: BodyFault | None = request.body_fault  # type: ignore[attr-defined]  # set by the handler
-    return unread_content(fault.size_bytes) if fault else make_content(request.body)
+def body_of(request: ASGIRequest) -> RequestBody:
+    body: RequestBody = request.unread_body  # type: ignore[attr-defined]  # set by the handler
+    return body
 
 
 def _caller_of(request: ASGIRequest, principal: Principal) -> Caller:

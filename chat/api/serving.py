@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
+from functools import partial
 from typing import Self
 
 from django.core.handlers.asgi import ASGIRequest
@@ -14,10 +15,25 @@ from django.http.response import HttpResponseBase
 
 from chat import metrics
 from chat.api.answers import SERVED, EventStream, chat_headers, json_response, served_problem, whole_response
-from chat.api.asking import authenticate, check_may_chat, identify, new_call, note_asked, off_loop, read_request
-from chat.api.dialects import Dialect, Facts
+from chat.api.asking import (
+    authenticate,
+    body_of,
+    check_may_chat,
+    check_media_type,
+    identify,
+    new_call,
+    note_asked,
+    understand,
+)
+from chat.api.dialects import Dialect, Facts, ParsedRequest
+from chat.api.json_bounds import is_large
+from chat.ledger.content import unread_content
 from chat.pipeline import STOPPING, ChatCall, ChatPipeline
-from llmhub.access.principals import KeyRefusedError
+from chat.refusals import Refusals
+from llmhub.access.principals import KeyRefusedError, Principal
+from llmhub.large_work import LargeWork
+from llmhub.memory_budget import MemoryBudget
+from llmhub.request_bodies import CallerGoneError
 from providers.types import ChatChunk, ChatResponse, JSONObject
 
 logger = logging.getLogger(__name__)
@@ -29,40 +45,57 @@ EARLY_S = 15.0
 class ChatServer:
     """Answers the chat requests of one process."""
 
-    def __init__(self, pipeline: ChatPipeline, *, early_s: float = EARLY_S) -> None:
+    def __init__(self, pipeline: ChatPipeline, memory: MemoryBudget, *, early_s: float = EARLY_S) -> None:
         self.pipeline = pipeline
+        self.memory = memory
+        self.refusals = Refusals(pipeline)
         self.early_s = early_s
+        self._large_work = LargeWork()
 
     async def serve(self, request: ASGIRequest, dialect: Dialect) -> HttpResponseBase:
-        """Return the answer to a chat request, whatever becomes of it."""
+        """Return the answer to a chat request, whatever becomes of it.
+
+        Errors: CallerGoneError, before anything is begun.
+        """
         call = new_call(dialect)
         call.is_caller_gone = request.caller_gone.is_set  # type: ignore[attr-defined]  # set by the handler
         if self.pipeline.tracer is not None:
             call.traceparent = request.headers.get("traceparent")
+        goes_on = False
         try:
-            return await self._serve(request, dialect, call=call)
+            response = await self._serve(request, dialect, call=call)
+            goes_on = isinstance(response, EventStream)
+            return response
         except asyncio.CancelledError:
             if not _goes_on(call):
                 raise
             problem = STOPPING
+        except CallerGoneError:
+            raise
         except Exception as error:
             _log_fault(error)
             problem = served_problem(error)
+        finally:
+            if not goes_on:
+                call.memory.give_back()
         headers = {**chat_headers(call), **problem.headers}
         return json_response(dialect.error(problem), status=problem.status, headers=headers)
 
     async def _serve(self, request: ASGIRequest, dialect: Dialect, *, call: ChatCall) -> HttpResponseBase:
+        is_in_force = False
         try:
             principal = await authenticate(request, self.pipeline.manager)
-            await off_loop(request, identify, call, request, principal)
+            identify(call, request, principal)
             check_may_chat(principal)
-            parsed = await off_loop(request, read_request, request, dialect)
+            is_in_force = True
+            check_media_type(request)
+            parsed = await self._read(request, dialect, call=call, principal=principal)
             note_asked(call, request, parsed)
             plan = self.pipeline.manager.plan(
                 provider=parsed.provider, model_name=parsed.request.model_name, may_use=principal.may_use
             )
         except tuple(SERVED) as error:
-            await self._reject(call, error, request=request)
+            await self._reject(call, error, request=request, is_in_force=is_in_force)
             raise
         rendering = _Rendering(dialect, call, wants_usage=parsed.wants_usage)
         if parsed.is_stream:
@@ -71,14 +104,31 @@ class ChatServer:
         answer_json = await self.pipeline.answer(call, plan, rendering.whole, served_problem)
         return whole_response(answer_json, headers=chat_headers(call, rendering.response))
 
-    async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest) -> None:
+    async def _read(
+        self, request: ASGIRequest, dialect: Dialect, *, call: ChatCall, principal: Principal
+    ) -> ParsedRequest:
+        """Read the body and understand it; what takes long for a large one is done beside the loop."""
+        call.memory = self.memory.holding(principal.name)
+        body = await body_of(request).read(call.memory)
+        if not is_large(body):
+            return understand(body, call=call, dialect=dialect)
+        return await self._large_work.do(principal.name, partial(understand, body, call=call, dialect=dialect))
+
+    async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest, is_in_force: bool) -> None:
         """Record a refused chat, unless nobody knows whose it was."""
         if isinstance(error, KeyRefusedError):
             if error.principal is None:
                 metrics.REFUSALS.inc()
                 return
-            await off_loop(request, identify, call, request, error.principal)
-        await self.pipeline.reject(call, served_problem(error))
+            identify(call, request, error.principal)
+        if call.content.body is None:
+            call.content = unread_content(body_of(request).size_bytes)
+        await self.refusals.record(call, served_problem(error), is_in_force=is_in_force)
+
+    async def stop(self) -> None:
+        """Record what was counted only; the ledger must still be there."""
+        await self.refusals.finish()
+        self._large_work.stop()
 
 
 class _Rendering:
@@ -119,6 +169,8 @@ class _Rendering:
                 raise
             _log_fault(error)
             yield self._dialect.error_frame(served_problem(error))
+        finally:
+            self._call.memory.give_back()
 
     def _frames(self, piece: list[ChatChunk] | ChatResponse) -> bytes:
         if isinstance(piece, ChatResponse):

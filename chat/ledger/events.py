@@ -66,7 +66,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Void:
-    """A chat that was refused before any provider was called."""
+    """A chat that was refused before any provider was called.
+
+    Shape: with `repeats`, the last of so many chats that were refused within a minute and have no entry of their own.
+    """
 
     chat_id: UUID
     caller: Caller
@@ -76,13 +79,16 @@ class Void:
     error_code: str | None
     http_status: int
     config_version: str | None = None
+    repeats: int = 0
 
     def entry(self) -> LedgerEntry:
-        refusal = {
+        refusal: dict[str, Any] = {
             "status": ChatStatus.REJECTED.value,
             "error": _error(self.error_type, self.error_code),
             "http_status": self.http_status,
         }
+        if self.repeats:
+            refusal["repeats"] = self.repeats
         return _entry(EventKind.VOID, self.chat_id, _opening(self) | refusal, self.content)
 
 
@@ -168,7 +174,8 @@ def _entry(
 ) -> LedgerEntry:
     about = {} if chat_id is None else {"chat": str(chat_id)}
     event = canonical_json({"kind": kind.value, **about, **said})
-    return LedgerEntry(kind=kind.value, chat_id=chat_id, event=event, content=content)
+    kept = content if content is not None and content.body is not None else None
+    return LedgerEntry(kind=kind.value, chat_id=chat_id, event=event, content=kept)
 
 
 def _opening(chat: Intent | Void) -> dict[str, Any]:

@@ -16,13 +16,17 @@ MAX_CHARS = 100
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the caller's address as the trusted proxies tell it; empty if nobody does.
+    """Return the caller's address as the trusted proxies tell it; empty if nobody does."""
+    return told_address(request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", ""))
+
+
+def told_address(connected: str, forwarded_for: str) -> str:
+    """Return the address that a connection and its X-Forwarded-For tell.
 
     Each proxy appends to X-Forwarded-For whom it was called by: what stands further left than there are proxies of
     ours, the caller may have made up.
     """
-    told = [hop for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
-    hops = [request.META.get("REMOTE_ADDR") or "", *reversed(told)]
+    hops = [connected, *reversed([hop for hop in forwarded_for.split(",") if hop.strip()])]
     return _clean(hops[min(settings.TRUSTED_PROXIES, len(hops) - 1)].strip()[:MAX_CHARS])
 
 

@@ -113,6 +113,7 @@ def get_environment(options: Options, environment: Mapping[str, str], variables:
         "HOST": options.host,
         "PORT": str(options.port),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        "LLMHUB_STOP_NOTICE_S": environment.get("LLMHUB_STOP_NOTICE_S", "0"),
         OWNER: "",  # not even from runtime.env: who serves chats must not own their record
         "PYTHONUNBUFFERED": "1",
     }

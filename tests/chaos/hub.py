@@ -310,5 +310,6 @@ def make_environment(home: Path, cluster: postgres.Cluster, cache: valkey.Valkey
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
         "LLMHUB_ADMIN_PASSWORD": secrets.token_urlsafe(15),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        "LLMHUB_STOP_NOTICE_S": "0",
         "PYTHONUNBUFFERED": "1",
     }

@@ -5,9 +5,15 @@ import json
 
 import pytest
 
+from llmhub.access.guesses import BURST, GUESSES
+from llmhub.access.keys import key_digest
 from llmhub.body_cap import BodyCap
+from llmhub.memory_budget import MemoryBudget
 
 MAX_BYTES = 10
+MEMORY_BYTES = 100
+KEY = "lh_known"
+KNOWN = {key_digest(KEY)}
 
 
 class Caller:
@@ -34,8 +40,16 @@ class Caller:
 
     async def call(self, **headers: bytes):
         names = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
-        capped = BodyCap(self.application, max_body_bytes=MAX_BYTES, body_s=self.body_s)
-        await capped({"type": "http", "headers": names}, self.receive, self.send)
+        await self.cap(self.application)(scope_of(*names), self.receive, self.send)
+
+    def cap(self, application):
+        return BodyCap(
+            application, MemoryBudget(MEMORY_BYTES), KNOWN.__contains__, max_body_bytes=MAX_BYTES, body_s=self.body_s
+        )
+
+
+def scope_of(*headers, path="/api/providers", address="192.0.2.1"):
+    return {"type": "http", "path": path, "headers": headers, "client": (address, 4711)}
 
 
 async def test_a_body_up_to_the_bound_is_handed_on():
@@ -59,7 +73,7 @@ async def test_a_body_declared_too_large_is_refused_unread():
 async def test_a_body_that_grows_too_large_is_refused_where_it_does():
     caller = Caller(b"123456", b"123456", b"never read")
 
-    await caller.call()
+    await caller.call(transfer_encoding=b"chunked")
 
     assert [message["type"] for message in caller.read] == ["http.request", "http.disconnect"]
     assert caller.sent[0]["status"] == 413
@@ -71,7 +85,7 @@ async def test_a_body_that_comes_too_slowly_is_refused():
     caller.left.pop()
     caller.body_s = 0.01
 
-    await caller.call()
+    await caller.call(transfer_encoding=b"chunked")
 
     assert [message["type"] for message in caller.read] == ["http.request", "http.disconnect"]
     assert caller.sent[0]["status"] == 408
@@ -81,8 +95,7 @@ async def test_a_body_that_comes_too_slowly_is_refused():
 async def test_nobody_waits_against_the_clock_once_the_body_is_whole():
     caller = Caller(b"123")
     caller.body_s = 0.01
-    capped = BodyCap(caller.serve_slowly, max_body_bytes=MAX_BYTES, body_s=caller.body_s)
 
-    await capped({"type": "http", "headers": []}, caller.receive, caller.send)
+    await caller.cap(caller.serve_slowly)(scope_of((b"content-length", b"3")), caller.receive, caller.send)
 
     assert caller.sent == []

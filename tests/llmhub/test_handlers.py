@@ -9,18 +9,27 @@ from django.urls import path
 
 from chat.api.answers import EventStream
 from llmhub.handlers import GatewayHandler
+from llmhub.memory_budget import UNBOUNDED
+from llmhub.request_bodies import HANG_UP, BodyTooLargeError, BodyTooSlowError
 
 CANARY = b'{"prompt": "canary-of-the-tests"}'
 DISCONNECT = {"type": "http.disconnect"}
 
 
 async def echo(request):
-    return HttpResponse(request.body, content_type="text/plain", headers={"X-Request-Id": "a1", "x-name": "Zoë"})
+    body = await request.unread_body.read(UNBOUNDED)
+    return HttpResponse(body, content_type="text/plain", headers={"X-Request-Id": "a1", "x-name": "Zoë"})
 
 
 async def fault(request):
-    found = request.body_fault
-    return JsonResponse({"status": found.status, "message": found.message, "size_bytes": found.size_bytes})
+    try:
+        await request.unread_body.read(UNBOUNDED)
+    except (BodyTooLargeError, BodyTooSlowError) as error:
+        return JsonResponse({"fault": str(error), "size_bytes": request.unread_body.size_bytes})
+
+
+async def headers_only(request):
+    return JsonResponse({"declared": request.unread_body.size_bytes}, status=401)
 
 
 async def segment(request, name):
@@ -32,6 +41,7 @@ async def fail(request):
 
 
 async def work(request):
+    await request.unread_body.read(UNBOUNDED)
     events = request.scope["events"]
     events.begun.set()
     try:
@@ -43,10 +53,12 @@ async def work(request):
 
 
 async def stream(request):
+    await request.unread_body.read(UNBOUNDED)
     return EventStream(_frames(request.scope["events"]), {"x-request-id": "a1"})
 
 
 async def slow_stream(request):
+    await request.unread_body.read(UNBOUNDED)
     return EventStream(_slow_frames(request.scope["events"]), {})
 
 
@@ -69,7 +81,7 @@ async def _frames(events):
         events.cleaned_up.set()
 
 
-urlpatterns = [path(view.__name__, view) for view in (echo, fault, fail, work, stream)] + [
+urlpatterns = [path(view.__name__, view) for view in (echo, fault, headers_only, fail, work, stream)] + [
     path("stream/slow", slow_stream),
     path("segment/<path:name>", segment),
 ]
@@ -123,21 +135,30 @@ class Connection:
             "query_string": query,
             "headers": list(headers),
             "events": self.events,
+            "extensions": {HANG_UP: {"now": lambda: self.sent.append("hangs up")}},
         }
         handler = handler or GatewayHandler(__name__, **{"max_body_bytes": 40, **options})
         return asyncio.ensure_future(handler(scope, self.receive, self.send))
 
     @property
+    def hangs_up(self):
+        return "hangs up" in self.sent
+
+    @property
+    def answer(self):
+        return [message for message in self.sent if message != "hangs up"]
+
+    @property
     def status(self):
-        return self.sent[0]["status"]
+        return self.answer[0]["status"]
 
     @property
     def headers(self):
-        return dict(self.sent[0]["headers"])
+        return dict(self.answer[0]["headers"])
 
     @property
     def bodies(self):
-        return [message["body"] for message in self.sent[1:] if message.get("body")]
+        return [message["body"] for message in self.answer[1:] if message.get("body")]
 
     @property
     def json(self):
@@ -194,8 +215,7 @@ async def test_a_body_declared_too_large_is_not_read():
     await connection.serve("/fault", headers=[(b"content-length", b"41")])
 
     assert connection.json == {
-        "status": 413,
-        "message": "The body of 41 bytes is larger than 40.",
+        "fault": "The body of 41 bytes is larger than 40.",
         "size_bytes": 41,
     }
 
@@ -205,7 +225,7 @@ async def test_a_body_that_grows_too_large_is_read_no_further():
 
     await connection.serve("/fault", headers=[(b"content-length", b"5")])
 
-    assert connection.json == {"status": 413, "message": "The body is larger than 40 bytes.", "size_bytes": 41}
+    assert connection.json == {"fault": "The body is larger than 40 bytes.", "size_bytes": 41}
 
 
 async def test_a_body_that_does_not_arrive_in_time_is_a_fault():
@@ -213,7 +233,28 @@ async def test_a_body_that_does_not_arrive_in_time_is_a_fault():
 
     await connection.serve("/fault", body_s=0.02)
 
-    assert connection.json == {"status": 408, "message": "The body did not arrive within 0.02 s.", "size_bytes": 7}
+    assert connection.json == {"fault": "The body did not arrive within 0.02 s.", "size_bytes": 7}
+
+
+async def test_a_view_that_needs_no_body_answers_before_one_is_read_and_the_server_hangs_up():
+    connection = Connection()
+
+    await connection.serve("/headers_only", headers=[(b"content-length", b"31000000")])
+
+    assert connection.status == 401
+    assert connection.json == {"declared": 31000000}
+    assert connection.sent[0] == "hangs up"
+
+
+@pytest.mark.parametrize("path", ["/echo", "/work"])
+async def test_nobody_hangs_up_on_a_caller_whose_body_was_read(path):
+    connection = Connection(*body(CANARY))
+    connection.events.may_end.set()
+
+    await connection.serve(path)
+
+    assert connection.status == 200
+    assert not connection.hangs_up
 
 
 async def test_nothing_is_answered_to_a_caller_who_left_before_the_request_was_whole():

@@ -28,6 +28,7 @@ from chat.pipeline import ChatPipeline
 from llmhub import logs
 from llmhub.database import conninfo
 from providers.manager import get_provider_manager
+from tests.chat_requests import MEMORY, chat_request
 from tests.live import LiveHub
 
 CANARY = "the-canary-prompt"
@@ -310,17 +311,12 @@ class BrokenDialect(OpenAIDialect):
 
 @pytest.fixture
 def request_with_key(hub: LiveHub) -> ASGIRequest:
-    headers = [(b"x-api-key", hub.issue_key().encode())]
-    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
-    request = ASGIRequest(scope, io.BytesIO(b"{}"))
-    request.body_fault = None
-    request.caller_gone = asyncio.Event()
-    return request
+    return chat_request(hub.issue_key(), b"{}")
 
 
 async def test_a_fault_of_the_hub_is_answered_with_the_id_it_is_logged_under(request_with_key):
     with written(name="chat") as lines:
-        server = ChatServer(ChatPipeline(get_provider_manager(), LedgerWriter(conninfo())))
+        server = ChatServer(ChatPipeline(get_provider_manager(), LedgerWriter(conninfo())), MEMORY)
         answer = await server.serve(request_with_key, BrokenDialect())
 
     assert answer.status_code == 500

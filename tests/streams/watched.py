@@ -9,8 +9,9 @@ from django.http import JsonResponse
 
 from llmhub import asgi
 from llmhub.gateway_urls import PREFIXES
-from llmhub.handlers import GatewayHandler, Receive, Scope, Send, send_whole
+from llmhub.handlers import GatewayHandler, send_whole
 from llmhub.http_server import BoundedHttpProtocol
+from llmhub.request_bodies import Receive, Scope, Send
 
 from django.conf import settings  # isort: skip  (llmhub.asgi sets Django up)
 

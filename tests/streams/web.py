@@ -66,7 +66,7 @@ class Web:
 def running_web(logs: Path, **environment: str) -> Iterator[Web]:
     """Run a web process until the end of the block."""
     port = get_loopback_port()
-    variables = {"DATABASE_URL": conninfo(), **environment}
+    variables = {"DATABASE_URL": conninfo(), "LLMHUB_STOP_NOTICE_S": "0", **environment}
     command = HubCommands(logs, {}).web(LOOPBACK, port, processes=1)
     argv = [WATCHED.get(word, word) for word in command.argv]
     with (

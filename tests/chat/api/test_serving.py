@@ -11,7 +11,8 @@ import psycopg
 import pytest
 from django.core.handlers.asgi import ASGIRequest
 
-from chat.api.asking import LARGE_BODY_BYTES, new_call
+from chat.api.asking import new_call
+from chat.api.json_bounds import LARGE_BYTES
 from chat.api.openai import OpenAIDialect
 from chat.api.serving import ChatServer, _begin, _Rendering
 from chat.ledger.writer import LedgerWriter
@@ -20,23 +21,23 @@ from chat.pipeline import FAULT, ChatPipeline
 from llmhub.database import conninfo
 from providers.errors import UpstreamError
 from providers.manager import get_provider_manager
+from tests.chat_requests import MEMORY, chat_request
 from tests.fakes import stall_after
 
 
 class ClosedRequest(ASGIRequest):
     """A request whose body nobody may look at."""
 
-    body_fault = None
     caller_gone = asyncio.Event()
 
     @property
-    def body(self):
+    def unread_body(self):
         raise AssertionError
 
 
 async def test_what_comes_from_nobody_known_is_not_looked_at(hub):
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"x-api-key", b"lh_no")]}
-    server = ChatServer(ChatPipeline(get_provider_manager(), LedgerWriter(conninfo())))
+    server = ChatServer(ChatPipeline(get_provider_manager(), LedgerWriter(conninfo())), MEMORY)
 
     answer = await server.serve(ClosedRequest(scope, io.BytesIO()), OpenAIDialect())
 
@@ -56,19 +57,12 @@ class PatientDialect(OpenAIDialect):
         return super().read(body)
 
 
-def request_of(key, body):
-    headers = [(b"x-api-key", key.encode())]
-    request = ASGIRequest(
-        {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}, io.BytesIO(body)
-    )
-    request.body_fault = None
-    request.caller_gone = asyncio.Event()
-    return request
-
-
 async def test_others_are_answered_while_a_large_body_is_read(key):
-    message = {"role": "user", "content": "x" * LARGE_BODY_BYTES}
-    large, small = request_of(key, json.dumps({"model": "up/m", "messages": [message]}).encode()), request_of(key, b"")
+    message = {"role": "user", "content": "x" * LARGE_BYTES}
+    large, small = (
+        chat_request(key, json.dumps({"model": "up/m", "messages": [message]}).encode()),
+        chat_request(key, b""),
+    )
     dialect = PatientDialect()
 
     async with serving_chats() as server:
@@ -147,7 +141,7 @@ async def serving_chats():
     manager, ledger = get_provider_manager(), LedgerWriter(conninfo())
     await ledger.start()
     try:
-        yield ChatServer(ChatPipeline(manager, ledger))
+        yield ChatServer(ChatPipeline(manager, ledger), MEMORY)
     finally:
         await ledger.stop()
         await manager.close_all()
@@ -159,7 +153,7 @@ async def read_to_the_end(frames):
 
 
 def stream_request_of(key):
-    return request_of(key, b'{"model":"up/m","stream":true,"messages":[{"role":"user","content":"Who is there?"}]}')
+    return chat_request(key, b'{"model":"up/m","stream":true,"messages":[{"role":"user","content":"Who is there?"}]}')
 
 
 async def end_of_cancelled(request):

@@ -1,0 +1,104 @@
+"""How many connections a process has open, in all and from one address, and who makes room for another."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+MOST_FILES = 65_536
+MOST_CONNECTIONS = 8_192
+OTHER_FILES = 256
+"""What a process has open beside connections of callers and, for each of these, one to a provider."""
+
+
+class Silent(Protocol):
+    """A connection, and whether nothing is under way on it."""
+
+    @property
+    def is_silent(self) -> bool: ...
+    def drop(self) -> None: ...
+
+
+class ConnectionBounds:
+    """The open connections of a process, of each address those first that were silent longest.
+
+    Where there is no room, the longest silent one is closed for a new one: those who only hold connections keep nobody
+    out, a probe neither.
+    """
+
+    def __init__(self) -> None:
+        self.most = self.most_per_address = sys.maxsize
+        self._count = 0
+        self._by_address: dict[str, dict[Silent, None]] = {}
+
+    def enter(self, address: str, connection: Silent) -> bool:
+        """Take in a new connection; False where that is impossible, as all others are at work."""
+        group = address_group(address)
+        if len(self._by_address.get(group, ())) >= self.most_per_address and not self._make_room(group):
+            return False
+        if self._count >= self.most and not self._make_room(max(self._by_address, key=self._size_of)):
+            return False
+        self._by_address.setdefault(group, {})[connection] = None
+        self._count += 1
+        return True
+
+    def note(self, address: str, connection: Silent) -> None:
+        """Note that something was heard on a connection."""
+        own = self._by_address.get(address_group(address), {})
+        if connection in own:
+            del own[connection]
+            own[connection] = None
+
+    def leave(self, address: str, connection: Silent) -> None:
+        group = address_group(address)
+        own = self._by_address.get(group, {})
+        if connection in own:
+            del own[connection]
+            self._count -= 1
+            if not own:
+                del self._by_address[group]
+
+    def _size_of(self, group: str) -> int:
+        return len(self._by_address[group])
+
+    def _make_room(self, group: str) -> bool:
+        for connection in self._by_address[group]:
+            if connection.is_silent:
+                self.leave(group, connection)
+                connection.drop()
+                return True
+        return False
+
+
+@lru_cache(maxsize=8192)
+def address_group(address: str) -> str:
+    """Return what one caller has of addresses: one of IPv4, a network of IPv6."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or ip_network((found, 64), strict=False).network_address)
+    return address
+
+
+def raise_file_limit() -> int:
+    """Let this process open as many files as it may; return how many that are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return MOST_FILES if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    logger.info("This process may have %d files open; it was started with %d.", most, soft)
+    return most
+
+
+def connections_for(files: int) -> int:
+    """Return how many connections fit in so many open files: each may need another, to a provider."""
+    return max(1, min(MOST_CONNECTIONS, (files - OTHER_FILES) // 2))

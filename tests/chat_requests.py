@@ -1,0 +1,28 @@
+"""Requests for chats as the handler gives them to the views, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+
+from llmhub.memory_budget import MemoryBudget
+from llmhub.request_bodies import RequestBody
+
+MAX_BYTES = 32 * 1024 * 1024
+MEMORY = MemoryBudget(8 * MAX_BYTES)
+
+
+def chat_request(key: str, body: bytes) -> Any:
+    headers = [(b"x-api-key", key.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    request: Any = ASGIRequest(scope, io.BytesIO())
+    request.caller_gone = asyncio.Event()
+    request.unread_body = RequestBody(scope, receive, max_bytes=MAX_BYTES)
+    return request
