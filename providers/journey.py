@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from providers.errors import NoProviderError, ProviderError, RateLimitedError, UnsupportedRequestError
+from providers.errors import InternalError, NoProviderError, ProviderError, RateLimitedError, UnsupportedRequestError
 from providers.pricing import cost_usd
 from providers.routing import Candidate
 from providers.types import Attempt, Usage
@@ -77,12 +77,12 @@ def _attempt_of(candidate: Candidate, failure: BaseException | None, *, took_s: 
     )
     if failure is None:
         return attempt
-    if isinstance(failure, asyncio.CancelledError | GeneratorExit | TimeoutError):
+    if isinstance(failure, asyncio.CancelledError | GeneratorExit):
         return replace(
             attempt, error_type="Cancelled", error="The caller went away, the time was up, or the hub was stopped."
         )
     if not isinstance(failure, ProviderError):
-        return replace(attempt, error_type="InternalError", error="The hub failed; see its log.")
+        return replace(attempt, error_type=InternalError.__name__, error="The hub failed; see its log.")
     return replace(
         attempt,
         error_type=type(failure).__name__,

@@ -23,6 +23,7 @@ from providers.errors import (
     QuotaExhaustedError,
     RateLimitedError,
 )
+from providers.faults import named_faults
 from providers.http import ConnectionWatch, HttpClient
 from providers.models import ProviderConfig
 from providers.registry import entry_of
@@ -110,7 +111,8 @@ async def _list_models(row: ProviderConfig) -> _Listing:
     async with HttpClient(allowed_private_hosts=tuple(settings.ALLOWED_PRIVATE_HOSTS), watch=watch) as client:
         try:
             async with asyncio.timeout(TRIAL_TIMEOUT_S):
-                models = await new_backend(entry_of(row), client).list_models()
+                with named_faults(row.name or "on trial"):
+                    models = await new_backend(entry_of(row), client).list_models()
         except ProviderError as exc:
             error = exc
         except TimeoutError:

@@ -1,0 +1,136 @@
+"""One bound on the memory that the bodies and answers of a process take together, shared fairly among their owners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+
+class MemoryBudgetExceededError(Exception):
+    """There is no room for what an owner wants to hold."""
+
+
+class MemoryBudget:
+    """What may be held in memory at the same time. Belongs to one event loop.
+
+    An owner may hold at most as much as is then left for everybody else: however much one wants, another finds room.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self._free_bytes = total_bytes
+        self._held_bytes: dict[str, int] = {}
+        self._waiting: dict[str, deque[_Wish]] = {}
+
+    @property
+    def held_bytes(self) -> int:
+        return self.total_bytes - self._free_bytes
+
+    def holding(self, owner: str) -> Holding:
+        """Return what one request of an owner holds: nothing as yet."""
+        return Holding(self, owner)
+
+    def _has_room(self, owner: str, size_bytes: int) -> bool:
+        left_bytes = self._free_bytes - size_bytes
+        return self._held_bytes.get(owner, 0) + size_bytes <= left_bytes
+
+    def _move(self, owner: str, size_bytes: int) -> None:
+        """Count as held by an owner what was free, or the other way round below zero."""
+        self._free_bytes -= size_bytes
+        held_bytes = self._held_bytes.get(owner, 0) + size_bytes
+        if held_bytes:
+            self._held_bytes[owner] = held_bytes
+        else:
+            self._held_bytes.pop(owner, None)
+
+    def _wish(self, owner: str, size_bytes: int) -> _Wish:
+        wish = _Wish(size_bytes)
+        self._waiting.setdefault(owner, deque()).append(wish)
+        return wish
+
+    def _forget(self, owner: str, wish: _Wish) -> None:
+        wishes = self._waiting[owner]
+        wishes.remove(wish)
+        if not wishes:
+            del self._waiting[owner]
+
+    def _fulfil(self) -> None:
+        """Let in who waited longest of each owner, in turn, as long as there is room for any of them."""
+        is_any_let_in = bool(self._waiting)
+        while is_any_let_in:
+            is_any_let_in = False
+            for owner, wishes in list(self._waiting.items()):
+                wish = wishes[0]
+                if self._has_room(owner, wish.size_bytes):
+                    self._move(owner, wish.size_bytes)
+                    self._forget(owner, wish)
+                    wish.granted.set_result(None)
+                    is_any_let_in = True
+
+
+class _Wish:
+    """What somebody waits to hold."""
+
+    __slots__ = ("granted", "size_bytes")
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Holding:
+    """What one request holds of the budget; as a context manager it gives everything back at the end."""
+
+    __slots__ = ("_budget", "owner", "size_bytes")
+
+    def __init__(self, budget: MemoryBudget, owner: str) -> None:
+        self._budget = budget
+        self.owner = owner
+        self.size_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        """Errors: MemoryBudgetExceededError, at once, and nothing is taken."""
+        if not self._budget._has_room(self.owner, size_bytes):  # noqa: SLF001  (the two are one thing)
+            raise MemoryBudgetExceededError
+        self._budget._move(self.owner, size_bytes)  # noqa: SLF001
+        self.size_bytes += size_bytes
+
+    async def take_when_free(self, size_bytes: int, *, timeout_s: float) -> None:
+        """Wait until there is room, behind what others of the same owner wait for.
+
+        Errors: MemoryBudgetExceededError when there was none in time.
+        """
+        budget = self._budget
+        if not budget._has_room(self.owner, size_bytes):  # noqa: SLF001
+            wish = budget._wish(self.owner, size_bytes)  # noqa: SLF001
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await wish.granted
+            except BaseException as error:
+                if wish.granted.cancelled():
+                    budget._forget(self.owner, wish)  # noqa: SLF001
+                else:
+                    budget._move(self.owner, -size_bytes)  # noqa: SLF001  (granted as the wait was given up)
+                budget._fulfil()  # noqa: SLF001  (others may have waited behind it)
+                if isinstance(error, TimeoutError):
+                    raise MemoryBudgetExceededError from None
+                raise
+        else:
+            budget._move(self.owner, size_bytes)  # noqa: SLF001
+        self.size_bytes += size_bytes
+
+    def give_back(self, size_bytes: int | None = None) -> None:
+        """Give back a part, or all of it."""
+        freed_bytes = self.size_bytes if size_bytes is None else min(size_bytes, self.size_bytes)
+        if freed_bytes:
+            self.size_bytes -= freed_bytes
+            self._budget._move(self.owner, -freed_bytes)  # noqa: SLF001
+            self._budget._fulfil()  # noqa: SLF001
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.give_back()
