@@ -22,8 +22,8 @@ from chat.ledger.lanes import Ledger
 from chat.models import ChatStatus
 from chat.wire import dump
 from llmhub.heavy_work import done_beside
-from llmhub.memory_budget import Holding, MemoryBudgetExceededError
-from providers.errors import AnswerTooLargeError, HubOverloadedError, ProviderTimeoutError, TruncatedReplyError
+from llmhub.memory_budget import UNBOUNDED, Holding
+from providers.errors import AnswerTooLargeError, ProviderTimeoutError, TruncatedReplyError
 from providers.http import STEP_BYTES
 from providers.journey import Journey
 from providers.manager import ProviderManager
@@ -46,7 +46,6 @@ STOPPING = Problem(
 )
 FAULT = problem_of(Exception())
 
-OVERLOADED_S = 1.0
 HELD_TIMES = 3
 """How often an answer is held while it is served: as it came, as it is rendered, as it is recorded."""
 
@@ -55,7 +54,7 @@ HELD_TIMES = 3
 class ChatCall:
     """One request for a chat: who asks, for what, and how far it has come.
 
-    Shape: `holding` is what the answer is charged to; None: to nobody.
+    Shape: `memory` is what it holds of the process's memory, until it has ended.
     Units: `deadline_s` seconds for the whole chat; `started_s` in seconds of the monotonic clock.
     """
 
@@ -72,7 +71,7 @@ class ChatCall:
     dropped_params: tuple[str, ...] = ()
     is_caller_gone: Callable[[], bool] = lambda: True
     traceparent: str | None = None
-    holding: Holding | None = None
+    memory: Holding = UNBOUNDED
     is_large: bool = False
     """Whether the answer has grown so much that it is rendered and recorded beside the loop."""
 
@@ -88,16 +87,10 @@ class ChatCall:
     def charge(self, answer_bytes: int) -> None:
         """Hold so much more of an answer, which is large then.
 
-        Errors: HubOverloadedError.
+        Errors: MemoryBudgetExceededError.
         """
         self.is_large = True
-        try:
-            if self.holding is not None:
-                self.holding.take(HELD_TIMES * answer_bytes)
-        except MemoryBudgetExceededError:
-            raise HubOverloadedError(
-                "The hub holds as much as it has memory for; try again soon.", retry_after_s=OVERLOADED_S
-            ) from None
+        self.memory.take(HELD_TIMES * answer_bytes)
 
     async def handled(self, work: Callable[[], T]) -> T:
         """Do what takes long for a large answer beside the loop."""

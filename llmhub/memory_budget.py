@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,11 @@ from typing import Self
 
 class MemoryBudgetExceededError(Exception):
     """There is no room for what an owner wants to hold."""
+
+    retry_after_s = 5.0
+
+    def __init__(self) -> None:
+        super().__init__("The hub has no memory free for this now; ask again in a few seconds.")
 
 
 class MemoryBudget:
@@ -134,3 +140,7 @@ class Holding:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.give_back()
+
+
+UNBOUNDED = MemoryBudget(sys.maxsize).holding("")
+"""For what no budget counts."""

@@ -19,7 +19,6 @@ ProviderError
  │   └─ ContentBlockedError
  ├─ NoProviderError           no provider could be asked, or all that were failed
  ├─ LoopError                 the chat has come through this hub before
- ├─ HubOverloadedError        the hub has no memory left for the answer
  └─ InternalError             the hub failed at this provider; its log tells how
 """
 
@@ -136,10 +135,6 @@ class NoProviderError(ProviderError):
 
 
 class LoopError(ProviderError):
-    failover: ClassVar[bool] = False
-
-
-class HubOverloadedError(ProviderError):
     failover: ClassVar[bool] = False
 
 

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from llmhub.memory_budget import MemoryBudgetExceededError
 from providers.errors import InternalError, ProviderError
 
 logger = logging.getLogger(__name__)
 
-OF_THE_PROCESS = (MemoryError, SystemError)
+OF_THE_PROCESS = (MemoryBudgetExceededError, MemoryError, SystemError)
 """What no other provider would escape."""
 
 

@@ -126,7 +126,8 @@ class ConnectionWatch:
 class HttpCall:
     """One request.
 
-    Shape: `headers` by names in lower case; they may carry a key, therefore out of `repr`, as is the content.
+    Shape: `headers` by names in lower case; they may carry a key, therefore out of `repr`, as is the content. `via`
+    are the hubs that it came through.
     """
 
     method: str
@@ -134,6 +135,7 @@ class HttpCall:
     timeouts: Timeouts
     headers: Mapping[str, str] = field(default=NOTHING, repr=False)
     content: bytes | None = field(default=None, repr=False)
+    via: tuple[str, ...] = ()
 
 
 class HttpReply:
@@ -229,13 +231,19 @@ def _too_large(what: str, max_bytes: int) -> AnswerTooLargeError:
 class HttpClient:
     """The connections of one event loop to all providers.
 
+    Shape: `mark` is this hub's own among the `via` of what it sends.
     Follows no redirect, keeps no cookie, and takes neither proxies nor keys from the environment: it asks httpx's
     transport itself, without the client around it.
     """
 
     def __init__(
-        self, *, allowed_private_hosts: Iterable[str] = ("localhost",), watch: ConnectionWatch | None = None
+        self,
+        *,
+        allowed_private_hosts: Iterable[str] = ("localhost",),
+        mark: str = "",
+        watch: ConnectionWatch | None = None,
     ) -> None:
+        self._mark = mark
         self._policy = AddressPolicy(allowed_private_hosts)
         self._trace_configs = [watch.tracing()] if watch else []
         self._transport = AiohttpTransport(client=self._session, verify=_tls_context())
@@ -267,10 +275,13 @@ class HttpClient:
         return httpx.Request(
             call.method,
             self._checked_url(call.url),
-            headers={**HEADERS, **call.headers},
+            headers={**HEADERS, **call.headers, **self._via(call)},
             content=call.content,
             extensions={"timeout": timeout},
         )
+
+    def _via(self, call: HttpCall) -> dict[str, str]:
+        return {"via": ", ".join(f"1.1 {hub}" for hub in (*call.via, self._mark))} if self._mark else {}
 
     def _check_url(self, url: str) -> httpx.URL:
         """Parse a URL, and check a host written as an address, which is never resolved.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from llmhub.memory_budget import MemoryBudgetExceededError
 from providers.errors import InternalError, NoProviderError, ProviderError, RateLimitedError, UnsupportedRequestError
 from providers.pricing import cost_usd
 from providers.routing import Candidate
@@ -81,6 +82,8 @@ def _attempt_of(candidate: Candidate, failure: BaseException | None, *, took_s: 
         return replace(
             attempt, error_type="Cancelled", error="The caller went away, the time was up, or the hub was stopped."
         )
+    if isinstance(failure, MemoryBudgetExceededError):
+        return replace(attempt, error_type=type(failure).__name__, error=str(failure))
     if not isinstance(failure, ProviderError):
         return replace(attempt, error_type=InternalError.__name__, error="The hub failed; see its log.")
     return replace(

@@ -51,7 +51,6 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     errors.ContentBlockedError: Answer(400, "invalid_request_error", "content_filter", should_retry=False),
     errors.NoProviderError: Answer(503, "server_error", "no_provider"),
     errors.LoopError: Answer(508, "invalid_request_error", "loop_detected", should_retry=False),
-    errors.HubOverloadedError: Answer(503, "server_error", "hub_overloaded"),
     errors.InternalError: INTERNAL,
 }
 

@@ -25,6 +25,7 @@ from providers.errors import (
 )
 from providers.faults import named_faults
 from providers.http import ConnectionWatch, HttpClient
+from providers.hubs import own_mark
 from providers.models import ProviderConfig
 from providers.registry import entry_of
 from providers.types import ModelInfo
@@ -108,7 +109,8 @@ async def _list_models(row: ProviderConfig) -> _Listing:
     error: ProviderError | None = None
     if isinstance(row.api_key, str) and row.api_key:
         row.api_key = Secret.seal(row.api_key)
-    async with HttpClient(allowed_private_hosts=tuple(settings.ALLOWED_PRIVATE_HOSTS), watch=watch) as client:
+    hosts = tuple(settings.ALLOWED_PRIVATE_HOSTS)
+    async with HttpClient(allowed_private_hosts=hosts, mark=own_mark(), watch=watch) as client:
         try:
             async with asyncio.timeout(TRIAL_TIMEOUT_S):
                 with named_faults(row.name or "on trial"):

@@ -108,7 +108,7 @@ class ChatRequest:
     """One chat as the caller asked for it. None means: not given, the provider decides.
 
     Shape: `tools`, `tool_choice` and `response_format` are OpenAI's wire objects; `extra` holds the
-    parameters that the hub does not know, as they came.
+    parameters that the hub does not know, as they came; `via` the hubs that the request came through.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -129,6 +129,7 @@ class ChatRequest:
     reasoning_effort: str | None = None
     user: str | None = None
     extra: Extra = NOTHING
+    via: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from chat.api.reading import BadRequestError
 from chat.ledger.errors import LedgerUnavailableError
 from chat.pipeline import ChatCall
 from chat.wire import PING, dump
+from llmhub.memory_budget import MemoryBudgetExceededError
 from providers.problems import ANSWERS, Answer, Problem, problem_of
 from providers.types import ChatResponse, JSONObject
 
@@ -23,6 +24,7 @@ SERVED: Mapping[type[Exception], Answer] = {
     BodyTooLargeError: Answer(413, "invalid_request_error", "request_too_large", should_retry=False),
     BodyTooSlowError: Answer(408, "invalid_request_error", "request_timeout"),
     MediaTypeError: Answer(415, "invalid_request_error", "unsupported_media_type", should_retry=False),
+    MemoryBudgetExceededError: Answer(503, "server_error", "hub_overloaded"),
     LedgerUnavailableError: Answer(503, "server_error", "record_unavailable"),
 }
 

@@ -241,14 +241,14 @@ class BaseProvider(ABC):
         known_refusal = self._refusals.get(request.model_name)
         if known_refusal is not None:
             call = self.without_refused(call, known_refusal) or call
-        reply = await self._send(call, framing=framing)
+        reply = await self._send(call, framing=framing, via=request.via)
         if reply.status < 300:
             return call, reply
         error = await self._refusal(reply)
         reduced = self.without_refused(call, error) if known_refusal is None else None
         if reduced is None:
             raise error
-        reply = await self._accepted(await self._send(reduced, framing=framing))
+        reply = await self._accepted(await self._send(reduced, framing=framing, via=request.via))
         if len(self._refusals) < MAX_KNOWN_REFUSALS:
             self._refusals[request.model_name] = error
         return reduced, reply
@@ -267,7 +267,7 @@ class BaseProvider(ABC):
             raise await self._refusal(reply)
         return reply
 
-    async def _send(self, call: WireCall, *, framing: Framing | None) -> HttpReply:
+    async def _send(self, call: WireCall, *, framing: Framing | None, via: tuple[str, ...] = ()) -> HttpReply:
         headers = {"accept": ACCEPT[framing], **self._checked_auth_headers(), **call.headers}
         content = None
         if call.json is not None:
@@ -278,7 +278,7 @@ class BaseProvider(ABC):
             url = f"{url}?{urlencode(call.query)}"
         timeouts = self.endpoint.timeouts
         return await self._client.send(
-            HttpCall(method=call.method, url=url, timeouts=timeouts, headers=headers, content=content)
+            HttpCall(method=call.method, url=url, timeouts=timeouts, headers=headers, content=content, via=via)
         )
 
     def _checked_auth_headers(self) -> dict[str, str]:
