@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from llmhub.memory_budget import MemoryBudgetExceededError
 from providers.errors import (
     ConfigurationError,
+    InternalError,
     NoProviderError,
     ProviderError,
     RateLimitedError,
@@ -100,12 +102,14 @@ def _attempt_of(
     )
     if failure is None:
         return attempt
-    if isinstance(failure, asyncio.CancelledError | GeneratorExit | TimeoutError):
+    if isinstance(failure, asyncio.CancelledError | GeneratorExit):
         return replace(
             attempt, error_type="Cancelled", error="The caller went away, the time was up, or the hub was stopped."
         )
+    if isinstance(failure, MemoryBudgetExceededError):
+        return replace(attempt, error_type=type(failure).__name__, error=str(failure))
     if not isinstance(failure, ProviderError):
-        return replace(attempt, error_type="InternalError", error="The hub failed; see its log.")
+        return replace(attempt, error_type=InternalError.__name__, error="The hub failed; see its log.")
     return replace(
         attempt,
         error_type=type(failure).__name__,

@@ -108,7 +108,7 @@ class ChatRequest:
     """One chat as the caller asked for it. None means: not given, the provider decides.
 
     Shape: `tools`, `tool_choice` and `response_format` are OpenAI's wire objects; `extra` holds the
-    parameters that the hub does not know, as they came.
+    parameters that the hub does not know, as they came; `via` the hubs that the request came through.
     Units: `size_bytes` is the size of the body that said all this, 0 where there was none.
     """
 
@@ -131,6 +131,7 @@ class ChatRequest:
     user: str | None = None
     extra: Extra = NOTHING
     size_bytes: int = 0
+    via: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
