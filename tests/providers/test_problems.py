@@ -6,12 +6,13 @@ from django.http import Http404
 from rest_framework.exceptions import NotAuthenticated, NotFound, PermissionDenied, Throttled, ValidationError
 
 from chat.api.answers import SERVED, served_problem
-from chat.api.asking import BodyTooLargeError, BodyTooSlowError, MediaTypeError
+from chat.api.asking import MediaTypeError
 from chat.api.reading import BadRequestError
 from chat.ledger.errors import LedgerUnavailableError
 from llmhub.access.principals import KeyRefusedError
 from llmhub.access.sessions import SessionsUnavailableError, UnknownKeyError
 from llmhub.memory_budget import MemoryBudgetExceededError
+from llmhub.request_bodies import BodyTooLargeError, BodyTooSlowError
 from providers import errors
 from providers.api.errors import exception_handler
 from providers.problems import ANSWERS, Problem, problem_of
