@@ -290,8 +290,8 @@ class HttpClient:
         """
         try:
             parsed = httpx.URL(url)
-        except (httpx.InvalidURL, UnicodeError):
-            raise ConfigurationError("the base URL is not valid") from None
+        except httpx.InvalidURL:
+            raise ConfigurationError("The base URL is not valid.") from None
         if fault := self._policy.host_fault(parsed.raw_host.decode("ascii")):
             raise ConfigurationError(fault)
         return parsed
