@@ -7,12 +7,12 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -36,6 +36,7 @@ MAX_REPLY_BYTES = 32 * 1024 * 1024
 MAX_STREAM_BYTES = 128 * 1024 * 1024
 """On the wire, where each token of a stream may come in a frame of some hundred bytes."""
 
+PIECE_BYTES = 64 * 1024
 STEP_BYTES = 256 * 1024
 """What is held of a reply is charged in steps of this size: small ones cost nothing."""
 
@@ -272,12 +273,13 @@ class HttpClient:
         connect_s, read_s = call.timeouts.connect_s, call.timeouts.read_s
         # The transport takes `pool` as the limit of all that comes before the first byte sent, DNS included.
         timeout = {"connect": connect_s, "read": read_s, "write": None, "pool": connect_s}
+        headers = {**HEADERS, **call.headers, **self._via(call)}
+        body: dict[str, Any] = {"content": call.content}
+        if call.content is not None and len(call.content) > STEP_BYTES:
+            headers["content-length"] = str(len(call.content))
+            body = {"stream": _Pieces(call.content)}
         return httpx.Request(
-            call.method,
-            self._checked_url(call.url),
-            headers={**HEADERS, **call.headers, **self._via(call)},
-            content=call.content,
-            extensions={"timeout": timeout},
+            call.method, self._checked_url(call.url), headers=headers, extensions={"timeout": timeout}, **body
         )
 
     def _via(self, call: HttpCall) -> dict[str, str]:
@@ -318,6 +320,17 @@ class HttpClient:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """A large body, sent no faster than it is taken, so that the loop serves others meanwhile."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._content), PIECE_BYTES):
+            yield self._content[start : start + PIECE_BYTES]
 
 
 class _GuardedResolver(AbstractResolver):
