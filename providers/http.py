@@ -36,11 +36,10 @@ MAX_REPLY_BYTES = 32 * 1024 * 1024
 MAX_STREAM_BYTES = 128 * 1024 * 1024
 """On the wire, where each token of a stream may come in a frame of some hundred bytes."""
 
+PIECE_BYTES = 256 * 1024
 STEP_BYTES = 256 * 1024
 """What is held of a reply is charged in steps of this size: small ones cost nothing."""
 
-
-SENT_AT_ONCE_BYTES = 256 * 1024
 MAX_CONNECTIONS = 4096
 KEEP_ALIVE_S = 30.0
 MAX_KNOWN_URLS = 4096
@@ -147,8 +146,8 @@ class _Pieces(httpx.AsyncByteStream):
         self._content = content
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._content), SENT_AT_ONCE_BYTES):
-            yield self._content[start : start + SENT_AT_ONCE_BYTES]
+        for start in range(0, len(self._content), PIECE_BYTES):
+            yield self._content[start : start + PIECE_BYTES]
 
 
 class HttpReply:
@@ -287,7 +286,7 @@ class HttpClient:
         timeout = {"connect": connect_s, "read": read_s, "write": None, "pool": connect_s}
         headers = {**HEADERS, **call.headers, **self._via(call)}
         url, extensions = self._checked_url(call.url), {"timeout": timeout}
-        if call.content is None or len(call.content) <= SENT_AT_ONCE_BYTES:
+        if call.content is None or len(call.content) <= PIECE_BYTES:
             return httpx.Request(call.method, url, headers=headers, content=call.content, extensions=extensions)
         headers["content-length"] = str(len(call.content))
         return httpx.Request(call.method, url, headers=headers, stream=_Pieces(call.content), extensions=extensions)
@@ -302,8 +301,8 @@ class HttpClient:
         """
         try:
             parsed = httpx.URL(url)
-        except (httpx.InvalidURL, UnicodeError):
-            raise ConfigurationError("the base URL is not valid") from None
+        except httpx.InvalidURL:
+            raise ConfigurationError("The base URL is not valid.") from None
         if fault := self._policy.host_fault(parsed.raw_host.decode("ascii")):
             raise ConfigurationError(fault)
         return parsed
