@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 
 from chat.ledger import metrics
 from chat.ledger.binary import APPEND_BINARY, binary_parameters, take_binary_arrays
-from chat.ledger.entries import LedgerEntry, Receipt
+from chat.ledger.entries import LedgerEntry, Receipt, Seat
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ SESSION = (
     "SELECT set_config('application_name', %s, false), set_config('statement_timeout', %s, false), "
     "set_config('default_transaction_isolation', 'read committed', false)"
 )
-SEEN = "SELECT ledger_writer_seen(%s::uuid, %s::text, %s::text, %s::integer)"
+SEEN = "SELECT ledger_writer_seen(%s::uuid, %s::bytea, %s::text, %s::text, %s::integer)"
 
 # A session that was given up may still be at work on what it was told last: until it ends, what is stored is not known.
 FENCE = (
@@ -70,10 +70,10 @@ class LedgerWriter:
     """
 
     def __init__(self, conninfo: str, *, role: str = "web", limits: WriterLimits | None = None) -> None:
-        self.writer_id: UUID = uuid4()
+        self._seat = Seat()
         self._conninfo = conninfo
         self._session_name = f"llmhub ledger {self.writer_id}"
-        self._seat = (self.writer_id, role, socket.gethostname(), os.getpid())
+        self._seen = seen_parameters(self._seat, role=role)
         self._limits = limits or WriterLimits()
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
@@ -85,6 +85,10 @@ class LedgerWriter:
         self._trouble = ""
         self._stopping = True
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def writer_id(self) -> UUID:
+        return self._seat.writer_id
 
     @property
     def is_up(self) -> bool:
@@ -208,7 +212,7 @@ class LedgerWriter:
             await self._connect()
         began_s = time.monotonic()
         try:
-            rows = await self._execute(APPEND_BINARY, binary_parameters(self.writer_id, [w.entry for w in batch]))
+            rows = await self._execute(APPEND_BINARY, binary_parameters(self._seat, [w.entry for w in batch]))
         except asyncio.CancelledError as error:
             self._fail(batch, error)
             raise
@@ -252,7 +256,7 @@ class LedgerWriter:
 
     async def _say_seen(self) -> None:
         try:
-            await self._execute(SEEN, self._seat)
+            await self._execute(SEEN, self._seen)
         except (psycopg.Error, OSError, TimeoutError) as error:
             self._fail((), error)
 
@@ -267,7 +271,7 @@ class LedgerWriter:
             await self._execute(SESSION, (self._session_name, f"{self._limits.statement_timeout_s}s"))
             if await self._execute(FENCE, (self._session_name,)) != [(True,)]:
                 raise TimeoutError  # its last session goes on still
-            await self._execute(SEEN, self._seat)
+            await self._execute(SEEN, self._seen)
         except (psycopg.Error, OSError, TimeoutError) as error:
             self._fail((), error)
         else:
@@ -329,6 +333,11 @@ class LedgerWriter:
         if self._connection is not None:
             self._connection.pgconn.finish()
             self._connection = None
+
+
+def seen_parameters(seat: Seat, *, role: str) -> tuple[Any, ...]:
+    """Return what `SEEN` takes for a seat of this process."""
+    return (seat.writer_id, seat.secret, role, socket.gethostname(), os.getpid())
 
 
 async def _fetch(
