@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import Error, connection
 from django.db.backends.postgresql.base import ServerBindingCursor
@@ -43,7 +44,7 @@ def append_events(entries: Sequence[LedgerEntry]) -> list[Receipt]:
 def _cursor() -> CursorWrapper:
     """A cursor that sends the secret apart from the statement, which others of the same role may see."""
     connection.ensure_connection()
-    cursor = ServerBindingCursor(connection.connection)
+    cursor: Any = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]  # psycopg's is untyped there
     return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
 
 

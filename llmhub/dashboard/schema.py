@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ from django.core.management import call_command
 from django.db import connections, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model
 from psycopg import sql
 
 from chat.models import Chat
@@ -59,19 +59,19 @@ def migrate(alias: str) -> str:
 def grant(alias: str, *, to: str) -> str:
     """Let the application's user work with Django's tables, as their owner; return what was done, in words.
 
-    Chats, which the ledger's functions derive, it only reads.
+    Chats, which the ledger's functions derive, and the history, which triggers keep, it only reads.
     """
     connection = connections[alias]
     of_models = connection.introspection.django_table_names(only_existing=True, include_views=False)
-    events = [model._meta.db_table for model in event_models()]
+    kept_models: list[type[Model]] = [Chat, MigrationRecorder.Migration, *event_models()]
+    kept = [model._meta.db_table for model in kept_models]
     wanted = {
         **dict.fromkeys([*of_models, str(settings.CACHES["default"]["LOCATION"])], WORK),
-        **dict.fromkeys(events, READ | {"INSERT"}),
-        **dict.fromkeys([Chat._meta.db_table, MigrationRecorder.Migration._meta.db_table], READ),
+        **dict.fromkeys(kept, READ),
     }
     with transaction.atomic(using=alias), connection.cursor() as cursor:
         granted = _granted(cursor, list(wanted))
-        changed = [table for table in wanted if granted.get(table) != wanted[table]]
+        changed = [table for table in wanted if granted[table] != wanted[table]]
         for table in changed:
             _let(cursor, table, wanted[table])
         cursor.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", (to, APPLICATION_ROLE))
@@ -82,7 +82,7 @@ def grant(alias: str, *, to: str) -> str:
 
 def _granted(cursor: CursorWrapper, tables: list[str]) -> Mapping[str, set[str]]:
     cursor.execute(GRANTED, (tables, APPLICATION_ROLE))
-    granted: dict[str, set[str]] = defaultdict(set)
+    granted: dict[str, set[str]] = {table: set() for table in tables}
     for table, privilege in cursor.fetchall():
         granted[table].add(privilege)
     return granted

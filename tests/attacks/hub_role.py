@@ -19,7 +19,7 @@ class HubRole:
     """Runs statements with the rights and the name of the hub's login, whatever they try."""
 
     def run(self, statement: str, *parameters: Any) -> list[Any]:
-        with self._login(), connection.cursor() as cursor:
+        with self.login(), connection.cursor() as cursor:
             cursor.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
@@ -33,7 +33,7 @@ class HubRole:
         return False
 
     @contextmanager
-    def _login(self) -> Iterator[None]:
+    def login(self) -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL SESSION AUTHORIZATION {LOGIN}")
         yield
