@@ -69,8 +69,10 @@ class LedgerWriter:
     when it is back.
     """
 
-    def __init__(self, conninfo: str, *, role: str = "web", limits: WriterLimits | None = None) -> None:
-        self._seat = Seat()
+    def __init__(
+        self, conninfo: str, *, role: str = "web", seat: Seat | None = None, limits: WriterLimits | None = None
+    ) -> None:
+        self._seat = seat or Seat()
         self._conninfo = conninfo
         self._session_name = f"llmhub ledger {self.writer_id}"
         self._seen = seen_parameters(self._seat, role=role)
