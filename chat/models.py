@@ -12,7 +12,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import connection, models
 from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Cast, Now
+from django.db.models.functions import Cast
 from psycopg import sql
 
 from chat.files import describe_files, load_files
@@ -204,14 +204,6 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         with connection.cursor() as cursor:
             cursor.execute(NAMES.format(column=sql.Identifier(column)).as_string(), (most,))
             return tuple(name for (name,) in cursor.fetchall())
-
-    def abandoned(self, *, silent_for: timedelta, open_for: timedelta) -> Self:
-        """Keep started chats whose writer has not been seen for `silent_for`, and any open longer than `open_for`.
-
-        By the database's clock, which also set the times compared.
-        """
-        alive = LedgerWriterSeat.objects.filter(writer_id=OuterRef("writer_id"), last_seen_at__gte=Now() - silent_for)
-        return self.filter(status=ChatStatus.STARTED).filter(~Exists(alive) | Q(started_at__lt=Now() - open_for))
 
     def without_events(self) -> Self:
         """Keep rows that nothing in the ledger accounts for."""

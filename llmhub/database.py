@@ -1,9 +1,10 @@
-"""The database, for those who speak to it below the ORM: the ledger's writer and the configuration listener."""
+"""The database, for those who speak to it below the ORM or as the owner of its tables."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.conninfo import make_conninfo
 
@@ -17,6 +18,11 @@ _NOT_LIBPQ = (
     "pool",
 )
 """What Django says to psycopg and not to the server."""
+
+
+def owner_alias() -> str:
+    """Return Django's name for the database as the owner of its tables; where there is one role, the only one."""
+    return "owner" if "owner" in settings.DATABASES else DEFAULT_DB_ALIAS
 
 
 def conninfo(**overrides: Any) -> str:

@@ -12,7 +12,7 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import IntegrityError, connections, models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import Avg, Case, Count, F, Func, Max, OuterRef, Q, Value, When
 from pydantic import ValidationError as SettingsError
 from pydantic_core import ErrorDetails
@@ -130,9 +130,10 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
 
     @transaction.atomic
     def rotate_secrets(self) -> Rotation:
-        """Encrypt every key again with the first of LLMHUB_SECRET_KEYS; a key entered meanwhile is left as it is."""
-        with connections[self.db].cursor() as cursor:
-            cursor.execute("SET LOCAL llmhub.is_rotating = 'yes'")  # the keys are those that were set before
+        """Encrypt every key again with the first of LLMHUB_SECRET_KEYS; a key entered meanwhile is left as it is.
+
+        The database cannot tell a key that is encrypted again from another key: the history shows each as set anew.
+        """
         rotated, current = 0, 0
         undecryptable: list[str] = []
         for row in self.exclude(api_key="").order_by("name"):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from chat.ledger.append import append_events
+from chat.ledger.entries import Seat
+from chat.ledger.writer import SEEN
 from chat.models import Chat, LedgerEvent, LedgerWriterSeat
 from llmhub.access.models import ApiKey, Application
 from llmhub.dashboard.models import Change
@@ -60,10 +62,10 @@ def add_chat(n: int) -> Any:
 
 
 def add_seat(n: int) -> Any:
-    now = timezone.now()
-    return LedgerWriterSeat.objects.create(
-        writer_id=uuid4(), role="web", hostname=f"host-{n}", pid=n, started_at=now, last_seen_at=now, last_seq=0
-    )
+    seat = Seat()
+    with connection.cursor() as cursor:
+        cursor.execute(SEEN, (seat.writer_id, seat.secret, "web", f"host-{n}", n))
+    return seat
 
 
 def add_task(n: int) -> Any:

@@ -103,7 +103,10 @@ class ChatsView(ListAPIView[Chat]):
 
     @extend_schema(
         summary="Search the history of chats",
-        description="Newest first. The search itself is recorded before anything is shown.",
+        description=(
+            "Newest first: the chats of the key's application, or with the scope `audit:read:all` everybody's. "
+            "The search itself is recorded before anything is shown."
+        ),
         responses={200: serializers.ChatSummary(many=True), 400: Refusal} | REFUSED,
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -114,8 +117,9 @@ class ChatsView(ListAPIView[Chat]):
         given = self.request.query_params
         if unknown := sorted(set(given) - {*ChatFilter.base_filters, "cursor", "limit"}):
             raise ValidationError({name[:100]: ["There is no such filter."] for name in unknown})
-        found = super().filter_queryset(queryset)
         caller = _caller(self.request)
+        only = _only_application(caller)
+        found = super().filter_queryset(queryset if only is None else queryset.filter(application=only))
         search = Search(
             actor=caller.name,
             application=caller.application,
@@ -132,20 +136,27 @@ class ChatView(APIView):
 
     @extend_schema(
         summary="Read a chat",
-        description="The transcript, every attempt and the ledger's events. The reading itself is recorded first.",
+        description=(
+            "The transcript, every attempt and the ledger's events. The reading itself is recorded first, and so is "
+            "the try to read another application's chat, which takes the scope `audit:read:all`."
+        ),
         responses={200: serializers.ChatDetail, 404: Refusal} | REFUSED,
     )
     def get(self, request: Request, chat_id: str) -> Response:
         chat = _get_chat(chat_id)
         caller = _caller(request)
+        is_theirs = _only_application(caller) in (None, chat.application)
         read = Read(
             chat_id=chat.pk,
             actor=caller.name,
             application=caller.application,
             source="api",
             address=client_address(request) or None,
+            is_refused=not is_theirs,
         )
         _record(read.entry())
+        if not is_theirs:
+            raise _not_found()
         return Response(_detail(chat))
 
 
@@ -153,7 +164,19 @@ def _get_chat(chat_id: str) -> Chat:
     try:
         return Chat.objects.get(pk=UUID(chat_id))
     except (ValueError, Chat.DoesNotExist):
-        raise NotFound("There is no such chat.", code="chat_not_found") from None
+        raise _not_found() from None
+
+
+def _not_found() -> NotFound:
+    return NotFound("There is no such chat.", code="chat_not_found")
+
+
+def _only_application(caller: Principal) -> str | None:
+    """Return the name of the application whose chats are all that a caller may see, None for who may see all."""
+    if caller.has(Scope.AUDIT_READ_ALL):
+        return None
+    assert caller.application
+    return caller.application
 
 
 def _caller(request: Request) -> Principal:

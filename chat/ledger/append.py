@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-import socket
 from collections.abc import Sequence
-from uuid import UUID, uuid4
+from typing import Any
 
 from django.db import Error, connection
+from django.db.backends.postgresql.base import ServerBindingCursor
+from django.db.backends.utils import CursorWrapper
 
-from chat.ledger.entries import APPEND, LedgerEntry, Receipt, append_parameters
+from chat.ledger.entries import APPEND, LedgerEntry, Receipt, Seat, append_parameters
 from chat.ledger.errors import LedgerUnavailableError
-from chat.ledger.writer import SEEN
+from chat.ledger.writer import SEEN, seen_parameters
 
 
 def append_event(entry: LedgerEntry) -> Receipt:
@@ -31,23 +32,26 @@ def append_events(entries: Sequence[LedgerEntry]) -> list[Receipt]:
     if not entries:
         return []
     try:
-        with connection.cursor() as cursor:
-            writer_id = _writer_id()
-            cursor.execute(APPEND, append_parameters(writer_id, entries))
+        with _cursor() as cursor:
+            seat = _seat_of(os.getpid())
+            cursor.execute(APPEND, append_parameters(seat, entries))
             return [Receipt(row[0], row[1], row[2], bytes(row[3])) for row in cursor.fetchall()]
     except (Error, UnicodeError):
         # The driver's error may quote the entry, so it is not passed on.
         raise LedgerUnavailableError("The ledger cannot be written.") from None
 
 
-def _writer_id() -> UUID:
-    return _seat_of(os.getpid())
+def _cursor() -> CursorWrapper:
+    """A cursor that sends the secret apart from the statement, which others of the same role may see."""
+    connection.ensure_connection()
+    cursor: Any = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]  # psycopg's is untyped there
+    return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
 
 
 @functools.cache
-def _seat_of(pid: int) -> UUID:
+def _seat_of(_pid: int) -> Seat:
     """Take a seat for this process; a forked child takes its own. Runs one query."""
-    writer_id = uuid4()
-    with connection.cursor() as cursor:
-        cursor.execute(SEEN, (writer_id, "django", socket.gethostname(), pid))
-    return writer_id
+    seat = Seat()
+    with _cursor() as cursor:
+        cursor.execute(SEEN, seen_parameters(seat, role="django"))
+    return seat

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.pq import Format
 
-from chat.ledger.entries import APPEND, LedgerEntry, kept_contents
+from chat.ledger.entries import APPEND, LedgerEntry, Seat, kept_contents
 
 APPEND_BINARY = APPEND.replace("%s", "%b")
 
@@ -45,14 +45,15 @@ def take_binary_arrays(adapters: AdaptersMap) -> None:
     adapters.register_dumper(BinaryArray, _AsItIs)
 
 
-def binary_parameters(writer_id: UUID, entries: Sequence[LedgerEntry]) -> tuple[UUID | BinaryArray, ...]:
+def binary_parameters(seat: Seat, entries: Sequence[LedgerEntry]) -> tuple[UUID | bytes | BinaryArray, ...]:
     """Return what `APPEND_BINARY` takes.
 
     Errors: UnicodeError for an entry with text that is not Unicode.
     """
     contents = kept_contents(entries)
     return (
-        writer_id,
+        seat.writer_id,
+        seat.secret,
         _array(_TEXT, [entry.kind.encode() for entry in entries]),
         _array(_UUID, [entry.chat_id.bytes if entry.chat_id else None for entry in entries]),
         _array(_TEXT, [entry.event.encode() for entry in entries]),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from chat.ledger.content import Content
 
@@ -32,6 +34,17 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """Under what id a process writes. Nobody else does, as only the process knows the secret.
+
+    A process that takes several shows the same secret for all: then each may end the chats that another opened.
+    """
+
+    secret: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
+    writer_id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """The database's answer to an entry that is committed."""
 
@@ -43,7 +56,7 @@ class Receipt:
 
 APPEND = (
     "SELECT id, at, writer_seq, leaf_hash FROM ledger_append("
-    "%s::uuid, %s::text[], %s::uuid[], %s::text[], %s::bytea[], %s::text[], %s::bytea[], %s::bigint[])"
+    "%s::uuid, %s::bytea, %s::text[], %s::uuid[], %s::text[], %s::bytea[], %s::text[], %s::bytea[], %s::bigint[])"
 )
 
 
@@ -52,11 +65,12 @@ def kept_contents(entries: Sequence[LedgerEntry]) -> list[Content | None]:
     return [entry.content if entry.content and entry.content.body is not None else None for entry in entries]
 
 
-def append_parameters(writer_id: UUID, entries: Sequence[LedgerEntry]) -> tuple[Any, ...]:
+def append_parameters(seat: Seat, entries: Sequence[LedgerEntry]) -> tuple[Any, ...]:
     """Return what `APPEND` takes."""
     contents = kept_contents(entries)
     return (
-        writer_id,
+        seat.writer_id,
+        seat.secret,
         [entry.kind for entry in entries],
         [entry.chat_id for entry in entries],
         [entry.event for entry in entries],

@@ -137,16 +137,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """Someone is about to be shown a chat's content."""
+    """Someone is about to be shown a chat's content, or asked for a chat that is not theirs to see."""
 
     chat_id: UUID
     actor: str
     source: ReadSource
     application: str | None = None
     address: str | None = None
+    is_refused: bool = False
 
     def entry(self) -> LedgerEntry:
-        return _entry(EventKind.READ, self.chat_id, _looker(self))
+        return _entry(EventKind.READ, self.chat_id, _looker(self) | {"refused": self.is_refused})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

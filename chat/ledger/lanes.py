@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from chat.ledger.entries import LedgerEntry, Receipt
+from chat.ledger.entries import LedgerEntry, Receipt, Seat
 from chat.ledger.writer import LedgerWriter, WriterLimits
 from llmhub.heavy_work import LARGE_BYTES
 
@@ -34,8 +34,11 @@ class LedgerLanes:
     def __init__(
         self, conninfo: str, *, role: str = "web", small: WriterLimits = SMALL, large: WriterLimits = LARGE
     ) -> None:
-        self.small = LedgerWriter(conninfo, role=role, lane="small", limits=small)
-        self.large = LedgerWriter(conninfo, role=f"{role}-large", lane="large", limits=large)
+        seat = Seat()
+        self.small = LedgerWriter(conninfo, role=role, seat=seat, lane="small", limits=small)
+        self.large = LedgerWriter(
+            conninfo, role=f"{role}-large", seat=Seat(secret=seat.secret), lane="large", limits=large
+        )
 
     @property
     def is_up(self) -> bool:

@@ -1,4 +1,4 @@
-"""Deriving every chat again from the ledger."""
+"""Deriving every chat again from the ledger, as only the owner of its tables can."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import psycopg
-from django.db import OperationalError, connection
+from django.db import OperationalError, connections
 
 from chat.models import Chat
+from llmhub.database import owner_alias
 
 LOCK_ATTEMPTS = 30
 _FIRST = UUID(int=0)
@@ -29,8 +30,9 @@ def drop_chats_without_events(*, batch_chats: int) -> int:
     """Delete the rows that nothing in the ledger accounts for; return how many."""
     dropped = 0
     last_id = _FIRST
-    while ids := list(Chat.objects.filter(pk__gt=last_id).order_by("pk").values_list("pk", flat=True)[:batch_chats]):
-        dropped += Chat.objects.filter(pk__in=ids).without_events().delete()[0]
+    chats = Chat.objects.using(owner_alias())
+    while ids := list(chats.filter(pk__gt=last_id).order_by("pk").values_list("pk", flat=True)[:batch_chats]):
+        dropped += chats.filter(pk__in=ids).without_events().delete()[0]
         last_id = ids[-1]
     return dropped
 
@@ -38,7 +40,7 @@ def drop_chats_without_events(*, batch_chats: int) -> int:
 def _rebuild_batch(after: UUID, *, batch_chats: int, attempts: int) -> tuple[UUID | None, int]:
     """Derive one batch; the database gives up where someone holds the table longer than chats should wait behind us."""
     try:
-        with connection.cursor() as cursor:
+        with connections[owner_alias()].cursor() as cursor:
             cursor.execute("SELECT last_id, chats FROM ledger_rebuild_chats(%s, %s)", (after, batch_chats))
             last_id, chats = cursor.fetchone()
             return last_id, chats

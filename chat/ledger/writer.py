@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 
 from chat.ledger import metrics
 from chat.ledger.binary import APPEND_BINARY, binary_parameters, take_binary_arrays
-from chat.ledger.entries import LedgerEntry, Receipt
+from chat.ledger.entries import LedgerEntry, Receipt, Seat
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 from chat.ledger.metrics import Lane
 from llmhub.heavy_work import LARGE_BYTES, done_beside
@@ -29,7 +29,7 @@ SESSION = (
     "SELECT set_config('application_name', %s, false), set_config('statement_timeout', %s, false), "
     "set_config('default_transaction_isolation', 'read committed', false)"
 )
-SEEN = "SELECT ledger_writer_seen(%s::uuid, %s::text, %s::text, %s::integer)"
+SEEN = "SELECT ledger_writer_seen(%s::uuid, %s::bytea, %s::text, %s::text, %s::integer)"
 
 # A session that was given up may still be at work on what it was told last: until it ends, what is stored is not known.
 FENCE = (
@@ -72,12 +72,18 @@ class LedgerWriter:
     """
 
     def __init__(
-        self, conninfo: str, *, role: str = "web", lane: Lane = "small", limits: WriterLimits | None = None
+        self,
+        conninfo: str,
+        *,
+        role: str = "web",
+        seat: Seat | None = None,
+        lane: Lane = "small",
+        limits: WriterLimits | None = None,
     ) -> None:
-        self.writer_id: UUID = uuid4()
+        self._seat = seat or Seat()
         self._conninfo = conninfo
         self._session_name = f"llmhub ledger {self.writer_id}"
-        self._seat = (self.writer_id, role, socket.gethostname(), os.getpid())
+        self._seen = seen_parameters(self._seat, role=role)
         self._limits = limits or WriterLimits()
         self._metrics = metrics.of_lane(lane)
         self._queue: deque[_Waiting] = deque()
@@ -92,6 +98,10 @@ class LedgerWriter:
         self._trouble = ""
         self._stopping = True
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def writer_id(self) -> UUID:
+        return self._seat.writer_id
 
     @property
     def is_up(self) -> bool:
@@ -240,8 +250,8 @@ class LedgerWriter:
     async def _packed(self, entries: Sequence[LedgerEntry]) -> tuple[Any, ...]:
         """Return entries as parameters; large ones are packed beside the loop."""
         if sum(entry.size_bytes for entry in entries) <= LARGE_BYTES:
-            return binary_parameters(self.writer_id, entries)
-        return await done_beside(binary_parameters, self.writer_id, entries)
+            return binary_parameters(self._seat, entries)
+        return await done_beside(binary_parameters, self._seat, entries)
 
     async def _write_apart(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """Find the entry that spoiled a batch, by halves, and write the rest."""
@@ -274,7 +284,7 @@ class LedgerWriter:
 
     async def _say_seen(self) -> None:
         try:
-            await self._execute(SEEN, self._seat)
+            await self._execute(SEEN, self._seen)
         except (psycopg.Error, OSError, TimeoutError) as error:
             self._fail((), error)
 
@@ -289,7 +299,7 @@ class LedgerWriter:
             await self._execute(SESSION, (self._session_name, f"{self._limits.statement_timeout_s}s"))
             if await self._execute(FENCE, (self._session_name,)) != [(True,)]:
                 raise TimeoutError  # its last session goes on still
-            await self._execute(SEEN, self._seat)
+            await self._execute(SEEN, self._seen)
         except (psycopg.Error, OSError, TimeoutError) as error:
             self._fail((), error)
         else:
@@ -353,6 +363,11 @@ class LedgerWriter:
         if self._connection is not None:
             self._connection.pgconn.finish()
             self._connection = None
+
+
+def seen_parameters(seat: Seat, *, role: str) -> tuple[Any, ...]:
+    """Return what `SEEN` takes for a seat of this process."""
+    return (seat.writer_id, seat.secret, role, socket.gethostname(), os.getpid())
 
 
 async def _fetch(

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
 
 import psycopg
 from django.db import connections
 
-from chat.ledger.entries import LedgerEntry, append_parameters
-from chat.ledger.writer import SEEN
+from chat.ledger.entries import LedgerEntry, Seat, append_parameters
 
 ROLE = "seed"
 """The role in the seats of those who wrote what never happened: by it the made-up chats are told from real ones."""
@@ -24,9 +22,12 @@ _CLOCK = "clock_timestamp() AS at FROM unnest(p_events) WITH ORDINALITY AS e (ev
 _GIVEN = "given AS at FROM unnest(p_events, p_ats) WITH ORDINALITY AS e (ev, given, n)"
 _APPEND_AT = (
     "SELECT count(*) FROM pg_temp.ledger_append_at("
-    "%s::timestamptz[], %s::uuid, %s::text[], %s::uuid[], %s::text[], "
+    "%s::timestamptz[], %s::uuid, %s::bytea, %s::text[], %s::uuid[], %s::text[], "
     "%s::bytea[], %s::text[], %s::bytea[], %s::bigint[])"
 )
+_TAKE_SEAT = """
+    INSERT INTO chat_ledgerwriterseat (writer_id, secret_hash, role, hostname, pid) VALUES (%s, sha256(%s), %s, %s, %s)
+"""
 _IS_OWNER = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'chat_ledgerevent'::regclass"
 _SEEDED = "(SELECT writer_id FROM chat_ledgerwriterseat WHERE role = %s)"
 _MAKE_PARTITIONS = """
@@ -64,7 +65,7 @@ class PastLedger:
         self._connection: psycopg.Connection[Any] = connection.connection
         if not self._fetch(_IS_OWNER)[0]:
             raise SeedError("Only the owner of the ledger's tables can seed it: set DATABASE_OWNER_URL.")
-        self._writer_id: UUID | None = None
+        self._seat = Seat()
 
     def count_chats(self) -> tuple[int, int]:
         """Return how many chats are seeded, and how many are real. Runs one query over all of them."""
@@ -81,13 +82,14 @@ class PastLedger:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('llmhub.ledger_ensure_partitions', 0))")
             cursor.execute(_MAKE_PARTITIONS, (since,))
             cursor.execute(self._append_function())
-            self._writer_id = uuid4()
-            cursor.execute(SEEN, (self._writer_id, ROLE, socket.gethostname(), os.getpid()))
+            self._seat = Seat()
+            cursor.execute(
+                _TAKE_SEAT, (self._seat.writer_id, self._seat.secret, ROLE, socket.gethostname(), os.getpid())
+            )
 
     def append(self, past: Sequence[PastEntry]) -> None:
         """Append entries, committed together, in the order given, which must be that of their times."""
-        assert self._writer_id
-        parameters = append_parameters(self._writer_id, [one.entry for one in past])
+        parameters = append_parameters(self._seat, [one.entry for one in past])
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.execute("SET LOCAL synchronous_commit = off")
             cursor.execute(_APPEND_AT, ([one.at for one in past], *parameters))

@@ -25,6 +25,7 @@ SCOPE_PERMISSIONS = {
         "providers.delete_providerconfig",
     ),
     Scope.AUDIT_READ: ("chat.view_chat",),
+    Scope.AUDIT_READ_ALL: ("chat.view_chat",),
 }
 """What a signed-in user needs for what a key needs a scope for."""
 

@@ -174,7 +174,7 @@ def _load(refs: Iterable[Ref]) -> dict[Ref, tuple[Any, Any]]:
 
 
 def _change(row: Any, before: Any, names: Names, of: type[Model] | None) -> Change:
-    actor, through = _who(row.pgh_context)
+    actor, through = _who(row.pgh_context, row.pgh_session)
     if is_link(type(row)):
         subject, fields = _link(row, names, of)
         kind = Kind.CHANGED
@@ -184,9 +184,10 @@ def _change(row: Any, before: Any, names: Names, of: type[Model] | None) -> Chan
     return Change(at=row.pgh_created_at, kind=kind, subject=subject, actor=actor, through=through, fields=fields)
 
 
-def _who(context: Mapping[str, Any] | None) -> tuple[str, str]:
+def _who(context: Mapping[str, Any] | None, session: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Who made a change, and how: as the hub said, or where it said nothing, by the login that the database knows."""
     if context is None:
-        return OUTSIDE, ""
+        return OUTSIDE, f"database login {session['login']}" if session else ""
     path = context.get("path") or ""
     if path.startswith("/admin/"):
         return context.get("actor") or NOBODY, f"admin page {path}"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import pghistory
-import pgtrigger
-from django.db.models import Model
+from django.db.migrations import RunSQL
+from django.db.models import JSONField, Model
 from django.http import HttpRequest
 from pghistory.middleware import HistoryMiddleware
 
@@ -22,28 +22,42 @@ def track_changes(
     """Keep each row of a model as it was after every change, in a table that only grows.
 
     Shape: columns in `exclude` are neither kept nor make an event. Of columns in `secrets` only that they changed is
-    kept, as an event labelled `<column>_changed`.
+    kept, as an event labelled `<column>_changed`. A migration installs the triggers: see `keep_history`.
     """
-    noticed = (pghistory.UpdateEvent(f"{name}_changed", condition=pgtrigger.AnyChange(name)) for name in secrets)
-    events = (pghistory.InsertEvent(), pghistory.UpdateEvent(), pghistory.DeleteEvent(), *noticed)
-    return _track(*events, exclude=[*exclude, *secrets], app_label=app_label)
+    labels = ("insert", "update", "delete", *(f"{name}_changed" for name in secrets))
+    return _track(*labels, exclude=[*exclude, *secrets], app_label=app_label)
 
 
 def track_links(*, app_label: str) -> Callable[[ModelClass], ModelClass]:
     """Keep who was put into what and taken out of it: for the table between two models."""
-    return _track(pghistory.InsertEvent("added"), pghistory.DeleteEvent("removed"), obj_field=None, app_label=app_label)
+    return _track("added", "removed", obj_field=None, app_label=app_label)
 
 
-def _track(*events: pghistory.RowEvent, **options: Any) -> Callable[[ModelClass], ModelClass]:
+def _track(*labels: str, **options: Any) -> Callable[[ModelClass], ModelClass]:
+    """Make the table of events alone: the library's triggers heed a setting that lets any role switch them off."""
     track: Callable[[ModelClass], ModelClass] = pghistory.track(
-        *events,
+        *map(pghistory.ManualEvent, labels),
         context_field=pghistory.ContextJSONField(),
         context_id_field=pghistory.ContextUUIDField(),
-        append_only=True,
+        append_only=False,
+        attrs={"pgh_session": JSONField(null=True)},
         meta={"default_permissions": ()},
         **options,
     )
     return track
+
+
+def keep_history(rows: str, events: str, *secrets: str) -> RunSQL:
+    """Return the migration that has the database keep what becomes of one table's rows in another; see history.sql."""
+    listed = ", ".join(f"'{name}'" for name in secrets)
+    return RunSQL(
+        f"SELECT history_keep('{rows}', '{events}', ARRAY[{listed}]::text[])", f"SELECT history_let_go('{rows}')"
+    )
+
+
+def acting_as(name: str) -> pghistory.context:
+    """Within this context, note a name with every change that this thread makes."""
+    return pghistory.context(actor=name)
 
 
 class ActorMiddleware(HistoryMiddleware):
@@ -55,6 +69,6 @@ class ActorMiddleware(HistoryMiddleware):
 
 def begin_task(name: str) -> pghistory.context:
     """Note a background task with every change that this thread makes, until what is returned is exited."""
-    context = pghistory.context(actor=f"task {name}")
+    context = acting_as(f"task {name}")
     context.__enter__()  # type: ignore[no-untyped-call]  # untyped
     return context

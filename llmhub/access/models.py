@@ -141,7 +141,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return row.entry() if row else None
 
 
-@track_changes(exclude=["digest", "last_used_at"])
+@track_changes(exclude=["last_used_at"], secrets=["digest"])
 class ApiKey(models.Model):
     """A credential of one application. Only the SHA-256 of the secret is stored."""
 

@@ -29,4 +29,4 @@ class HasScope(BasePermission):
         if wanted is None:
             raise MethodNotAllowed(str(request.method))
         self.message = f"This needs the scope {wanted}."
-        return wanted in principal.scopes
+        return principal.has(wanted)

@@ -18,7 +18,8 @@ class Scope(TextChoices):
     CHAT = "chat", "Chat and list models"
     PROVIDERS_READ = "providers:read", "See providers, their health and models"
     PROVIDERS_WRITE = "providers:write", "Register, change, check and remove providers"
-    AUDIT_READ = "audit:read", "Read the history of chats"
+    AUDIT_READ = "audit:read", "Read the history of the application's own chats"
+    AUDIT_READ_ALL = "audit:read:all", "Read the history of everybody's chats"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,10 @@ class Principal:
     @property
     def name(self) -> str:
         return self.actor or f"{self.application} ({self.api_key})"
+
+    def has(self, scope: Scope) -> bool:
+        """Whether this caller may do what needs a scope: who reads everybody's chats reads the own too."""
+        return scope in self.scopes or (scope == Scope.AUDIT_READ and Scope.AUDIT_READ_ALL in self.scopes)
 
     def may_use(self, provider: str, model_name: str) -> bool:
         """Whether this caller may chat with that model; models are allowed as `model` or `provider/model`."""

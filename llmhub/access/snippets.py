@@ -66,7 +66,7 @@ def _snippets(scopes: set[str], model_names: list[str], *, hub_url: str, secret:
         yield Snippet("LangChain for Python", LANGCHAIN.format(**literals), is_chat=True)
     if Scope.PROVIDERS_READ in scopes:
         yield Snippet("Providers with curl", _curl(f"{hub_url}/api/providers", secret))
-    if Scope.AUDIT_READ in scopes:
+    if {Scope.AUDIT_READ, Scope.AUDIT_READ_ALL} & scopes:
         yield Snippet("History with curl", _curl(f"{hub_url}/api/audit/chats", secret))
 
 

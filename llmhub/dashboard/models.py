@@ -174,7 +174,7 @@ class TrackedFixedTime(ClockedSchedule):  # type: ignore[misc]  # untyped
         default_permissions = ()
 
 
-@track_changes(app_label="dashboard", exclude=["data", "last_used_at"])
+@track_changes(app_label="dashboard", exclude=["last_used_at"], secrets=["data"])
 class TrackedSecondFactor(Authenticator):  # type: ignore[misc]  # untyped
     class Meta:
         proxy = True

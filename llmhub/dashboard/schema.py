@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import LiteralString
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model
 from psycopg import sql
 
+from chat.models import Chat
 from llmhub.access.changes import event_models
 
 APPLICATION_ROLE = "llmhub_app"
@@ -21,10 +21,11 @@ LOCK = "SELECT {}(hashtextextended('llmhub.prepare', 0))"
 
 # The tables of the ledger are not managed by Django, and so are not among those granted: who may do what with them is
 # their migration's affair.
-PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE"}
+READ = frozenset({"SELECT"})
+WORK = READ | {"INSERT", "UPDATE", "DELETE"}
 GRANTED = """
-SELECT relname, privilege FROM pg_class, unnest(%s::text[]) AS privilege
-WHERE oid = ANY (%s::regclass[]) AND has_table_privilege(%s, oid, privilege)
+SELECT relname, privilege_type FROM pg_class, aclexplode(relacl)
+WHERE pg_class.oid = ANY (%s::regclass[]) AND grantee = %s::regrole
 """
 
 
@@ -58,19 +59,21 @@ def migrate(alias: str) -> str:
 def grant(alias: str, *, to: str) -> str:
     """Let the application's user work with Django's tables, as their owner; return what was done, in words.
 
-    Tables of events only grow: what is in them nobody but their owner changes.
+    Chats, which the ledger's functions derive, and the history, which triggers keep, it only reads.
     """
     connection = connections[alias]
     of_models = connection.introspection.django_table_names(only_existing=True, include_views=False)
-    tables = [*of_models, str(settings.CACHES["default"]["LOCATION"])]
-    events = {model._meta.db_table for model in event_models()}
-    with connection.cursor() as cursor:
-        granted = _granted(cursor, tables)
-        changed = [
-            *_let(cursor, sorted(events & set(tables)), granted, {"SELECT", "INSERT"}),
-            *_let(cursor, sorted(set(tables) - events), granted, PRIVILEGES),
-        ]
-        cursor.execute(_grant_on({"SELECT"}, ["django_migrations"]))
+    kept_models: list[type[Model]] = [Chat, MigrationRecorder.Migration, *event_models()]
+    kept = [model._meta.db_table for model in kept_models]
+    wanted = {
+        **dict.fromkeys([*of_models, str(settings.CACHES["default"]["LOCATION"])], WORK),
+        **dict.fromkeys(kept, READ),
+    }
+    with transaction.atomic(using=alias), connection.cursor() as cursor:
+        granted = _granted(cursor, list(wanted))
+        changed = [table for table in wanted if granted[table] != wanted[table]]
+        for table in changed:
+            _let(cursor, table, wanted[table])
         cursor.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", (to, APPLICATION_ROLE))
         if not cursor.fetchone()[0]:
             cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(APPLICATION_ROLE), sql.Identifier(to)))
@@ -78,29 +81,16 @@ def grant(alias: str, *, to: str) -> str:
 
 
 def _granted(cursor: CursorWrapper, tables: list[str]) -> Mapping[str, set[str]]:
-    cursor.execute(GRANTED, (sorted(PRIVILEGES), tables, APPLICATION_ROLE))
-    granted: dict[str, set[str]] = defaultdict(set)
+    cursor.execute(GRANTED, (tables, APPLICATION_ROLE))
+    granted: dict[str, set[str]] = {table: set() for table in tables}
     for table, privilege in cursor.fetchall():
         granted[table].add(privilege)
     return granted
 
 
-def _let(cursor: CursorWrapper, tables: list[str], granted: Mapping[str, set[str]], wanted: set[str]) -> list[str]:
-    """Grant what lacks and revoke what is too much; return the tables this was done with."""
-    changed = [table for table in tables if granted.get(table, set()) != wanted]
-    if changed:
-        cursor.execute(_grant_on(wanted, changed))
-        if beyond := PRIVILEGES - wanted:
-            cursor.execute(_on("REVOKE {} ON {} FROM {}", beyond, changed))
-    return changed
-
-
-def _grant_on(privileges: set[str], tables: list[str]) -> sql.Composed:
-    return _on("GRANT {} ON {} TO {}", privileges, tables)
-
-
-def _on(statement: LiteralString, privileges: set[str], tables: list[str]) -> sql.Composed:
+def _let(cursor: CursorWrapper, table: str, privileges: frozenset[str]) -> None:
+    """Take every right to a table away, then give those that are wanted."""
+    names = {"table": sql.Identifier(table), "role": sql.Identifier(APPLICATION_ROLE)}
     words = sql.SQL(", ").join(sql.SQL(word) for word in sorted(privileges))
-    return sql.SQL(statement).format(
-        words, sql.SQL(", ").join(map(sql.Identifier, tables)), sql.Identifier(APPLICATION_ROLE)
-    )
+    cursor.execute(sql.SQL("REVOKE ALL ON {table} FROM {role}").format(**names))
+    cursor.execute(sql.SQL("GRANT {words} ON {table} TO {role}").format(words=words, **names))

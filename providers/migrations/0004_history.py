@@ -2,13 +2,14 @@ import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
 import pghistory.utils
-import pgtrigger.compiler
-import pgtrigger.migrations
 from django.db import migrations, models
+
+from llmhub.access.history import keep_history
 
 
 class Migration(migrations.Migration):
     dependencies = [
+        ("access", "0003_history"),
         ("providers", "0003_default_provider"),
     ]
 
@@ -21,6 +22,7 @@ class Migration(migrations.Migration):
                 ("pgh_label", models.TextField(help_text="The event label.")),
                 ("pgh_context", pghistory.utils.JSONField(null=True)),
                 ("pgh_context_id", models.UUIDField(null=True)),
+                ("pgh_session", models.JSONField(null=True)),
                 ("id", models.BigIntegerField()),
                 (
                     "name",
@@ -112,6 +114,7 @@ class Migration(migrations.Migration):
                 ("pgh_label", models.TextField(help_text="The event label.")),
                 ("pgh_context", pghistory.utils.JSONField(null=True)),
                 ("pgh_context_id", models.UUIDField(null=True)),
+                ("pgh_session", models.JSONField(null=True)),
                 ("id", models.BigIntegerField()),
                 ("name", models.CharField(max_length=200)),
                 (
@@ -159,92 +162,6 @@ class Migration(migrations.Migration):
             name="api_key_set_at",
             field=models.DateTimeField(editable=False, null=True, verbose_name="API key set"),
         ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="providerconfig",
-            trigger=pgtrigger.compiler.Trigger(
-                name="insert_insert",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "providers_providerconfigevent" ("api_key_set_at", "base_url", "created_at", "default_model", "enabled", "id", "is_default", "name", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "priority", "provider_type", "rate_limit", "settings", "timeout") VALUES (NEW."api_key_set_at", NEW."base_url", NEW."created_at", NEW."default_model", NEW."enabled", NEW."id", NEW."is_default", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', NEW."id", NEW."priority", NEW."provider_type", NEW."rate_limit", NEW."settings", NEW."timeout"); RETURN NULL;',
-                    hash="6265a830bd958d118826f2ee6d9868b2beaa3acc",
-                    operation="INSERT",
-                    pgid="pgtrigger_insert_insert_547b7",
-                    table="providers_providerconfig",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="providerconfig",
-            trigger=pgtrigger.compiler.Trigger(
-                name="update_update",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition='WHEN (OLD."api_key_set_at" IS DISTINCT FROM (NEW."api_key_set_at") OR OLD."base_url" IS DISTINCT FROM (NEW."base_url") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."default_model" IS DISTINCT FROM (NEW."default_model") OR OLD."enabled" IS DISTINCT FROM (NEW."enabled") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."is_default" IS DISTINCT FROM (NEW."is_default") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."priority" IS DISTINCT FROM (NEW."priority") OR OLD."provider_type" IS DISTINCT FROM (NEW."provider_type") OR OLD."rate_limit" IS DISTINCT FROM (NEW."rate_limit") OR OLD."settings" IS DISTINCT FROM (NEW."settings") OR OLD."timeout" IS DISTINCT FROM (NEW."timeout"))',
-                    func='INSERT INTO "providers_providerconfigevent" ("api_key_set_at", "base_url", "created_at", "default_model", "enabled", "id", "is_default", "name", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "priority", "provider_type", "rate_limit", "settings", "timeout") VALUES (NEW."api_key_set_at", NEW."base_url", NEW."created_at", NEW."default_model", NEW."enabled", NEW."id", NEW."is_default", NEW."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', NEW."id", NEW."priority", NEW."provider_type", NEW."rate_limit", NEW."settings", NEW."timeout"); RETURN NULL;',
-                    hash="a26b57059bd499eb9be8d77118930bc30441cf32",
-                    operation="UPDATE",
-                    pgid="pgtrigger_update_update_070e9",
-                    table="providers_providerconfig",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="providerconfig",
-            trigger=pgtrigger.compiler.Trigger(
-                name="delete_delete",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "providers_providerconfigevent" ("api_key_set_at", "base_url", "created_at", "default_model", "enabled", "id", "is_default", "name", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "priority", "provider_type", "rate_limit", "settings", "timeout") VALUES (OLD."api_key_set_at", OLD."base_url", OLD."created_at", OLD."default_model", OLD."enabled", OLD."id", OLD."is_default", OLD."name", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', OLD."id", OLD."priority", OLD."provider_type", OLD."rate_limit", OLD."settings", OLD."timeout"); RETURN NULL;',
-                    hash="b52b3c94928453f2a86b614d794415c42f3bb49a",
-                    operation="DELETE",
-                    pgid="pgtrigger_delete_delete_99560",
-                    table="providers_providerconfig",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="providermodel",
-            trigger=pgtrigger.compiler.Trigger(
-                name="insert_insert",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "providers_providermodelevent" ("cached_input_usd_per_mtok", "capabilities", "context_window", "id", "input_usd_per_mtok", "max_output_tokens", "name", "output_usd_per_mtok", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "provider_id") VALUES (NEW."cached_input_usd_per_mtok", NEW."capabilities", NEW."context_window", NEW."id", NEW."input_usd_per_mtok", NEW."max_output_tokens", NEW."name", NEW."output_usd_per_mtok", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', NEW."id", NEW."provider_id"); RETURN NULL;',
-                    hash="001c1240549b2792a14e9397f66bbff58666aff0",
-                    operation="INSERT",
-                    pgid="pgtrigger_insert_insert_32ba3",
-                    table="providers_providermodel",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="providermodel",
-            trigger=pgtrigger.compiler.Trigger(
-                name="update_update",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition='WHEN (OLD."cached_input_usd_per_mtok" IS DISTINCT FROM (NEW."cached_input_usd_per_mtok") OR OLD."capabilities" IS DISTINCT FROM (NEW."capabilities") OR OLD."context_window" IS DISTINCT FROM (NEW."context_window") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."input_usd_per_mtok" IS DISTINCT FROM (NEW."input_usd_per_mtok") OR OLD."max_output_tokens" IS DISTINCT FROM (NEW."max_output_tokens") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."output_usd_per_mtok" IS DISTINCT FROM (NEW."output_usd_per_mtok") OR OLD."provider_id" IS DISTINCT FROM (NEW."provider_id"))',
-                    func='INSERT INTO "providers_providermodelevent" ("cached_input_usd_per_mtok", "capabilities", "context_window", "id", "input_usd_per_mtok", "max_output_tokens", "name", "output_usd_per_mtok", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "provider_id") VALUES (NEW."cached_input_usd_per_mtok", NEW."capabilities", NEW."context_window", NEW."id", NEW."input_usd_per_mtok", NEW."max_output_tokens", NEW."name", NEW."output_usd_per_mtok", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', NEW."id", NEW."provider_id"); RETURN NULL;',
-                    hash="cc65e4089831b85ff66858023d83eb4feb34b290",
-                    operation="UPDATE",
-                    pgid="pgtrigger_update_update_508d6",
-                    table="providers_providermodel",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="providermodel",
-            trigger=pgtrigger.compiler.Trigger(
-                name="delete_delete",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "providers_providermodelevent" ("cached_input_usd_per_mtok", "capabilities", "context_window", "id", "input_usd_per_mtok", "max_output_tokens", "name", "output_usd_per_mtok", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "provider_id") VALUES (OLD."cached_input_usd_per_mtok", OLD."capabilities", OLD."context_window", OLD."id", OLD."input_usd_per_mtok", OLD."max_output_tokens", OLD."name", OLD."output_usd_per_mtok", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', OLD."id", OLD."provider_id"); RETURN NULL;',
-                    hash="e1e33c07aa6240e279cb050121353794af371cad",
-                    operation="DELETE",
-                    pgid="pgtrigger_delete_delete_4ae4a",
-                    table="providers_providermodel",
-                    when="AFTER",
-                ),
-            ),
-        ),
         migrations.AddField(
             model_name="providerconfigevent",
             name="pgh_obj",
@@ -276,32 +193,6 @@ class Migration(migrations.Migration):
                 to="providers.providerconfig",
             ),
         ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="providerconfigevent",
-            trigger=pgtrigger.compiler.Trigger(
-                name="append_only",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="bd0828be301d5c01bd643cee271b9d2e06611b9b",
-                    operation="UPDATE OR DELETE",
-                    pgid="pgtrigger_append_only_e7e74",
-                    table="providers_providerconfigevent",
-                    when="BEFORE",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="providermodelevent",
-            trigger=pgtrigger.compiler.Trigger(
-                name="append_only",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="b54c8bf6e8c24931802a7a8c62c82cdb99623e36",
-                    operation="UPDATE OR DELETE",
-                    pgid="pgtrigger_append_only_1f615",
-                    table="providers_providermodelevent",
-                    when="BEFORE",
-                ),
-            ),
-        ),
+        keep_history("providers_providerconfig", "providers_providerconfigevent"),
+        keep_history("providers_providermodel", "providers_providermodelevent"),
     ]

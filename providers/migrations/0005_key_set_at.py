@@ -1,17 +1,17 @@
 from django.db import migrations
 
-# The database's clock says when a key was set, whatever sets it; keys that are only encrypted anew stay as old as they are.
+# The database's clock says when a key was set, whatever sets it; of two in one transaction, when each was.
 TRIGGER = """
 CREATE FUNCTION llmhub_note_key_set() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF NEW.api_key = '' THEN
     NEW.api_key_set_at = NULL;
   ELSIF TG_OP = 'INSERT' THEN
-    NEW.api_key_set_at = now();
-  ELSIF NEW.api_key = OLD.api_key OR current_setting('llmhub.is_rotating', true) = 'yes' THEN
+    NEW.api_key_set_at = clock_timestamp();
+  ELSIF NEW.api_key = OLD.api_key THEN
     NEW.api_key_set_at = OLD.api_key_set_at;
   ELSE
-    NEW.api_key_set_at = now();
+    NEW.api_key_set_at = clock_timestamp();
   END IF;
   RETURN NEW;
 END $$;

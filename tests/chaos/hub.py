@@ -269,7 +269,7 @@ def running_hub(home: Path, *, processes: int, has_tasks: bool) -> Iterator[Hub]
             ),
             worker=Server(guard, commands.worker(), lambda: True, 0),
             beat=Server(guard, commands.beat(), lambda: True, 0),
-            clerk=Clerk(guard, env),
+            clerk=Clerk(guard, env | {"DATABASE_OWNER_URL": cluster.url(postgres.OWNER_ROLE)}),
         )
         for server in (hub.postgres, hub.valkey, hub.worker, hub.beat, hub.web):
             stack.callback(server.end)

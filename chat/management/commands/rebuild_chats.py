@@ -10,7 +10,7 @@ from chat.rollups import forget_rolled
 
 
 class Command(BaseCommand):
-    help = "Derive the table of chats again from the ledger. Chats may go on meanwhile."
+    help = "Derive the table of chats again from the ledger, as its owner. Chats may go on meanwhile."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--batch", type=int, default=500, help="how many chats to derive at a time (500)")

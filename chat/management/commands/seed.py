@@ -5,13 +5,13 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, OperationalError
+from django.db import OperationalError
 from django.utils import timezone
 
 from chat.seeding.history import PastLedger, SeedError
 from chat.seeding.seed import Plan, seed
+from llmhub.database import owner_alias
 
 REPORT_S = 1.0
 INTERRUPTED = 130
@@ -33,7 +33,7 @@ class Command(BaseCommand):
             raise CommandError("Give at least one chat, and between 0 and 365 days.")
         plan = Plan(chats=chats, days=days, now=timezone.now())
         try:
-            ledger = PastLedger("owner" if "owner" in settings.DATABASES else DEFAULT_DB_ALIAS)
+            ledger = PastLedger(owner_alias())
             self.seed(ledger, plan, is_forced=force)
         except SeedError as error:
             raise CommandError(str(error)) from error

@@ -16,6 +16,7 @@ END $$;
 
 CREATE TABLE chat_ledgerwriterseat (
   writer_id uuid PRIMARY KEY,
+  secret_hash bytea NOT NULL CHECK (length(secret_hash) = 32),
   role text NOT NULL DEFAULT '',
   hostname text NOT NULL DEFAULT '',
   pid integer NOT NULL DEFAULT 0,
@@ -138,8 +139,8 @@ $$;
 CREATE FUNCTION ledger_ensure_partitions(p_months_ahead integer) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-  IF p_months_ahead NOT BETWEEN 0 AND 120 THEN
-    RAISE EXCEPTION 'Between 0 and 120 months ahead, not %.', p_months_ahead USING ERRCODE = 'invalid_parameter_value';
+  IF p_months_ahead IS NULL OR p_months_ahead NOT BETWEEN 0 AND 24 THEN
+    RAISE EXCEPTION 'Between 0 and 24 months ahead, not %.', p_months_ahead USING ERRCODE = 'invalid_parameter_value';
   END IF;
   IF NOT EXISTS (SELECT FROM ledger_missing_partitions(p_months_ahead)) THEN
     RETURN;
@@ -150,7 +151,8 @@ END $$;
 
 SELECT ledger_guard_table(name) FROM unnest(ARRAY['chat_ledgerevent', 'chat_chatcontent']::regclass[]) AS name;
 REVOKE ALL ON chat_ledgerwriterseat FROM PUBLIC, llmhub_app;
-GRANT SELECT ON chat_ledgerevent, chat_chatcontent, chat_ledgerwriterseat TO llmhub_app;
+GRANT SELECT ON chat_ledgerevent, chat_chatcontent TO llmhub_app;
+GRANT SELECT (writer_id, role, hostname, pid, started_at, last_seen_at, last_seq) ON chat_ledgerwriterseat TO llmhub_app;
 
 REVOKE ALL ON FUNCTION
   llmhub_uuidv7(timestamptz), llmhub_uuidv7_floor(timestamptz), ledger_refuse_change(), ledger_guard_table(regclass),

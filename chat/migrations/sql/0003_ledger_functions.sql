@@ -1,20 +1,51 @@
 -- The one way into the ledger, and the derivation of chats from it.
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
-CREATE FUNCTION ledger_writer_seen(p_writer uuid, p_role text, p_hostname text, p_pid integer) RETURNS void
+-- A seat is theirs who show the secret of which it keeps the hash. What it says of its process is told once.
+CREATE FUNCTION ledger_writer_seen(
+  p_writer uuid, p_secret bytea, p_role text, p_hostname text, p_pid integer
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+  IF p_role = 'seed' THEN
+    RAISE EXCEPTION 'Only the owner of the ledger makes chats up.' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  INSERT INTO chat_ledgerwriterseat AS seat (writer_id, secret_hash, role, hostname, pid)
+  VALUES (p_writer, sha256(p_secret), p_role, p_hostname, p_pid)
+  ON CONFLICT (writer_id) DO UPDATE SET
+    last_seen_at = clock_timestamp(),
+    role = CASE seat.role WHEN '' THEN excluded.role ELSE seat.role END,
+    hostname = CASE seat.role WHEN '' THEN excluded.hostname ELSE seat.hostname END,
+    pid = CASE seat.role WHEN '' THEN excluded.pid ELSE seat.pid END
+  WHERE seat.secret_hash = excluded.secret_hash;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'The seat is taken by another.' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+END $$;
+
+-- Whether nobody will end a chat any more: its writer has been silent for a minute, or it has been open for two hours.
+CREATE FUNCTION ledger_is_abandoned(p_writer uuid, p_started_at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE
+RETURN p_started_at < now() - interval '2 hours' OR NOT EXISTS (
+  SELECT FROM chat_ledgerwriterseat WHERE writer_id = p_writer AND last_seen_at >= now() - interval '1 minute'
+);
+
+-- Open chats that nobody will end, locked until the end of the transaction so that no two close the same.
+CREATE FUNCTION ledger_abandoned_chats(p_limit integer) RETURNS SETOF uuid
 LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
-  INSERT INTO chat_ledgerwriterseat AS seat (writer_id, role, hostname, pid)
-  VALUES (p_writer, p_role, p_hostname, p_pid)
-  ON CONFLICT (writer_id) DO UPDATE
-  SET last_seen_at = clock_timestamp(), role = excluded.role, hostname = excluded.hostname, pid = excluded.pid
+  SELECT id FROM chat_chat
+  WHERE status = 'started' AND ledger_is_abandoned(writer_id, started_at)
+  ORDER BY id LIMIT p_limit FOR UPDATE SKIP LOCKED
 $$;
 
 -- Derives chats from events given as arrays, whatever order they come in. A chat moves on from `started` only, and from
--- `lost` when its true outcome comes late; anything told twice changes nothing.
+-- `lost` when its true outcome comes late; anything told twice changes nothing. Returns how many chats were opened.
 CREATE FUNCTION ledger_project_chats(
   p_ids uuid[], p_ats timestamptz[], p_kinds text[], p_chat_ids uuid[], p_writers uuid[], p_events jsonb[]
-) RETURNS void
+) RETURNS integer
 LANGUAGE plpgsql AS $$
+DECLARE
+  v_opened integer := 0;
 BEGIN
   IF p_kinds && ARRAY['intent', 'void'] THEN
     INSERT INTO chat_chat (
@@ -48,6 +79,7 @@ BEGIN
     WHERE kind IN ('intent', 'void')
     ORDER BY chat_id, id
     ON CONFLICT (id) DO NOTHING;
+    GET DIAGNOSTICS v_opened = ROW_COUNT;
   END IF;
 
   IF 'outcome' = ANY (p_kinds) THEN
@@ -81,16 +113,19 @@ BEGIN
     WHERE chat_chat.id = outcome.chat_id
       AND (chat_chat.status = 'started' OR (chat_chat.status = 'lost' AND ev ->> 'status' <> 'lost'));
   END IF;
+  RETURN v_opened;
 END $$;
 
 -- Plans are kept for the life of a connection, and one made while the tables were empty must not scan them when they are full.
 CREATE FUNCTION ledger_append(
-  p_writer uuid, p_kinds text[], p_chat_ids uuid[], p_events text[], p_bodies bytea[], p_files text[], p_salts bytea[], p_sizes bigint[]
+  p_writer uuid, p_secret bytea, p_kinds text[], p_chat_ids uuid[], p_events text[], p_bodies bytea[], p_files text[],
+  p_salts bytea[], p_sizes bigint[]
 ) RETURNS TABLE (id uuid, at timestamptz, writer_seq bigint, leaf_hash bytea)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
+  v_secret_hash bytea := sha256(p_secret);
   v_count integer := cardinality(p_kinds);
   v_first_seq bigint;
   v_ids uuid[];
@@ -112,10 +147,14 @@ BEGIN
   END IF;
 
   -- The seat is locked until the commit, so a writer's numbers are given out one transaction at a time, and taken back with it.
-  INSERT INTO chat_ledgerwriterseat AS seat (writer_id, last_seq)
-  VALUES (p_writer, v_count)
+  INSERT INTO chat_ledgerwriterseat AS seat (writer_id, secret_hash, last_seq)
+  VALUES (p_writer, v_secret_hash, v_count)
   ON CONFLICT (writer_id) DO UPDATE SET last_seq = seat.last_seq + v_count, last_seen_at = clock_timestamp()
+  WHERE seat.secret_hash = v_secret_hash
   RETURNING seat.last_seq - v_count + 1 INTO v_first_seq;
+  IF v_first_seq IS NULL THEN
+    RAISE EXCEPTION 'The seat is taken by another.' USING ERRCODE = 'insufficient_privilege';
+  END IF;
 
   WITH timed AS MATERIALIZED (
     SELECT n, ev, clock_timestamp() AS at FROM unnest(p_events) WITH ORDINALITY AS e (ev, n)
@@ -154,7 +193,25 @@ BEGIN
   FROM unnest(v_ids, p_kinds, p_chat_ids, p_salts, p_bodies, p_files, p_sizes) AS e (id, kind, chat_id, salt, body, files, size)
   WHERE body IS NOT NULL;
 
-  PERFORM ledger_project_chats(v_ids, v_ats, p_kinds, p_chat_ids, array_fill(p_writer, ARRAY[v_count]), v_events);
+  IF ledger_project_chats(v_ids, v_ats, p_kinds, p_chat_ids, array_fill(p_writer, ARRAY[v_count]), v_events)
+    <> (SELECT count(*) FROM unnest(p_kinds) AS kind WHERE kind IN ('intent', 'void'))
+  THEN
+    RAISE EXCEPTION 'A chat is opened twice.' USING ERRCODE = 'unique_violation';
+  END IF;
+
+  -- All seats of a process have its secret, so each ends what another began.
+  IF 'outcome' = ANY (p_kinds) AND EXISTS (
+    SELECT FROM unnest(p_kinds, p_chat_ids, v_events) AS e (kind, chat_id, ev)
+    LEFT JOIN chat_chat AS chat ON chat.id = chat_id
+    WHERE kind = 'outcome'
+      AND chat.writer_id IS DISTINCT FROM p_writer
+      AND NOT EXISTS (
+        SELECT FROM chat_ledgerwriterseat AS seat WHERE seat.writer_id = chat.writer_id AND seat.secret_hash = v_secret_hash
+      )
+      AND NOT (chat.id IS NOT NULL AND ev ->> 'status' = 'lost' AND ledger_is_abandoned(chat.writer_id, chat.started_at))
+  ) THEN
+    RAISE EXCEPTION 'A chat is ended by who did not open it.' USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
 
   RETURN QUERY
   SELECT id, at, v_first_seq + n - 1, sha256('\x00'::bytea || header)
@@ -165,7 +222,7 @@ END $$;
 -- Derives again the chats that the next events after p_after opened; returns the last of these events, null at the end.
 -- What is appended meanwhile waits for the lock, and is derived after it.
 CREATE FUNCTION ledger_rebuild_chats(p_after uuid, p_limit integer, OUT last_id uuid, OUT chats integer)
-LANGUAGE plpgsql SECURITY DEFINER
+LANGUAGE plpgsql
 SET search_path FROM CURRENT SET lock_timeout = '1s' SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
@@ -192,14 +249,19 @@ BEGIN
   WHERE chat_id = ANY (v_chat_ids) AND kind IN ('intent', 'outcome', 'void');
 END $$;
 
+REVOKE ALL ON chat_chat FROM PUBLIC, llmhub_app;
+GRANT SELECT ON chat_chat TO llmhub_app;
+
 REVOKE ALL ON FUNCTION
-  ledger_writer_seen(uuid, text, text, integer),
+  ledger_writer_seen(uuid, bytea, text, text, integer),
+  ledger_is_abandoned(uuid, timestamptz),
+  ledger_abandoned_chats(integer),
   ledger_project_chats(uuid[], timestamptz[], text[], uuid[], uuid[], jsonb[]),
-  ledger_append(uuid, text[], uuid[], text[], bytea[], text[], bytea[], bigint[]),
+  ledger_append(uuid, bytea, text[], uuid[], text[], bytea[], text[], bytea[], bigint[]),
   ledger_rebuild_chats(uuid, integer)
   FROM PUBLIC, llmhub_app;
 GRANT EXECUTE ON FUNCTION
-  ledger_writer_seen(uuid, text, text, integer),
-  ledger_append(uuid, text[], uuid[], text[], bytea[], text[], bytea[], bigint[]),
-  ledger_rebuild_chats(uuid, integer)
+  ledger_writer_seen(uuid, bytea, text, text, integer),
+  ledger_append(uuid, bytea, text[], uuid[], text[], bytea[], text[], bytea[], bigint[]),
+  ledger_abandoned_chats(integer)
   TO llmhub_app;

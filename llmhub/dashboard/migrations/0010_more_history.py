@@ -4,11 +4,11 @@ import django.utils.timezone
 import django_celery_beat.models
 import django_celery_beat.validators
 import pghistory.utils
-import pgtrigger.compiler
-import pgtrigger.migrations
 import timezone_field.fields
 from django.conf import settings
 from django.db import migrations, models
+
+from llmhub.access.history import keep_history
 
 
 class Migration(migrations.Migration):
@@ -28,6 +28,7 @@ class Migration(migrations.Migration):
                 ("pgh_label", models.TextField(help_text="The event label.")),
                 ("pgh_context", pghistory.utils.JSONField(null=True)),
                 ("pgh_context_id", models.UUIDField(null=True)),
+                ("pgh_session", models.JSONField(null=True)),
                 ("id", models.IntegerField()),
                 (
                     "minute",
@@ -102,6 +103,7 @@ class Migration(migrations.Migration):
                 ("pgh_label", models.TextField(help_text="The event label.")),
                 ("pgh_context", pghistory.utils.JSONField(null=True)),
                 ("pgh_context_id", models.UUIDField(null=True)),
+                ("pgh_session", models.JSONField(null=True)),
                 ("id", models.IntegerField()),
                 (
                     "clocked_time",
@@ -121,6 +123,7 @@ class Migration(migrations.Migration):
                 ("pgh_label", models.TextField(help_text="The event label.")),
                 ("pgh_context", pghistory.utils.JSONField(null=True)),
                 ("pgh_context_id", models.UUIDField(null=True)),
+                ("pgh_session", models.JSONField(null=True)),
                 ("id", models.IntegerField()),
                 (
                     "every",
@@ -203,6 +206,7 @@ class Migration(migrations.Migration):
                 ("pgh_label", models.TextField(help_text="The event label.")),
                 ("pgh_context", pghistory.utils.JSONField(null=True)),
                 ("pgh_context_id", models.UUIDField(null=True)),
+                ("pgh_session", models.JSONField(null=True)),
                 ("id", models.BigIntegerField()),
                 (
                     "type",
@@ -241,49 +245,6 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
             },
         ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedsecondfactor",
-            trigger=pgtrigger.compiler.Trigger(
-                name="insert_insert",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "dashboard_trackedsecondfactorevent" ("created_at", "id", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "type", "user_id") VALUES (NEW."created_at", NEW."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', NEW."id", NEW."type", NEW."user_id"); RETURN NULL;',
-                    hash="39f1e2526555b15dcf2fc6b1495c84c37cf21db6",
-                    operation="INSERT",
-                    pgid="pgtrigger_insert_insert_ff8cb",
-                    table="mfa_authenticator",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedsecondfactor",
-            trigger=pgtrigger.compiler.Trigger(
-                name="update_update",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition='WHEN (OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."type" IS DISTINCT FROM (NEW."type") OR OLD."user_id" IS DISTINCT FROM (NEW."user_id"))',
-                    func='INSERT INTO "dashboard_trackedsecondfactorevent" ("created_at", "id", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "type", "user_id") VALUES (NEW."created_at", NEW."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', NEW."id", NEW."type", NEW."user_id"); RETURN NULL;',
-                    hash="191876f6aaa432a7a79f33378638f9f08f3d8714",
-                    operation="UPDATE",
-                    pgid="pgtrigger_update_update_9047f",
-                    table="mfa_authenticator",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedsecondfactor",
-            trigger=pgtrigger.compiler.Trigger(
-                name="delete_delete",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "dashboard_trackedsecondfactorevent" ("created_at", "id", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "type", "user_id") VALUES (OLD."created_at", OLD."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', OLD."id", OLD."type", OLD."user_id"); RETURN NULL;',
-                    hash="32ca35e4191bc7980e5d2fccf5e1ce1fc007a3b1",
-                    operation="DELETE",
-                    pgid="pgtrigger_delete_delete_981c4",
-                    table="mfa_authenticator",
-                    when="AFTER",
-                ),
-            ),
-        ),
         migrations.AddField(
             model_name="trackedintervalevent",
             name="pgh_obj",
@@ -292,49 +253,6 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.DO_NOTHING,
                 related_name="events",
                 to="dashboard.trackedinterval",
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedinterval",
-            trigger=pgtrigger.compiler.Trigger(
-                name="insert_insert",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "dashboard_trackedintervalevent" ("every", "id", "period", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."every", NEW."id", NEW."period", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', NEW."id"); RETURN NULL;',
-                    hash="5fd847e206d282912db81817fce91feea55dc97d",
-                    operation="INSERT",
-                    pgid="pgtrigger_insert_insert_f9419",
-                    table="django_celery_beat_intervalschedule",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedinterval",
-            trigger=pgtrigger.compiler.Trigger(
-                name="update_update",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "dashboard_trackedintervalevent" ("every", "id", "period", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."every", NEW."id", NEW."period", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', NEW."id"); RETURN NULL;',
-                    hash="0a0bb797714cc1aa129797051049b5900b048820",
-                    operation="UPDATE",
-                    pgid="pgtrigger_update_update_6e1c5",
-                    table="django_celery_beat_intervalschedule",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedinterval",
-            trigger=pgtrigger.compiler.Trigger(
-                name="delete_delete",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "dashboard_trackedintervalevent" ("every", "id", "period", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (OLD."every", OLD."id", OLD."period", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', OLD."id"); RETURN NULL;',
-                    hash="f88317f4c20f1c033424145b143dff568e289691",
-                    operation="DELETE",
-                    pgid="pgtrigger_delete_delete_219b2",
-                    table="django_celery_beat_intervalschedule",
-                    when="AFTER",
-                ),
             ),
         ),
         migrations.AddField(
@@ -347,49 +265,6 @@ class Migration(migrations.Migration):
                 to="dashboard.trackedfixedtime",
             ),
         ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedfixedtime",
-            trigger=pgtrigger.compiler.Trigger(
-                name="insert_insert",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "dashboard_trackedfixedtimeevent" ("clocked_time", "id", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."clocked_time", NEW."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', NEW."id"); RETURN NULL;',
-                    hash="232e8e1900e3c0af2dc24da0cc3be971f9b76c6f",
-                    operation="INSERT",
-                    pgid="pgtrigger_insert_insert_24e4c",
-                    table="django_celery_beat_clockedschedule",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedfixedtime",
-            trigger=pgtrigger.compiler.Trigger(
-                name="update_update",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "dashboard_trackedfixedtimeevent" ("clocked_time", "id", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (NEW."clocked_time", NEW."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', NEW."id"); RETURN NULL;',
-                    hash="ea7b92277c62d1731987774335e098addcb2d045",
-                    operation="UPDATE",
-                    pgid="pgtrigger_update_update_f2903",
-                    table="django_celery_beat_clockedschedule",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedfixedtime",
-            trigger=pgtrigger.compiler.Trigger(
-                name="delete_delete",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "dashboard_trackedfixedtimeevent" ("clocked_time", "id", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id") VALUES (OLD."clocked_time", OLD."id", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', OLD."id"); RETURN NULL;',
-                    hash="af1abfe42459ddcb9196f3c751e6a91a31445cbc",
-                    operation="DELETE",
-                    pgid="pgtrigger_delete_delete_1d452",
-                    table="django_celery_beat_clockedschedule",
-                    when="AFTER",
-                ),
-            ),
-        ),
         migrations.AddField(
             model_name="trackedcrontabevent",
             name="pgh_obj",
@@ -400,103 +275,8 @@ class Migration(migrations.Migration):
                 to="dashboard.trackedcrontab",
             ),
         ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedcrontab",
-            trigger=pgtrigger.compiler.Trigger(
-                name="insert_insert",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "dashboard_trackedcrontabevent" ("day_of_month", "day_of_week", "hour", "id", "minute", "month_of_year", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "timezone") VALUES (NEW."day_of_month", NEW."day_of_week", NEW."hour", NEW."id", NEW."minute", NEW."month_of_year", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', NEW."id", NEW."timezone"); RETURN NULL;',
-                    hash="2f4c1f3a3ad7e9cd005e7377ef13f5c76ae96f28",
-                    operation="INSERT",
-                    pgid="pgtrigger_insert_insert_8fdad",
-                    table="django_celery_beat_crontabschedule",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedcrontab",
-            trigger=pgtrigger.compiler.Trigger(
-                name="update_update",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition="WHEN (OLD.* IS DISTINCT FROM NEW.*)",
-                    func='INSERT INTO "dashboard_trackedcrontabevent" ("day_of_month", "day_of_week", "hour", "id", "minute", "month_of_year", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "timezone") VALUES (NEW."day_of_month", NEW."day_of_week", NEW."hour", NEW."id", NEW."minute", NEW."month_of_year", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', NEW."id", NEW."timezone"); RETURN NULL;',
-                    hash="ec076ce8620ac1bc158181face9e8c55d5a2fda5",
-                    operation="UPDATE",
-                    pgid="pgtrigger_update_update_0c38d",
-                    table="django_celery_beat_crontabschedule",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedcrontab",
-            trigger=pgtrigger.compiler.Trigger(
-                name="delete_delete",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "dashboard_trackedcrontabevent" ("day_of_month", "day_of_week", "hour", "id", "minute", "month_of_year", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "timezone") VALUES (OLD."day_of_month", OLD."day_of_week", OLD."hour", OLD."id", OLD."minute", OLD."month_of_year", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', OLD."id", OLD."timezone"); RETURN NULL;',
-                    hash="7066d2f66886fd5d2e0be63ca5e08d3a9b78fde0",
-                    operation="DELETE",
-                    pgid="pgtrigger_delete_delete_98b1e",
-                    table="django_celery_beat_crontabschedule",
-                    when="AFTER",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedsecondfactorevent",
-            trigger=pgtrigger.compiler.Trigger(
-                name="append_only",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="9c35581bd34dec2eb14450a214235d6fed12722c",
-                    operation="UPDATE OR DELETE",
-                    pgid="pgtrigger_append_only_89dab",
-                    table="dashboard_trackedsecondfactorevent",
-                    when="BEFORE",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedintervalevent",
-            trigger=pgtrigger.compiler.Trigger(
-                name="append_only",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="02169d3f7f9bacd9db6d9cfa5816d5e665525f20",
-                    operation="UPDATE OR DELETE",
-                    pgid="pgtrigger_append_only_88c6d",
-                    table="dashboard_trackedintervalevent",
-                    when="BEFORE",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedfixedtimeevent",
-            trigger=pgtrigger.compiler.Trigger(
-                name="append_only",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="171868d05b829559ae64b116443892df5067daec",
-                    operation="UPDATE OR DELETE",
-                    pgid="pgtrigger_append_only_5c1c5",
-                    table="dashboard_trackedfixedtimeevent",
-                    when="BEFORE",
-                ),
-            ),
-        ),
-        pgtrigger.migrations.AddTrigger(
-            model_name="trackedcrontabevent",
-            trigger=pgtrigger.compiler.Trigger(
-                name="append_only",
-                sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
-                    hash="c925f11a8a4331d4fac1ab375786ddde16eeb203",
-                    operation="UPDATE OR DELETE",
-                    pgid="pgtrigger_append_only_22f9c",
-                    table="dashboard_trackedcrontabevent",
-                    when="BEFORE",
-                ),
-            ),
-        ),
+        keep_history("django_celery_beat_intervalschedule", "dashboard_trackedintervalevent"),
+        keep_history("django_celery_beat_crontabschedule", "dashboard_trackedcrontabevent"),
+        keep_history("django_celery_beat_clockedschedule", "dashboard_trackedfixedtimeevent"),
+        keep_history("mfa_authenticator", "dashboard_trackedsecondfactorevent", "data"),
     ]

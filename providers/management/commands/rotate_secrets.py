@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from llmhub.access.history import acting_as
 from providers.models import ProviderConfig
 
 
@@ -14,7 +15,8 @@ class Command(BaseCommand):
     )
 
     def handle(self, **_: Any) -> None:
-        rotation = ProviderConfig.objects.rotate_secrets()
+        with acting_as("command rotate_secrets"):
+            rotation = ProviderConfig.objects.rotate_secrets()
         self.stdout.write(f"Keys encrypted again: {rotation.rotated}. Already current: {rotation.current}.")
         if rotation.undecryptable:
             raise CommandError(

@@ -33,7 +33,7 @@ def client_with(*scopes):
 
 @pytest.fixture
 def auditor():
-    return client_with(Scope.AUDIT_READ)
+    return client_with(Scope.AUDIT_READ_ALL)
 
 
 def record_chat(*, caller=None, asked=None, **outcome):

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from uuid import uuid4
-
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,10 +8,10 @@ from hypothesis import strategies as st
 from chat.ids import uuid7
 from chat.ledger.binary import binary_parameters, take_binary_arrays
 from chat.ledger.content import Content
-from chat.ledger.entries import LedgerEntry, append_parameters
+from chat.ledger.entries import LedgerEntry, Seat, append_parameters
 from llmhub.database import conninfo
 
-TAKEN = "%b::uuid, %b::text[], %b::uuid[], %b::text[], %b::bytea[], %b::text[], %b::bytea[], %b::bigint[]"
+TAKEN = "%b::uuid, %b::bytea, %b::text[], %b::uuid[], %b::text[], %b::bytea[], %b::text[], %b::bytea[], %b::bigint[]"
 STORABLE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 CONTENTS = st.builds(
     Content,
@@ -42,15 +40,15 @@ def connection(django_db_setup):
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ENTRIES, min_size=1, max_size=8))
 def test_the_database_reads_what_psycopg_would_have_written(connection, entries):
-    writer_id = uuid4()
+    seat = Seat()
 
-    row = connection.execute(f"SELECT {TAKEN}", binary_parameters(writer_id, entries)).fetchone()
+    row = connection.execute(f"SELECT {TAKEN}", binary_parameters(seat, entries)).fetchone()
 
-    assert row == append_parameters(writer_id, entries)
+    assert row == append_parameters(seat, entries)
 
 
 def test_text_that_is_not_unicode_is_the_entrys_fault():
     entry = LedgerEntry(kind="intent", chat_id=None, event="\ud800")
 
     with pytest.raises(UnicodeError):
-        binary_parameters(uuid4(), [entry])
+        binary_parameters(Seat(), [entry])

@@ -118,7 +118,7 @@ def test_reading_and_searching_are_said_with_who_and_from_where():
     search = Search(actor="demo (lh_demo)", application="demo", source="api", filters={"app": "x"}).entry()
 
     by = {"kind": "read", "chat": str(CHAT_ID), "actor": "rita", "app": None, "source": "admin", "address": "::1"}
-    assert said(read) == by
+    assert said(read) == by | {"refused": False}
     assert said(search) == {
         "kind": "search",
         "actor": "demo (lh_demo)",

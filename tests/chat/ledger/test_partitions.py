@@ -69,9 +69,9 @@ def test_an_event_makes_the_partition_that_nobody_made():
     assert month_names(ahead=0) <= set(ledger_partitions())
 
 
-@pytest.mark.parametrize("months_ahead", [-1, 121])
+@pytest.mark.parametrize("months_ahead", [-1, 25])
 def test_an_absurd_number_of_months_is_refused(months_ahead):
-    with pytest.raises(Exception, match="Between 0 and 120"):
+    with pytest.raises(Exception, match="Between 0 and 24"):
         ensure_partitions(months_ahead=months_ahead)
 
 

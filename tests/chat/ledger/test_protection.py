@@ -13,6 +13,7 @@ from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
 pytestmark = pytest.mark.django_db
 
+LEDGER = ["chat_ledgerevent", "chat_chatcontent", "chat_ledgerwriterseat"]
 CHANGES = {
     "insert": "INSERT INTO {} SELECT * FROM {}",
     "update": "UPDATE {} SET {key} = {key}",
@@ -33,7 +34,7 @@ def change(table, statement):
 
 @pytest.mark.parametrize("statement", CHANGES.values(), ids=CHANGES)
 def test_the_application_can_change_no_table_of_the_ledger_and_no_partition(statement):
-    for table in ["chat_ledgerevent", "chat_chatcontent", "chat_ledgerwriterseat", *ledger_partitions()]:
+    for table in [*LEDGER, "chat_chat", *ledger_partitions()]:
         with pytest.raises(ProgrammingError) as refused, transaction.atomic(), application_role():
             change(table, statement)
 
@@ -60,10 +61,12 @@ def filled_partitions():
 
 def test_the_application_reads_and_appends_and_does_no_more():
     with application_role():
-        receipt = append_event(make_outcome(chat_id := new_chat_id()))
+        append_event(make_intent(chat_id := new_chat_id()))
+        receipt = append_event(make_outcome(chat_id))
 
         assert LedgerEvent.objects.get(pk=receipt.id).chat_id == chat_id
         assert ChatContent.objects.filter(chat_id=chat_id).exists()
+        assert Chat.objects.get(pk=chat_id).status == "succeeded"
         assert LedgerWriterSeat.objects.exists()
 
 
@@ -76,6 +79,8 @@ def test_the_application_reads_and_appends_and_does_no_more():
         "ledger_make_partition('chat_ledgerevent', now()::timestamp)",
         "ledger_missing_partitions(1)",
         "ledger_project_chats(NULL, NULL, NULL, NULL, NULL, NULL)",
+        "ledger_is_abandoned(NULL, now())",
+        "ledger_rebuild_chats(NULL, 1)",
     ],
 )
 def test_the_application_calls_only_what_it_needs(call):
@@ -120,14 +125,6 @@ def test_rights_given_by_default_do_not_reach_new_partitions():
             "AND grantee <> relowner"
         )
         assert cursor.fetchall() == []
-
-
-def test_chats_can_be_changed_for_they_are_derived():
-    append_event(make_intent(chat_id := new_chat_id()))
-    change("", "GRANT SELECT, UPDATE ON chat_chat TO llmhub_app")
-
-    with application_role():
-        assert Chat.objects.filter(pk=chat_id).update(end_user="bob") == 1
 
 
 def test_a_row_whose_hash_is_not_that_of_its_header_cannot_be_stored_even_by_the_owner():

@@ -1,12 +1,11 @@
-from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
 import pytest
 from django.db import connection, transaction
 
-from chat.ledger.append import append_event, append_events
-from chat.ledger.entries import APPEND, append_parameters
+from chat.ledger.append import append_events
+from chat.ledger.entries import APPEND, Seat, append_parameters
 from chat.ledger.reaper import reap_open_chats
 from chat.models import Chat, LedgerEvent
 from llmhub.database import conninfo
@@ -17,17 +16,30 @@ pytestmark = pytest.mark.django_db
 
 def open_chat(*, writer_silent_s, open_s=0):
     """A started chat of a writer of its own, moved into the past as only the owner can."""
-    entry, writer_id = make_intent(new_chat_id()), uuid4()
+    return opened_by(Seat(), writer_silent_s=writer_silent_s, open_s=open_s)
+
+
+def append_as(seat, entries):
     with connection.cursor() as cursor:
-        cursor.execute(APPEND, append_parameters(writer_id, [entry]))
+        cursor.execute(APPEND, append_parameters(seat, entries))
+
+
+def opened_by(seat, *, writer_silent_s, open_s=0):
+    append_as(seat, [entry := make_intent(new_chat_id())])
+    with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE chat_ledgerwriterseat SET last_seen_at = now() - make_interval(secs => %s) WHERE writer_id = %s",
-            (writer_silent_s, writer_id),
+            (writer_silent_s, seat.writer_id),
         )
         cursor.execute(
             "UPDATE chat_chat SET started_at = now() - make_interval(secs => %s) WHERE id = %s", (open_s, entry.chat_id)
         )
     return entry.chat_id
+
+
+def silence_all():
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE chat_ledgerwriterseat SET last_seen_at = now() - interval '61 s'")
 
 
 def statuses(*chat_ids):
@@ -72,8 +84,9 @@ def test_a_chat_that_is_open_too_long_is_closed_though_its_writer_lives(open_s, 
 
 def test_chats_that_have_ended_are_left_alone():
     append_events([make_intent(done := new_chat_id()), make_outcome(done), make_void(refused := new_chat_id())])
+    silence_all()
 
-    assert reap_open_chats(silent_for=timedelta(seconds=-60), open_for=timedelta(seconds=-60)) == 0
+    assert reap_open_chats() == 0
     assert statuses(done, refused) == ["succeeded", "rejected"]
 
 
@@ -84,17 +97,19 @@ def test_nothing_is_reaped_twice():
 
 
 def test_more_chats_than_one_batch_holds_are_all_closed():
-    append_events([make_intent(new_chat_id()) for _ in range(1203)])
+    append_as(Seat(), [make_intent(new_chat_id()) for _ in range(1203)])
+    silence_all()
 
-    assert reap_open_chats(silent_for=timedelta(seconds=-60)) == 1203
+    assert reap_open_chats() == 1203
     assert not Chat.objects.filter(status="started").exists()
 
 
 def test_a_true_outcome_that_comes_after_all_wins():
-    chat_id = open_chat(writer_silent_s=61)
+    seat = Seat()
+    chat_id = opened_by(seat, writer_silent_s=61)
     reap_open_chats()
 
-    append_event(make_outcome(chat_id))
+    append_as(seat, [make_outcome(chat_id)])
 
     assert statuses(chat_id) == ["succeeded"]
 

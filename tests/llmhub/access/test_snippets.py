@@ -35,6 +35,7 @@ def run_curl(text: str) -> httpx.Response:
         (["chat"], {"Chat with curl", "OpenAI SDK for Python", "LangChain for Python"}),
         (["providers:read"], {"Providers with curl"}),
         (["audit:read", "providers:write"], {"History with curl"}),
+        (["audit:read:all"], {"History with curl"}),
         (["providers:write"], set()),
     ],
 )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from cryptography.fernet import Fernet
 from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
+from django.core.management import call_command
 from django.db import ProgrammingError, connection, transaction
 from django.test import Client
 from django.urls import reverse
@@ -94,7 +97,7 @@ def test_what_no_request_changed_is_told_too(application, change):
 
     newest = changes_of(application)[0]
 
-    assert (newest.actor, newest.through) == (OUTSIDE, "")
+    assert (newest.actor, newest.through) == (OUTSIDE, "database login postgres")
     assert told(newest) == {"Active": ("yes", "no")}
 
 
@@ -141,6 +144,20 @@ def test_a_providers_key_is_only_said_to_have_changed(admin_client, provider):
 
     assert words == [(None, "removed"), (None, "changed"), (None, "set")]
     assert CANARY not in page
+
+
+def test_a_key_that_is_encrypted_again_is_told_by_the_command(provider, settings):
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    settings.SECRET_KEYS = [old]
+    provider.api_key = CANARY
+    provider.save()
+    settings.SECRET_KEYS = [new, old]
+
+    call_command("rotate_secrets", stdout=StringIO())
+
+    change = changes_of(provider)[0]
+    assert (change.actor, change.through) == ("command rotate_secrets", "background work")
+    assert told(change)["API key"] == (None, "changed")
 
 
 def test_a_password_is_only_said_to_have_changed(admin_client):
@@ -304,7 +321,7 @@ def test_what_was_there_before_has_something_to_differ_from(provider):
 def test_nobody_rewrites_the_history_not_even_its_owner(application, statement):
     table = find_event_model(Application)._meta.db_table
 
-    with pytest.raises(ProgrammingError, match="Cannot"), transaction.atomic(), connection.cursor() as cursor:
+    with pytest.raises(ProgrammingError, match="only grows"), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement.format(table))
 
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from llmhub.access.keys import is_well_formed
 from llmhub.dashboard import first_things, schema
+from llmhub.database import owner_alias
 
 
 class Command(BaseCommand):
@@ -19,7 +20,7 @@ class Command(BaseCommand):
         demo_key = _revealed(settings.ENV.llmhub_demo_key)
         if demo_key and not is_well_formed(demo_key):
             raise CommandError("LLMHUB_DEMO_KEY must have 4 to 256 characters, all of them printable ASCII, no spaces.")
-        owner = "owner" if "owner" in settings.DATABASES else DEFAULT_DB_ALIAS
+        owner = owner_alias()
         try:
             self.prepare(owner, demo_key)
         except (OperationalError, ProgrammingError) as error:

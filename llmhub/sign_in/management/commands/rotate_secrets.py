@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from llmhub.access.history import acting_as
 from llmhub.sign_in.second_factors import rotate_second_factors
 from providers.management.commands.rotate_secrets import Command as RotateProviderKeys
 
@@ -12,7 +13,8 @@ class Command(RotateProviderKeys):
     help = RotateProviderKeys.help.replace("every provider's key", "every provider's key and every second factor")
 
     def handle(self, **options: Any) -> None:
-        rotated, unreadable = rotate_second_factors()
+        with acting_as("command rotate_secrets"):
+            rotated, unreadable = rotate_second_factors()
         if rotated:
             self.stdout.write(f"Second factors encrypted again: {rotated}.")
         super().handle(**options)
