@@ -17,9 +17,10 @@ from llmhub.body_cap import BodyCap
 from llmhub.gateway_urls import PATHS, PREFIXES
 from llmhub.handlers import GatewayHandler, Receive, Scope, Send
 from llmhub.loop_lag import watch_lag
+from llmhub.page_limit import PageLimit
 from llmhub.probes import READINESS
 
-django_pages = BodyCap(django_application, max_body_bytes=settings.MAX_BODY_BYTES)
+django_pages = BodyCap(PageLimit(django_application), max_body_bytes=settings.MAX_BODY_BYTES)
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES)
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, WrappedLogger
 
 from llmhub.log_lines import in_words
+from llmhub.process_role import process_role
 from providers.errors import ProviderError
 
 LogFormat = Literal["", "json", "console"]
@@ -78,18 +79,6 @@ def formatter(log_format: LogFormat | None = None) -> ProcessorFormatter:
 
 def _render_words(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     return in_words(event)
-
-
-def process_role(argv: Sequence[str]) -> str:
-    """Name a process by what it was started as: web, worker, beat, or the command of manage.py."""
-    path = Path(argv[0] if argv else "")
-    program = path.parent.name if path.stem == "__main__" else path.stem
-    words = [word for word in argv[1:] if not word.startswith("-")]
-    if program == "uvicorn":
-        return "web"
-    if program == "celery":
-        return next((word for word in words if word in ("worker", "beat")), program)
-    return words[0] if program == "manage" and words else program
 
 
 def add_process(role: str) -> Callable[[WrappedLogger, str, EventDict], EventDict]:

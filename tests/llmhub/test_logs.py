@@ -27,6 +27,7 @@ from chat.ledger.writer import LedgerWriter
 from chat.pipeline import ChatPipeline
 from llmhub import logs
 from llmhub.database import conninfo
+from llmhub.process_role import process_role
 from providers.manager import get_provider_manager
 from tests.live import LiveHub
 
@@ -238,7 +239,7 @@ def test_a_task_is_named_in_its_lines_until_it_ends():
     ],
 )
 def test_a_process_is_named_by_what_it_was_started_as(argv, role):
-    assert logs.process_role(argv) == role
+    assert process_role(argv) == role
 
 
 @pytest.mark.parametrize(

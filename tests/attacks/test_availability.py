@@ -1,0 +1,118 @@
+"""What one caller may do to all others: nothing worth naming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psycopg
+import pytest
+from django.utils import timezone
+from psycopg import sql
+
+from llmhub.access.keys import key_digest
+from llmhub.access.models import ApiKey
+from llmhub.access.principals import Scope
+from llmhub.database import conninfo
+from tests import fakes
+from tests.fakes import FakeProvider
+from tests.live import LiveHub, until
+from tests.streams.web import Web, running_web
+
+POOL = 3
+OWN = 3
+"""The ledger's writer, who hears of changes of the configuration, and who reads it."""
+
+CALLERS = 60
+
+
+@pytest.fixture(scope="module")
+def role(django_db_setup: None, worker_id: str) -> Iterator[str]:
+    """A role of the web process's own, by which its connections are told from others."""
+    name = f"flooded_{worker_id}"
+    with psycopg.connect(conninfo(), autocommit=True) as owner:
+        made = sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}")
+        owner.execute(made.format(sql.Identifier(name), sql.Identifier(owner.info.user)))
+        yield name
+        owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="module")
+def web(role: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    folder = tmp_path_factory.mktemp("logs")
+    with running_web(folder, DATABASE_URL=conninfo(user=role), LLMHUB_DATABASE_POOL=str(POOL)) as process:
+        yield process
+
+
+@pytest.fixture
+def silent(hub: LiveHub) -> Iterator[FakeProvider]:
+    """A provider that answers no probe before it is released."""
+    with FakeProvider("custom") as fake:
+        fake.probe_faults.extend([fakes.stall_before_headers()] * 1000)
+        hub.add_provider(fake, name="silent", models=("m",), timeout=60)
+        yield fake
+        fake.release()
+
+
+@pytest.fixture
+def key(hub: LiveHub, silent: FakeProvider, web: Web) -> str:
+    secret = hub.issue_key()
+    web.learns_of(secret, "silent/m")
+    return secret
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+def connections_of(role: str) -> int:
+    with psycopg.connect(conninfo()) as connection:
+        row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [role]).fetchone()
+        return int(row[0]) if row else 0
+
+
+def is_let_in(web: Web, key: str) -> bool:
+    return web.client.get("/v1/models", headers=bearer(key)).status_code == 200
+
+
+def test_a_flood_of_probes_is_one_probe_and_holds_neither_the_database_nor_a_revoked_key(hub, web, key, silent, role):
+    reader, other = hub.issue_key(scopes=(Scope.PROVIDERS_READ,)), hub.issue_key(scopes=(Scope.CHAT,))
+    until(lambda: is_let_in(web, other))
+    idle = web.process.num_threads()
+    with httpx.Client(base_url=web.url, timeout=60, limits=httpx.Limits(max_connections=CALLERS)) as client:
+
+        def probe() -> httpx.Response:
+            return client.get("/api/providers/health?live=1", headers=bearer(reader))
+
+        with ThreadPoolExecutor(CALLERS) as callers:
+            flood = [callers.submit(probe) for _ in range(CALLERS)]
+            until(lambda: web.process.num_threads() >= idle + CALLERS, within_s=30)
+            held = connections_of(role)
+            audit = web.client.get("/api/audit/chats", headers=bearer(key))
+            ApiKey.objects.filter(digest=key_digest(other)).revoke(now=timezone.now())
+            until(lambda: not is_let_in(web, other), within_s=1.5)
+            silent.release()
+            answers = [future.result(60) for future in flood]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["silent"] for answer in answers} == {True}
+    assert len(silent.requests) == 1
+    assert held <= POOL + OWN
+    assert audit.status_code == 200
+
+
+def test_a_key_loses_its_force_at_once_while_pages_hold_every_connection_they_have(hub, web, key, role):
+    revoked = hub.issue_key(scopes=(Scope.CHAT,))
+    until(lambda: is_let_in(web, revoked))
+    with ThreadPoolExecutor(POOL) as callers, psycopg.connect(conninfo()) as locking:
+        locking.execute("LOCK TABLE chat_chat IN ACCESS EXCLUSIVE MODE")
+        with httpx.Client(base_url=web.url, timeout=60) as client:
+            for _ in range(POOL):
+                callers.submit(client.get, "/api/audit/chats", headers=bearer(key))
+            until(lambda: connections_of(role) == POOL + OWN)
+
+            ApiKey.objects.filter(digest=key_digest(revoked)).revoke(now=timezone.now())
+
+            until(lambda: not is_let_in(web, revoked), within_s=1.5)
+            locking.rollback()
