@@ -364,7 +364,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "llmhub.logs.formatter", "log_format": ENV.llmhub_log_format}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"flood": {"()": "llmhub.logs.FloodFilter"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["flood"]},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
     "root": {"handlers": ["stderr"], "level": _LIBRARIES_LEVEL},
     "loggers": {
         **{name: {"level": ENV.llmhub_log_level} for name in ("llmhub", "providers", "chat")},
@@ -374,5 +378,6 @@ LOGGING = {
         "opentelemetry": {"level": "ERROR"},  # of a collector that is away, one line for each batch
         "httpx": {"level": "WARNING"},  # a line for each call would say less than the chat's own record
         "django.request": {"level": "ERROR"},  # what is wrong with a request is told to its caller
+        "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},  # likewise
     },
 }

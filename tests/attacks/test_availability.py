@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -39,9 +40,13 @@ def role(django_db_setup: None, worker_id: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def web(role: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    folder = tmp_path_factory.mktemp("logs")
-    with running_web(folder, DATABASE_URL=conninfo(user=role), LLMHUB_DATABASE_POOL=str(POOL)) as process:
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("logs") / "web.log"
+
+
+@pytest.fixture(scope="module")
+def web(role: str, log: Path) -> Iterator[Web]:
+    with running_web(log.parent, DATABASE_URL=conninfo(user=role), LLMHUB_DATABASE_POOL=str(POOL)) as process:
         yield process
 
 
@@ -116,3 +121,21 @@ def test_a_key_loses_its_force_at_once_while_pages_hold_every_connection_they_ha
 
             until(lambda: not is_let_in(web, revoked), within_s=1.5)
             locking.rollback()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("a" * 60_000, id="long"),
+        pytest.param("-eyJ" * 15_000, id="like-secrets"),
+        pytest.param("sk-:@" * 12_000, id="odd"),
+        pytest.param("evil.example", id="plain"),
+    ],
+)
+def test_strangers_who_name_another_host_are_refused_without_a_line(web, log, host):
+    size_bytes = log.stat().st_size
+
+    answers = {web.client.get("/admin/", headers={"host": host}).status_code for _ in range(20)}
+
+    assert answers == {400}
+    assert log.stat().st_size == size_bytes
