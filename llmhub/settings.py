@@ -306,13 +306,15 @@ CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,  # far above the longest task: one still under way is not handed out again
-    "socket_connect_timeout": 5,
-    "socket_timeout": 15,
     "socket_keepalive": True,
     "health_check_interval": 25,
     "max_retries": 1,  # of those who send: nobody waits for a broker that is not there
     "interval_start": 0,
+    # A worker waits for tasks. Web only sends, and callers wait: for two such spans where the broker is silent.
+    "socket_connect_timeout": 0.3 if IS_WEB else 5,
+    "socket_timeout": 0.3 if IS_WEB else 15,
 }
+CELERY_BROKER_POOL_LIMIT = 32  # more than there are pages at work at once: none waits for another to have sent
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_EXPIRES = None  # else beat schedules a clean-up of results, of which there are none
 CELERY_TASK_TIME_LIMIT = 300

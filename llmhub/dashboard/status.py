@@ -10,7 +10,9 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from llmhub.dashboard.models import Heartbeat, Part
 from llmhub.database import conninfo
@@ -126,7 +128,12 @@ def database_answers() -> bool:
 
 
 def _redis_answers() -> bool:
-    redis = Redis.from_url(settings.REDIS_URL, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S)
+    redis = Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=ANSWER_WITHIN_S,
+        socket_connect_timeout=ANSWER_WITHIN_S,
+        retry=Retry(NoBackoff(), 0),
+    )
     try:
         return bool(redis.ping())
     except RedisError:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import psycopg
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
 from psycopg import sql
+from redis import Redis
 
 from llmhub.access.keys import key_digest
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import Scope
 from llmhub.database import conninfo
+from llmhub.embedded.process import Guard
 from tests import fakes
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, until
+from tests.stack import running_valkey
 from tests.streams.web import Web, running_web
 
 POOL = 3
@@ -45,8 +53,27 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def web(role: str, log: Path) -> Iterator[Web]:
-    with running_web(log.parent, DATABASE_URL=conninfo(user=role), LLMHUB_DATABASE_POOL=str(POOL)) as process:
+def redis_url(log: Path) -> Iterator[str]:
+    """A Valkey of the web process's own, which may be frozen without others' noticing."""
+    with Guard() as guard, running_valkey(guard, log.parent) as url:
+        yield url
+
+
+@contextmanager
+def frozen(redis_url: str) -> Iterator[None]:
+    with Redis.from_url(redis_url) as redis:
+        server = psutil.Process(redis.info("server")["process_id"])
+    server.suspend()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+@pytest.fixture(scope="module")
+def web(role: str, log: Path, redis_url: str) -> Iterator[Web]:
+    database = {"DATABASE_URL": conninfo(user=role), "LLMHUB_DATABASE_POOL": str(POOL)}
+    with running_web(log.parent, REDIS_URL=redis_url, **database) as process:
         yield process
 
 
@@ -139,3 +166,48 @@ def test_strangers_who_name_another_host_are_refused_without_a_line(web, log, ho
 
     assert answers == {400}
     assert log.stat().st_size == size_bytes
+
+
+def took_s(work: Callable[[], httpx.Response]) -> float:
+    began_s = time.monotonic()
+    answer = work()
+    assert answer.status_code == 200, answer.text
+    return time.monotonic() - began_s
+
+
+def test_a_frozen_broker_costs_no_caller_more_than_a_second(hub, web, key, redis_url, upstream):
+    hub.add_provider(upstream, name="limited", models=("m",), rate_limit=1000)
+    web.learns_of(key, "limited/m")
+    headers = bearer(key)
+    chat = {"model": "limited/m", "messages": [{"role": "user", "content": "Hello."}]}
+    calls = [
+        lambda: web.client.patch("/api/providers/limited", json={"priority": 7}, headers=headers),
+        lambda: web.client.get("/api/status", headers=headers),
+        lambda: web.client.post("/v1/chat/completions", json=chat, headers=headers),
+    ]
+    usual_s = [took_s(call) for call in calls]
+
+    with frozen(redis_url):
+        held_up_s = [took_s(call) for call in calls * 2]
+
+    assert all(held < usual + 1 for held, usual in zip(held_up_s, usual_s * 2, strict=True)), (usual_s, held_up_s)
+
+
+def test_run_now_of_many_tasks_waits_for_a_frozen_broker_once(hub, web, redis_url, client):
+    admin = User.objects.create_superuser("ann")
+    try:
+        client.force_login(admin)
+        cookies = {name: cookie.value for name, cookie in client.cookies.items()} | {"csrftoken": "a" * 32}
+        tasks = [str(pk) for pk in PeriodicTask.objects.values_list("pk", flat=True)]
+        form = {"action": "run_now", "_selected_action": tasks, "csrfmiddlewaretoken": "a" * 32}
+        with httpx.Client(base_url=web.url, cookies=cookies, follow_redirects=True, timeout=60) as browser:
+            page = "/admin/django_celery_beat/periodictask/"
+            usual_s = took_s(lambda: browser.post(page, data=form))
+
+            with frozen(redis_url):
+                held_up_s = took_s(lambda: browser.post(page, data=form))
+    finally:
+        admin.delete()
+
+    assert len(tasks) > 5
+    assert held_up_s < usual_s + 1
