@@ -211,3 +211,25 @@ def test_run_now_of_many_tasks_waits_for_a_frozen_broker_once(hub, web, redis_ur
 
     assert len(tasks) > 5
     assert held_up_s < usual_s + 1
+
+
+def take_writes(role: str, *, is_allowed: bool) -> None:
+    """Let a role write, or not; what it has open is closed, so that it notices."""
+    setting = "RESET default_transaction_read_only" if is_allowed else "SET default_transaction_read_only = on"
+    with psycopg.connect(conninfo(), autocommit=True) as owner:
+        owner.execute(sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(role), sql.SQL(setting)))
+        owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [role])
+
+
+def test_a_database_that_takes_no_writes_is_told_before_a_chat_finds_out(hub, web, key, role):
+    until(lambda: web.client.get("/readyz").status_code == 200)
+    take_writes(role, is_allowed=False)
+    try:
+        until(lambda: web.client.get("/readyz").status_code == 503, within_s=3)
+        status = web.client.get("/api/status", headers=bearer(key)).json()
+    finally:
+        take_writes(role, is_allowed=True)
+
+    until(lambda: web.client.get("/readyz").status_code == 200)
+    assert (status["status"], status["database"]) == ("degraded", False)
+    assert status["pending_actions"][0]["code"] == "database_read_only"
