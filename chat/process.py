@@ -81,3 +81,8 @@ def get_chat_server() -> ChatServer:
 def can_record() -> bool:
     """Whether this process could record a chat now."""
     return bool(_servers) and _servers[-1].pipeline.ledger.is_up
+
+
+def has_lost_the_ledger() -> bool:
+    """Whether this process serves chats and could not record one now."""
+    return bool(_servers) and not can_record()

@@ -20,6 +20,7 @@ from llmhub.handlers import GatewayHandler
 from llmhub.http_server import CONNECTIONS
 from llmhub.loop_lag import watch_lag
 from llmhub.memory_budget import MemoryBudget
+from llmhub.page_limit import PageLimit
 from llmhub.probes import READINESS
 from llmhub.request_bodies import Receive, Scope, Send
 from llmhub.stop_notice import StopNotice
@@ -34,7 +35,7 @@ def is_known_key(digest: str) -> bool:
 
 
 memory = MemoryBudget(settings.MEMORY_BUDGET_BYTES)
-django_pages = BodyCap(django_application, memory, is_known_key, max_body_bytes=PAGE_BODY_BYTES)
+django_pages = BodyCap(PageLimit(django_application), memory, is_known_key, max_body_bytes=PAGE_BODY_BYTES)
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES)
 
 

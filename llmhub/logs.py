@@ -6,11 +6,16 @@ where these cannot be content. Scrubbing what looks like a secret is the net bel
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +28,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, WrappedLogger
 
 from llmhub.log_lines import in_words
+from llmhub.process_role import process_role
 from providers.errors import ProviderError
 
 LogFormat = Literal["", "json", "console"]
@@ -31,6 +37,8 @@ ROOT = f"{Path(__file__).resolve().parent.parent}/"
 ORDER = ("timestamp", "level", "logger", "event", "request_id", "task", "task_id", "process", "pid", "exception")
 MAX_FRAMES = 40
 MAX_CAUSES = 8
+MAX_CHARS = 4_000
+MAX_ITEMS = 50
 SPOKEN = (
     ProviderError,
     ImproperlyConfigured,
@@ -44,12 +52,15 @@ SPOKEN = (
 """Exceptions whose words may be logged: others quote what they were given."""
 
 SECRET = re.compile(
-    r"(?P<name>\b(?:bearer|basic|x-api-key|api[_-]?key|password|secret|token)\b[\"']?\s*(?:[:=]\s*)?[\"']?)[^\s\"',;&]{8,}"
-    r"|(?P<scheme>\b[a-z][a-z0-9+]{0,30}://)[^\s/@:]*:[^\s/@]*(?=@)"
-    r"|\b(?:sk|pk|rk|gsk|xai|hf|lh)[-_][\w-]{8,}"
-    r"|\bAIza[\w-]{20,}|\bgAAAA[\w=-]{20,}|\beyJ[\w-]{10,1000}\.[\w.-]+",
+    r"(?P<name>\b(?:bearer|basic|x-api-key|api[_-]?key|password|secret|token)\b[\"']?\s*+(?:[:=]\s*+)?[\"']?)[^\s\"',;&]{8,}+"
+    r"|(?P<scheme>\b[a-z][a-z0-9+]{0,30}://)[^\s/@:]*+:[^\s/@]*+(?=@)"
+    r"|\b(?:sk|pk|rk|gsk|xai|hf|lh)[-_][\w-]{8,}+"
+    r"|\bAIza[\w-]{20,}+|\bgAAAA[\w=-]{20,}+"
+    r"|(?<![\w-])(?>[\w-]*?\beyJ)[\w-]{10,}+\.[\w.-]++",
     re.IGNORECASE,
 )
+"""What looks like a secret. No part is read twice, so that no text costs more than its length."""
+
 SCRUBBED = "***"
 
 
@@ -69,8 +80,11 @@ def formatter(log_format: LogFormat | None = None) -> ProcessorFormatter:
             merge_contextvars,
             cut_quotations,
             add_exception,
+            add_left_out,
             ProcessorFormatter.remove_processors_meta,
+            cut_to(2 * MAX_CHARS),  # at its end a secret may be cut in two, and look like none
             scrub,
+            cut_to(MAX_CHARS),
             structlog.processors.JSONRenderer(default=str) if is_json else _render_words,
         ]
     )
@@ -78,18 +92,6 @@ def formatter(log_format: LogFormat | None = None) -> ProcessorFormatter:
 
 def _render_words(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     return in_words(event)
-
-
-def process_role(argv: Sequence[str]) -> str:
-    """Name a process by what it was started as: web, worker, beat, or the command of manage.py."""
-    path = Path(argv[0] if argv else "")
-    program = path.parent.name if path.stem == "__main__" else path.stem
-    words = [word for word in argv[1:] if not word.startswith("-")]
-    if program == "uvicorn":
-        return "web"
-    if program == "celery":
-        return next((word for word in words if word in ("worker", "beat")), program)
-    return words[0] if program == "manage" and words else program
 
 
 def add_process(role: str) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
@@ -114,7 +116,7 @@ def cut_quotations(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 def add_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     exc_info = event.pop("exc_info", None)
     if isinstance(exc_info, tuple) and exc_info[1] is not None:
-        event["exception"] = list(_traces(exc_info[1]))[:MAX_CAUSES]
+        event["exception"] = list(islice(_traces(exc_info[1]), MAX_CAUSES))
     return event
 
 
@@ -137,6 +139,25 @@ def _traces(error: BaseException | None, *, seen: frozenset[int] = frozenset()) 
             for part in error.exceptions:
                 yield from _traces(part, seen=seen)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def cut_to(max_chars: int) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
+    def cut(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Bound every text of the line, and how many of them it has."""
+        return {name: _cut(event[name], max_chars) for name in islice(event, MAX_ITEMS)}
+
+    return cut
+
+
+def _cut(value: Any, max_chars: int) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list):
+        return [_cut(item, max_chars) for item in value[:MAX_ITEMS]]
+    if isinstance(value, dict):
+        return {name: _cut(value[name], max_chars) for name in islice(value, MAX_ITEMS)}
+    text = str(value)
+    return text if len(text) <= max_chars else f"{text[:max_chars]} …"
 
 
 def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -168,3 +189,55 @@ def forget_task(**_: object) -> None:
 
 def keep_logging(**_: object) -> None:
     """Tell Celery, by being connected to its signal, that logging is set up already."""
+
+
+@dataclass(slots=True)
+class _Window:
+    """The lines of one place in the code, within one stretch of time."""
+
+    until_s: float
+    lines: int = 0
+    left_out: int = 0
+
+
+class FloodFilter(logging.Filter):
+    """Lets only so many warnings and errors of one place in the code through; the next after them tells how many more.
+
+    By the place and not by the text, which may be a stranger's.
+    """
+
+    def __init__(self, *, lines: int = 50, every_s: float = 10.0, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._lines = lines
+        self._every_s = every_s
+        self._now = now
+        self._lock = threading.Lock()
+        self._windows: dict[tuple[str, str, int], _Window] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        with self._lock:
+            window, left_out = self._window_of(record)
+            if window.lines >= self._lines:
+                window.left_out += 1
+                return False
+            window.lines += 1
+        if left_out:
+            record.left_out = left_out
+        return True
+
+    def _window_of(self, record: logging.LogRecord) -> tuple[_Window, int]:
+        """Return the window that a line falls into, and how many lines the one before left out if it is new."""
+        place, now = (record.name, record.pathname, record.lineno), self._now()
+        known = self._windows.get(place)
+        if known is not None and now < known.until_s:
+            return known, 0
+        fresh = self._windows[place] = _Window(until_s=now + self._every_s)
+        return fresh, known.left_out if known else 0
+
+
+def add_left_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if left_out := getattr(event.get("_record"), "left_out", 0):
+        event["left_out"] = left_out
+    return event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,8 +21,12 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from chat.process import can_record
+from llmhub.dashboard.status import Database, ask_database
 from providers.manager import get_provider_manager
 from providers.metrics import ProviderStates
+
+ASK_AGAIN_S = 1.0
+"""For how long an answer of the database serves all who ask for the readiness: they need no key."""
 
 
 class Readiness:
@@ -30,6 +35,8 @@ class Readiness:
     def __init__(self) -> None:
         self.is_draining = False
         self._is_migrated = False
+        self._asking: asyncio.Future[Database] | None = None
+        self._asked_at_s = float("-inf")
 
     def begin_to_drain(self) -> None:
         self.is_draining = True
@@ -40,9 +47,21 @@ class Readiness:
             return ["the process is stopping"]
         if not can_record():
             return ["the database does not take the record of chats"]
+        if await self._database() is not Database.READY:
+            return ["the database cannot be written to"]
         if not self._is_migrated:
             self._is_migrated = await sync_to_async(_is_migrated, thread_sensitive=False)()
         return [] if self._is_migrated else ["migrations have not been applied: run `manage.py prepare`"]
+
+    async def _database(self) -> Database:
+        """Ask the database, one question at a time for all."""
+        loop = asyncio.get_running_loop()
+        is_ours = self._asking is not None and self._asking.get_loop() is loop
+        is_fresh = time.monotonic() - self._asked_at_s < ASK_AGAIN_S
+        if self._asking is None or not is_ours or (self._asking.done() and not is_fresh):
+            self._asked_at_s = time.monotonic()
+            self._asking = asyncio.ensure_future(asyncio.to_thread(ask_database))
+        return await asyncio.shield(self._asking)
 
 
 READINESS = Readiness()

@@ -1,6 +1,7 @@
 """Everything the environment decides, read once and checked, then Django's settings made of it."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from llmhub.process_role import process_role
+
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("LLMHUB_HOME", BASE_DIR / ".llmhub"))
@@ -19,6 +22,17 @@ HOME = Path(os.environ.get("LLMHUB_HOME", BASE_DIR / ".llmhub"))
 Listed = Annotated[list[str], NoDecode]
 
 CONNECT_TIMEOUT_S = 5
+POOL_TIMEOUT_S = 5
+LIVENESS = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+"""By when a server is given up that the network does not reach any more. Units: seconds, the last milliseconds."""
+
+WEB_TIMEOUTS = {
+    "statement_timeout": "30s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+"""What a page may cost the database. Tasks and commands may take longer, and have none of these."""
+
 _LIBPQ_NAMES = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "NAME": "dbname"}
 
 
@@ -37,7 +51,7 @@ class Environment(BaseSettings):
     llmhub_allowed_private_hosts: Listed = ["localhost"]
     llmhub_https: bool = False
     llmhub_trusted_proxies: int = Field(default=0, ge=0, description="proxies of ours that a caller comes through")
-    llmhub_database_pool: int = Field(default=0, ge=0, description="connections kept open by each process; 0: none")
+    llmhub_database_pool: int = Field(default=10, ge=0, description="connections that a web process shares; 0: no pool")
     llmhub_max_body_mb: int = Field(default=32, ge=1, le=1024)
     llmhub_memory_budget_mb: int = Field(default=384, ge=64, description="bodies and answers under way in one process")
     llmhub_max_connections_per_address: int = Field(default=1024, ge=1)
@@ -81,14 +95,26 @@ def read_environment() -> Environment:
         ) from None
 
 
-def database(url: SecretStr, *, pool: int) -> dict[str, Any]:
+def database(url: SecretStr) -> dict[str, Any]:
     """Turn a libpq URL into Django's form."""
     options: dict[str, Any] = {k: v for k, v in conninfo_to_dict(url.get_secret_value()).items() if v is not None}
     named = {name: options.pop(key, "") for name, key in _LIBPQ_NAMES.items()}
-    options.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
-    if pool:
-        options["pool"] = {"min_size": 0, "max_size": pool, "timeout": 5}
+    options = {"connect_timeout": CONNECT_TIMEOUT_S, **LIVENESS, **options}
     return {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, **named, "OPTIONS": options}
+
+
+def web_database(url: SecretStr, *, pool: int) -> dict[str, Any]:
+    """Return what pages work with: connections that all threads share, and statements that end.
+
+    Only web has a pool: it does not survive a fork, and worker, beat and commands need a connection or a few.
+    """
+    found = database(url)
+    options = found["OPTIONS"]
+    timeouts = " ".join(f"-c {name}={value}" for name, value in WEB_TIMEOUTS.items())
+    options["options"] = f"{timeouts} {options.get('options', '')}".rstrip()
+    if pool:
+        options["pool"] = {"min_size": 0, "max_size": pool, "timeout": POOL_TIMEOUT_S}
+    return {**found, "CONN_HEALTH_CHECKS": bool(pool)}
 
 
 ENV = read_environment()
@@ -169,9 +195,12 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": database(ENV.database_url, pool=ENV.llmhub_database_pool)}
+IS_WEB = process_role(sys.argv) == "web"
+DATABASES = {
+    "default": web_database(ENV.database_url, pool=ENV.llmhub_database_pool) if IS_WEB else database(ENV.database_url)
+}
 if ENV.database_owner_url:
-    DATABASES["owner"] = {**database(ENV.database_owner_url, pool=0), "TEST": {"MIRROR": "default"}}
+    DATABASES["owner"] = {**database(ENV.database_owner_url), "TEST": {"MIRROR": "default"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = ENV.redis_url.get_secret_value()
 
@@ -283,13 +312,15 @@ CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,  # far above the longest task: one still under way is not handed out again
-    "socket_connect_timeout": 5,
-    "socket_timeout": 15,
     "socket_keepalive": True,
     "health_check_interval": 25,
     "max_retries": 1,  # of those who send: nobody waits for a broker that is not there
     "interval_start": 0,
+    # A worker waits for tasks. Web only sends, and callers wait: for two such spans where the broker is silent.
+    "socket_connect_timeout": 0.3 if IS_WEB else 5,
+    "socket_timeout": 0.3 if IS_WEB else 15,
 }
+CELERY_BROKER_POOL_LIMIT = 32  # more than there are pages at work at once: none waits for another to have sent
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_EXPIRES = None  # else beat schedules a clean-up of results, of which there are none
 CELERY_TASK_TIME_LIMIT = 300
@@ -341,7 +372,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "llmhub.logs.formatter", "log_format": ENV.llmhub_log_format}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"flood": {"()": "llmhub.logs.FloodFilter"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["flood"]},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
     "root": {"handlers": ["stderr"], "level": _LIBRARIES_LEVEL},
     "loggers": {
         **{name: {"level": ENV.llmhub_log_level} for name in ("llmhub", "providers", "chat")},
@@ -351,5 +386,6 @@ LOGGING = {
         "opentelemetry": {"level": "ERROR"},  # of a collector that is away, one line for each batch
         "httpx": {"level": "WARNING"},  # a line for each call would say less than the chat's own record
         "django.request": {"level": "ERROR"},  # what is wrong with a request is told to its caller
+        "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},  # likewise
     },
 }

@@ -15,6 +15,8 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.utils import timezone
 
+from llmhub.database import release_connections, released_afterwards
+from llmhub.places import leave_place
 from providers import routing
 from providers.backends.base import BaseProvider
 from providers.connections import Connections
@@ -23,6 +25,7 @@ from providers.errors import (
     NoProviderError,
     ProviderError,
     ProviderTimeoutError,
+    RateLimitedError,
 )
 from providers.faults import named_faults
 from providers.http import Charge, free_of_charge
@@ -30,6 +33,7 @@ from providers.journey import Journey, all_failed
 from providers.models import ProviderConfig
 from providers.registry import ConfigRegistry, entry_of
 from providers.routing import Candidate, MayUse, Plan
+from providers.shared_calls import SharedCalls
 from providers.types import (
     ChatChunk,
     ChatRequest,
@@ -44,6 +48,9 @@ MAX_HELD_CHUNKS = 256
 
 PROBE_TIMEOUT_S = 15.0
 REFRESH_TIMEOUT_S = 60.0
+
+MAX_RUNS = 32
+"""How many threads of a process may wait for providers at once, each with an event loop of its own."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +67,7 @@ class ProviderManager:
         self.registry = registry or ConfigRegistry()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = WeakKeyDictionary()
         self._lock = threading.Lock()
+        self._calls = SharedCalls()
 
     # What is configured
 
@@ -232,11 +240,14 @@ class ProviderManager:
         return await _of_each_enabled(self.health_check)
 
     async def health_check(self, name: str) -> ProbeResult:
-        """Probe one provider at no cost in tokens, and keep what was found.
+        """Probe one provider at no cost in tokens, and keep what was found; several at once share one probe.
 
         Errors: ProviderConfig.DoesNotExist.
         """
-        row = await ProviderConfig.objects.aget(name=name)
+        row = await _in_database(ProviderConfig.objects.get, name=name)
+        return await self._calls.call(("health", name, row.updated_at), lambda: self._probe(row))
+
+    async def _probe(self, row: ProviderConfig) -> ProbeResult:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 probe = await self._backend_of(row).health_check()
@@ -245,7 +256,7 @@ class ProviderManager:
         except TimeoutError:
             words = f"No answer within {PROBE_TIMEOUT_S:.0f} seconds."
             probe = ProbeResult(ok=False, latency_ms=round(PROBE_TIMEOUT_S * 1000), error=words)
-        await sync_to_async(row.record_probe)(probe, now=timezone.now())
+        await _in_database(row.record_probe, probe, now=timezone.now())
         return probe
 
     async def look_at(self, name: str) -> None:
@@ -265,19 +276,23 @@ class ProviderManager:
         return await _of_each_enabled(self.refresh_models)
 
     async def refresh_models(self, name: str) -> list[str]:
-        """Ask one provider for its models, and keep them.
+        """Ask one provider for its models, and keep them; several at once share one answer.
 
         Errors: ProviderError when it cannot tell (what it last had stays); ProviderConfig.DoesNotExist.
         """
-        row = await ProviderConfig.objects.aget(name=name)
+        row = await _in_database(ProviderConfig.objects.get, name=name)
+        return await self._calls.call(("models", name, row.updated_at), lambda: self._list_models(row))
+
+    async def _list_models(self, row: ProviderConfig) -> list[str]:
         try:
             async with asyncio.timeout(REFRESH_TIMEOUT_S):
                 infos = await self._backend_of(row).list_models()
         except TimeoutError:
             raise ProviderTimeoutError(
-                f"Provider `{name}` did not list its models within {REFRESH_TIMEOUT_S:.0f} seconds.", provider=name
+                f"Provider `{row.name}` did not list its models within {REFRESH_TIMEOUT_S:.0f} seconds.",
+                provider=row.name,
             ) from None
-        return await sync_to_async(row.record_models)(infos, now=timezone.now())
+        return await _in_database(row.record_models, infos, now=timezone.now())
 
     def _backend_of(self, row: ProviderConfig) -> BaseProvider:
         with named_faults(row.name):
@@ -302,7 +317,7 @@ class ProviderManager:
 
 async def _of_each_enabled(work: Callable[[str], Awaitable[T]]) -> dict[str, T]:
     """Do the same for every enabled provider at once; one that fails is logged and left out."""
-    names = [row.name async for row in ProviderConfig.objects.filter(enabled=True).in_order()]
+    names = await _in_database(ProviderConfig.objects.filter(enabled=True).in_order().names)
     results = await asyncio.gather(*(work(name) for name in names), return_exceptions=True)
     found: dict[str, T] = {}
     for name, result in zip(names, results, strict=True):
@@ -323,11 +338,27 @@ def get_provider_manager() -> ProviderManager:
     return ProviderManager()
 
 
+async def _in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what uses the ORM; no connection is held afterwards, as what follows may take long."""
+
+    def do() -> T:
+        with released_afterwards():
+            return function(*args, **kwargs)
+
+    return await sync_to_async(do)()
+
+
+_runs = threading.BoundedSemaphore(MAX_RUNS)
+_shared_runs = SharedCalls()
+
+
 def run(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call one of the manager's coroutine methods from synchronous code.
 
     It runs on an event loop of its own, whose connections are closed afterwards: a view's thread would
-    otherwise be lent the loop that serves chats.
+    otherwise be lent the loop that serves chats. Meanwhile the thread holds no connection to the database, and a
+    request no place among those at work.
+    Errors: RateLimitedError when too many do so at once.
     """
 
     async def call_and_close() -> T:
@@ -336,4 +367,18 @@ def run(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) 
         finally:
             await get_provider_manager().close_all()
 
-    return AsyncToSync(call_and_close, force_new_loop=True)()
+    if not _runs.acquire(blocking=False):
+        raise RateLimitedError("Too many callers wait for providers: try again soon.", retry_after_s=1)
+    try:
+        leave_place()
+        release_connections()
+        return AsyncToSync(call_and_close, force_new_loop=True)()
+    finally:
+        _runs.release()
+
+
+def check_all_now() -> dict[str, ProbeResult]:
+    """Probe every enabled provider; all who ask while that is under way take its outcome."""
+    leave_place()
+    release_connections()
+    return _shared_runs.call_blocking("health of all", lambda: run(get_provider_manager().health_check_all))

@@ -16,7 +16,7 @@ from django.db import close_old_connections
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import KeyEntry
 from llmhub.access.secrets import Secret
-from llmhub.database import conninfo
+from llmhub.database import conninfo, own_connection
 from providers.models import Health, ProviderConfig, ProviderModel
 from providers.types import NOTHING, Extra, Price, ProviderType
 
@@ -146,6 +146,7 @@ class ConfigRegistry:
         self._snapshot: Snapshot | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._is_stale = False
 
     def snapshot(self) -> Snapshot:
         """Return the current configuration; the first call of a process reads it and starts listening."""
@@ -176,6 +177,11 @@ class ConfigRegistry:
         return self._snapshot
 
     def _listen(self, listening: threading.Event) -> None:
+        """Follow the database on two connections that nobody else can take: one hears, the other reads."""
+        with own_connection():
+            self._listen_for_ever(listening)
+
+    def _listen_for_ever(self, listening: threading.Event) -> None:
         is_lost = False
         while not self._stopping.is_set():
             try:
@@ -197,12 +203,12 @@ class ConfigRegistry:
                 self._stopping.wait(RECONNECT_S)
 
     def _follow(self, connection: psycopg.Connection[Any]) -> None:
-        """Reload at every announcement, and every 30 s without one, until told to stop."""
+        """Reload at every announcement, and every 30 s without one, until told to stop; what failed, again at once."""
         idle_s = 0.0
         while not self._stopping.is_set():
             announced = bool(list(connection.notifies(timeout=0.5, stop_after=1)))
             idle_s = 0.0 if announced else idle_s + 0.5
-            if announced or idle_s >= POLL_S:
+            if announced or self._is_stale or idle_s >= POLL_S:
                 idle_s = 0.0
                 self._reload_quietly()
 
@@ -211,8 +217,12 @@ class ConfigRegistry:
         try:
             self._reload()
         except Exception as error:  # whatever it is: without this thread no key would ever lose its force again
-            logger.warning(
-                "Could not read the configuration (%s); the last known one stays in force.", type(error).__name__
-            )
+            if not self._is_stale:
+                logger.warning(
+                    "Could not read the configuration (%s); the last known one stays in force.", type(error).__name__
+                )
+            self._is_stale = True
+        else:
+            self._is_stale = False
         finally:
             close_old_connections()

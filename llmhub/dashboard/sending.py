@@ -15,10 +15,14 @@ class CannotSendError(Exception):
     """A task was not sent; the message says why, in words for who asked."""
 
 
+class NoBrokerError(CannotSendError):
+    """No task can be sent."""
+
+
 def send_now(task: PeriodicTask) -> None:
     """Send a task as beat would.
 
-    Errors: CannotSendError for a task that nobody knows, arguments that cannot be read, or a broker that is away.
+    Errors: CannotSendError for a task that nobody knows, or arguments that cannot be read; its NoBrokerError.
     """
     current_app.loader.import_default_modules()
     if task.task not in current_app.tasks:
@@ -34,6 +38,6 @@ def send_now(task: PeriodicTask) -> None:
             args=args, kwargs=kwargs, expires=expires, retry=False, headers={"periodic_task_name": task.name}, **options
         )
     except OperationalError:
-        raise CannotSendError("Redis does not answer.") from None
+        raise NoBrokerError("Redis does not answer.") from None
     except TypeError:
         raise CannotSendError("the task does not take these arguments.") from None

@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any
 
 import psycopg
 from django.conf import settings
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
+from chat.process import has_lost_the_ledger
 from llmhub.dashboard.models import Heartbeat, Part
 from llmhub.database import conninfo
 from providers.models import Health, ProviderConfig
 from providers.types import ProviderType
 
 ANSWER_WITHIN_S = 0.5
+
+
+class Database(Enum):
+    """What a database that was asked just now is good for."""
+
+    AWAY = auto()
+    READ_ONLY = auto()
+    READY = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +44,9 @@ class Action:
 class Status:
     """What is known at one moment. Shape: `providers` in the order of failover; empty while the database is away."""
 
-    has_database: bool
+    database: Database
     has_redis: bool
+    has_ledger: bool = True
     alive: frozenset[Part] = frozenset()
     providers: tuple[ProviderConfig, ...] = ()
 
@@ -47,7 +60,8 @@ class Status:
 
     @property
     def is_ok(self) -> bool:
-        return self.has_database and self.has_redis and self.alive == set(Part) and self.can_chat
+        is_recording = self.database is Database.READY and self.has_ledger
+        return is_recording and self.has_redis and self.alive == set(Part) and self.can_chat
 
     @property
     def has_ollama(self) -> bool:
@@ -63,7 +77,7 @@ class Status:
             "version": settings.VERSION,
             "default_provider": default.name if default else None,
             "ollama": {"connected": self.has_ollama},
-            "database": self.has_database,
+            "database": self.database is Database.READY,
             "redis": self.has_redis,
             "celery": {"worker": Part.WORKER in self.alive, "beat": Part.BEAT in self.alive},
             "pending_actions": [asdict(action) for action in pending_actions(self)],
@@ -73,11 +87,13 @@ class Status:
 def get_status(*, now: datetime) -> Status:
     """Ask database and Redis, neither of which may hold it up for long. Runs two queries."""
     has_redis = _redis_answers()
-    if not database_answers():
-        return Status(has_database=False, has_redis=has_redis)
+    database = ask_database()
+    if database is Database.AWAY:
+        return Status(database=database, has_redis=has_redis)
     return Status(
-        has_database=True,
+        database=database,
         has_redis=has_redis,
+        has_ledger=not has_lost_the_ledger(),
         alive=frozenset(Heartbeat.objects.alive(now=now)),
         providers=tuple(ProviderConfig.objects.in_order()),
     )
@@ -92,9 +108,13 @@ def pending_actions(status: Status) -> Iterator[Action]:
 def hub_actions(status: Status) -> Iterator[Action]:
     if not status.has_redis:
         yield Action("redis_down", "Redis does not answer: background work stands still, and rate limits are open.")
-    if not status.has_database:
+    if status.database is Database.AWAY:
         yield Action("database_down", "The database does not answer: no chat is possible until it does.")
         return
+    if status.database is Database.READ_ONLY:
+        yield Action("database_read_only", "The database can only be read: no chat is possible until it takes writes.")
+    elif not status.has_ledger:
+        yield Action("ledger_down", "This web process cannot write the record: it answers chats with 503 until it can.")
     if Part.BEAT not in status.alive:
         yield Action("beat_silent", "Celery beat gives no sign of life: no check or refresh is started. Start it.")
     if Part.WORKER not in status.alive:
@@ -115,18 +135,23 @@ def provider_actions(row: ProviderConfig) -> Iterator[Action]:
         yield Action(code, f"The {'default ' if row.is_default else ''}provider {row.name} fails: {row.last_error}")
 
 
-def database_answers() -> bool:
-    """Ask on a connection of its own, so that a server that has stopped answering is noticed."""
+def ask_database() -> Database:
+    """Ask on a connection of its own, so that a server that has stopped answering is noticed, and one in recovery."""
     try:
         with psycopg.connect(conninfo(connect_timeout=2, options="-c statement_timeout=500")) as connection:
-            connection.execute("SELECT 1")
+            row = connection.execute("SHOW transaction_read_only").fetchone()
     except psycopg.Error:
-        return False
-    return True
+        return Database.AWAY
+    return Database.READY if row == ("off",) else Database.READ_ONLY
 
 
 def _redis_answers() -> bool:
-    redis = Redis.from_url(settings.REDIS_URL, socket_timeout=ANSWER_WITHIN_S, socket_connect_timeout=ANSWER_WITHIN_S)
+    redis = Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=ANSWER_WITHIN_S,
+        socket_connect_timeout=ANSWER_WITHIN_S,
+        retry=Retry(NoBackoff(), 0),
+    )
     try:
         return bool(redis.ping())
     except RedisError:

@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from llmhub.access.authentication import ApiKeyAuthentication
 from llmhub.access.principals import KeyEntry, Scope
-from llmhub.dashboard.status import database_answers, get_status
+from llmhub.dashboard.status import Database, ask_database, get_status
 from providers.api.views import REFUSED
 from providers.manager import get_provider_manager
 
@@ -26,7 +26,9 @@ class LastKnownKeyAuthentication(ApiKeyAuthentication):
     """Goes by the keys in this process's memory while the database is away."""
 
     def entries(self, key: str) -> Mapping[str, KeyEntry]:
-        return super().entries(key) if database_answers() else get_provider_manager().registry.snapshot().keys
+        if ask_database() is Database.AWAY:
+            return get_provider_manager().registry.snapshot().keys
+        return super().entries(key)
 
 
 class OllamaStatus(serializers.Serializer[Any]):

@@ -1,6 +1,7 @@
 """Child processes that never outlive us: each in a process group of its own, all of them known to a guard."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,9 @@ from llmhub.embedded.errors import EmbeddedError
 from llmhub.log_lines import readable
 
 LOG_ROTATE_BYTES = 10_000_000
+LOGS_KEPT = 3
+"""How many full logs are kept beside the one that is written."""
+
 LOG_TAIL_BYTES = 4_000
 POLL_S = 0.02
 LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -165,11 +169,36 @@ def read_tail(log: Path, *, lines: int = 12) -> str:
     return "\n".join(f"    {readable(line)}" for line in text.splitlines()[-lines:])
 
 
+def rotate(log: Path) -> bool:
+    """Begin a log anew once it is large; return whether it was.
+
+    Its writer goes on with the same file, to which it appends: the full one is a copy. Lines that are written while
+    it is made may be lost.
+    """
+    if not log.exists() or log.stat().st_size <= LOG_ROTATE_BYTES:
+        return False
+    for number in range(LOGS_KEPT - 1, 0, -1):
+        older = _numbered(log, number)
+        if older.exists():
+            older.replace(_numbered(log, number + 1))
+    with log.open("rb") as full, _append(_numbered(log, 1)) as copy:
+        shutil.copyfileobj(full, copy)
+    os.truncate(log, 0)
+    return True
+
+
+def _numbered(log: Path, number: int) -> Path:
+    return log.with_name(f"{log.name}.{number}")
+
+
 def _open_log(log: Path) -> IO[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > LOG_ROTATE_BYTES:
-        log.replace(log.with_suffix(f"{log.suffix}.1"))
-    return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+    rotate(log)
+    return _append(log)
+
+
+def _append(file: Path) -> IO[bytes]:
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def _write(pipe: IO[str], text: str) -> None:

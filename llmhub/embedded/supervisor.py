@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.embedded.process import Child, Command, Guard, read_tail, wait_until
+from llmhub.embedded.process import Child, Command, Guard, read_tail, rotate, wait_until
 from llmhub.log_lines import readable, speaks_of_trouble
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -79,6 +79,8 @@ class Supervisor:
             for service in self._services.values():
                 self._echo(service)
                 self._tend(service)
+                if rotate(service.child.command.log):
+                    service.log_offset = 0
             self._pause(POLL_S)
 
     def stop(self, *names: str) -> None:

@@ -26,13 +26,21 @@ class ProviderActions(RowActions):
 
     @admin.action(description="Check now", permissions=["change"])
     def check_now(self, request: HttpRequest, providers: ProviderConfigQuerySet) -> None:
-        probes = run(_check_each, providers.names())
+        try:
+            probes = run(_check_each, providers.names())
+        except ProviderError as error:
+            self.message_user(request, error.message, messages.ERROR)
+            return
         failed = {name: fault for name, probe in probes.items() if (fault := _probe_fault(probe))}
         self._tell(request, well=len(probes) - len(failed), words="healthy", failed=failed)
 
     @admin.action(description="Refresh models", permissions=["change"])
     def refresh_models(self, request: HttpRequest, providers: ProviderConfigQuerySet) -> None:
-        found = run(_refresh_each, providers.names())
+        try:
+            found = run(_refresh_each, providers.names())
+        except ProviderError as error:
+            self.message_user(request, error.message, messages.ERROR)
+            return
         failed = {name: error.message for name, error in found.items() if isinstance(error, ProviderError)}
         models = sum(len(names) for names in found.values() if not isinstance(names, ProviderError))
         self._tell(request, well=len(found) - len(failed), words=f"refreshed, {models} models", failed=failed)

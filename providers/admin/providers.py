@@ -23,6 +23,7 @@ from providers.admin.provider_actions import ProviderActions
 from providers.admin.provider_form import ProviderForm
 from providers.admin.provider_list import ProviderList
 from providers.admin.setting_fields import setting_fields, shown_for
+from providers.errors import ProviderError
 from providers.manager import run
 from providers.models import ProviderConfig
 from providers.tasks import look_at_soon
@@ -118,9 +119,12 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
             raise PermissionDenied
         form = self.get_form(request, row, change=row is not None)(request.POST, instance=row)
         faults = [step for name in TRIED_FIELDS if name in form.errors for step in _faults(form, name)]
-        return self._trial_page(
-            request, trial=Trial(steps=tuple(faults)) if faults else run(try_provider, form.instance)
-        )
+        if faults:
+            return self._trial_page(request, trial=Trial(steps=tuple(faults)))
+        try:
+            return self._trial_page(request, trial=run(try_provider, form.instance))
+        except ProviderError as error:
+            return self._trial_page(request, lost=error.message)
 
     def _trial_page(self, request: HttpRequest, **context: Any) -> HttpResponse:
         return TemplateResponse(request, "providers/trial.html", context)

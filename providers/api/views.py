@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from llmhub.access.principals import Scope
 from providers.api import serializers
-from providers.manager import ProviderManager, get_provider_manager, run
+from providers.manager import ProviderManager, check_all_now, get_provider_manager, run
 from providers.models import ProviderConfig
 from providers.tasks import look_at_soon
 
@@ -164,13 +164,13 @@ class HealthView(ProviderView):
         operation_id="providers_health",
         summary="Tell which providers are healthy",
         description="As last found; false for one not looked at yet. With `live=1` all that are enabled are probed "
-        "now, at once.",
+        "now, at once; callers who ask while that is under way share its outcome.",
         parameters=[OpenApiParameter("live", bool, description="Probe now.")],
         responses={200: by_name({"type": "boolean"})} | REFUSED,
     )
     def get(self, request: Request) -> Response:
         if request.query_params.get("live") in IS_TRUE:
-            run(self.manager.health_check_all)
+            check_all_now()
         return Response(ProviderConfig.objects.healthy_by_name())
 
 

@@ -1,6 +1,6 @@
 """Streams through one web process of its own: by the hundred, left, slowly read, and silent.
 
-It is given five connections to the database, and little patience.
+It is given six connections to the database, and little patience.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def test_two_hundred_streams_run_beside_pages_on_five_database_connections(
         streams = outcome()
 
     assert {visit.result().status_code for visit in visits} == {200}
-    assert 3 <= max(counts) <= FEW  # the ledger's, the listener's, and those of the pages
+    assert 3 <= max(counts) <= FEW  # the ledger's, those that follow the configuration, and those of the pages
     assert (streams.whole, streams.broken) == (200, 0)
     assert ended(ChatStatus.SUCCEEDED, 200)
 

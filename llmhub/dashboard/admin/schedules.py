@@ -24,7 +24,7 @@ from llmhub.dashboard.admin.periodic_task_form import PeriodicTaskForm
 from llmhub.dashboard.admin.schedule_forms import CrontabForm, FixedTimeForm, IntervalForm
 from llmhub.dashboard.models import Heartbeat, Part, TaskResult
 from llmhub.dashboard.schedules import spoken_next_run, spoken_schedule
-from llmhub.dashboard.sending import CannotSendError, send_now
+from llmhub.dashboard.sending import CannotSendError, NoBrokerError, send_now
 from llmhub.pages.row_actions import RowActions, RowButton
 from llmhub.pages.times import exact_time, ms_words
 
@@ -90,6 +90,9 @@ class PeriodicTaskAdmin(HistoryTab, RowActions):
         for task in tasks:
             try:
                 send_now(task)
+            except NoBrokerError as error:
+                self.message_user(request, f"{task.name} was not sent, nor was any after it: {error}", messages.ERROR)
+                break
             except CannotSendError as error:
                 self.message_user(request, f"{task.name} was not sent: {error}", messages.ERROR)
             else:

@@ -19,7 +19,7 @@ from llmhub.dashboard.overview.lines import Figure, bucket_table, cut_tables, er
 from llmhub.dashboard.overview.numbers import NOTHING, chats_word, count_words, percent, usd_words
 from llmhub.dashboard.overview.usage import PERIODS, TOP, FirstSteps, Overview, Period, Usage, attention, get_overview
 from llmhub.dashboard.overview.viewer import Viewer
-from llmhub.dashboard.status import Status, get_status, hub_actions
+from llmhub.dashboard.status import Database, Status, get_status, hub_actions
 from providers.models import Health
 
 PROVIDER_STATES = {
@@ -73,7 +73,7 @@ def _dashboard(period: Period, viewer: Viewer, *, now: datetime) -> dict[str, An
 
 def _parts(status: Status) -> list[tuple[str, bool, str]]:
     """Name each part of the hub, whether it is well, and that in words."""
-    servers = [("Database", status.has_database), ("Redis", status.has_redis)]
+    servers = [("Database", status.database is Database.READY), ("Redis", status.has_redis)]
     return [
         *((name, is_well, "answers" if is_well else "does not answer") for name, is_well in servers),
         *((part.label, part in status.alive, "alive" if part in status.alive else "silent") for part in Part),

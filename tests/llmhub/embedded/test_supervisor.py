@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from llmhub.embedded import process
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.process import Command, Guard
 from llmhub.embedded.supervisor import STOP_SIGNALS, StopRequestedError, Supervisor
+from tests.live import until
 
 SLEEPER = "import time; time.sleep(600)"
 STUBBORN = (
@@ -169,3 +171,46 @@ def test_signals_that_come_together_do_not_hurry(guard, tmp_path):
 
     assert child.process.returncode == 7
     assert said == []
+
+
+FLOODS = """
+import pathlib, time
+mark = pathlib.Path({mark!r})
+number = 0
+while not mark.exists():
+    print(number, "x" * 1000, flush=True)
+    number += 1
+    time.sleep(0.0001)
+print("ERROR the end", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_log_is_begun_anew_while_it_is_written_and_only_so_many_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "LOG_ROTATE_BYTES", 50_000)
+    mark, log = tmp_path / "mark", tmp_path / "flood.log"
+
+    class Ends(Said):
+        def __call__(self, text: str) -> None:
+            super().__call__(text)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    said = Ends()
+    with Guard() as guard:
+        supervisor = make_supervisor(guard, said)
+        supervisor.listen()
+        command = Command(name="flood", argv=[sys.executable, "-c", FLOODS.format(mark=str(mark))], log=log, env={})
+        supervisor.start(command, stop_timeout_s=5, is_echoed=True)
+        ending = threading.Thread(target=lambda: (until(lambda: (tmp_path / "flood.log.3").exists()), mark.touch()))
+        ending.start()
+        with pytest.raises(StopRequestedError):
+            supervisor.watch()
+        ending.join()
+        supervisor.stop("flood")
+
+    assert said == ["flood | ERROR the end"]
+    assert sorted(file.name for file in tmp_path.glob("flood.log*")) == [
+        "flood.log",
+        *(f"flood.log.{number}" for number in range(1, process.LOGS_KEPT + 1)),
+    ]
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("flood.log*")} == {0o600}

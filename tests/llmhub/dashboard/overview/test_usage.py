@@ -12,7 +12,7 @@ from chat.rollups import DAY, HOUR, roll_up
 from llmhub.access.models import ApiKey, Application
 from llmhub.dashboard.models import Part
 from llmhub.dashboard.overview.usage import ERRORS, PERIODS, Overview, Usage, attention, get_overview
-from llmhub.dashboard.status import Status
+from llmhub.dashboard.status import Database, Status
 from providers.models import Health, ProviderConfig
 from tests.chat.test_rollups import make_chat
 
@@ -48,7 +48,7 @@ def look(*chats: Chat, period: str = "24h", now: datetime = NOW) -> Overview:
 
 def get_status() -> Status:
     providers = tuple(ProviderConfig.objects.in_order())
-    return Status(has_database=True, has_redis=True, alive=frozenset(Part), providers=providers)
+    return Status(database=Database.READY, has_redis=True, alive=frozenset(Part), providers=providers)
 
 
 def test_a_period_is_this_hour_and_the_twenty_three_before_or_today_and_thirteen_days():
