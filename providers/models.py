@@ -18,9 +18,10 @@ from pydantic import ValidationError as SettingsError
 from pydantic_core import ErrorDetails
 
 from llmhub.access.history import track_changes
-from llmhub.access.secrets import SecretField, UndecryptableSecretError
+from llmhub.access.secrets import Secret, SecretField, UndecryptableSecretError
 from providers.addresses import url_fault
 from providers.backends import BACKENDS
+from providers.key_places import key_place, move_fault
 from providers.pricing import known_price
 from providers.types import ModelInfo, Price, ProbeResult, ProviderType
 
@@ -164,7 +165,7 @@ class ProviderConfig(models.Model):
         help_text="How callers name it, e.g. <code>openai</code>; a model there is <code>openai/gpt-6-luna</code>.",
     )
     provider_type = models.CharField("type", max_length=20, choices=[(t.value, t.value) for t in ProviderType])
-    api_key = SecretField("API key", blank=True, default="")
+    api_key = SecretField("API key", blank=True, default="", place_from="key_place")
     api_key_set_at = models.DateTimeField("API key set", null=True, editable=False)
     base_url = models.CharField(
         "base URL",
@@ -211,6 +212,23 @@ class ProviderConfig(models.Model):
         return self.base_url or BACKENDS[ProviderType(self.provider_type)].default_base_url
 
     @property
+    def key_place(self) -> str:
+        """Where its key may go, "" where it is not told by this row."""
+        if self.provider_type not in BACKENDS or not isinstance(self.settings, dict):
+            return ""
+        return key_place(ProviderType(self.provider_type), self.effective_base_url, self.settings)
+
+    @property
+    def stored_key_fault(self) -> str:
+        """What keeps the stored key from being used, as the rest of a sentence about the key; empty when nothing does."""
+        if not isinstance(self.api_key, Secret):
+            return ""
+        if not self.api_key.is_readable:
+            return "cannot be decrypted: enter it again"
+        place = self.key_place
+        return "" if self.api_key.place == place else move_fault(self.api_key.place, place)
+
+    @property
     def model_names(self) -> list[str]:
         return [model.name for model in self.models.all() if model.available]
 
@@ -230,6 +248,8 @@ class ProviderConfig(models.Model):
     def _api_key_fault(self) -> str:
         if BACKENDS[ProviderType(self.provider_type)].needs_api_key and not self.api_key:
             return f"A provider of type {self.provider_type} needs an API key."
+        if isinstance(self.api_key, Secret) and self.api_key.is_readable and self.key_place and self.stored_key_fault:
+            return f"The stored key {self.stored_key_fault}."
         if isinstance(self.api_key, str) and not (self.api_key.isascii() and self.api_key.isprintable()):
             return "An API key holds printable ASCII characters only; this one has a line break, a dash or the like."
         return ""

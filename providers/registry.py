@@ -17,6 +17,7 @@ from llmhub.access.models import ApiKey
 from llmhub.access.principals import KeyEntry
 from llmhub.access.secrets import Secret
 from llmhub.database import conninfo
+from providers.key_places import key_place
 from providers.models import Health, ProviderConfig, ProviderModel
 from providers.types import NOTHING, Extra, Price, ProviderType
 
@@ -54,6 +55,10 @@ class ProviderEntry:
     settings: Extra = field(default=NOTHING, repr=False)
     health: Health = Health.UNKNOWN
     models: Mapping[str, ModelEntry] = NOTHING
+
+    @property
+    def key_place(self) -> str:
+        return key_place(self.provider_type, self.base_url, self.settings)
 
     @property
     def is_unhealthy(self) -> bool:

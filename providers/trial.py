@@ -106,7 +106,7 @@ async def _list_models(row: ProviderConfig) -> _Listing:
     models: list[ModelInfo] = []
     error: ProviderError | None = None
     if isinstance(row.api_key, str) and row.api_key:
-        row.api_key = Secret.seal(row.api_key)
+        row.api_key = Secret.seal(row.api_key, place=row.key_place)
     async with HttpClient(allowed_private_hosts=tuple(settings.ALLOWED_PRIVATE_HOSTS), watch=watch) as client:
         try:
             async with asyncio.timeout(TRIAL_TIMEOUT_S):

@@ -99,8 +99,8 @@ class ProviderList(SecretColumns, RowActions):
 
     @admin.display(description="last error")
     def trouble(self, provider: ProviderConfig) -> str:
-        if provider.api_key and not provider.api_key.is_readable:
-            return format_html('<span class="pv-trouble">{}</span>', "The API key cannot be decrypted: enter it again.")
+        if fault := provider.stored_key_fault:
+            return format_html('<span class="pv-trouble">The API key {}.</span>', fault)
         words = Truncator(provider.last_error).chars(ERROR_WORDS_CHARS)
         return format_html('<span class="pv-trouble">{}</span>', words) if words else ""
 

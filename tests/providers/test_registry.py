@@ -47,7 +47,7 @@ def test_a_provider_stands_in_the_snapshot_with_all_that_routing_needs(config):
     assert (entry.default_model, entry.is_default, entry.priority) == ("large", True, 7)
     assert (entry.rate_limit, entry.timeout_s, entry.settings) == (60, 9, {"project": "p"})
     assert (entry.enabled, entry.health, entry.is_unhealthy) == (False, Health.DEGRADED, False)
-    assert entry.api_key.reveal() == PLAIN
+    assert entry.api_key.reveal(place=entry.key_place) == PLAIN
     assert ProviderConfig.objects.get(pk=row.pk).api_key == entry.api_key
 
 
