@@ -41,5 +41,6 @@ def move_fault(entered_for: str, wanted_at: str) -> str:
 
 def _digest(headers: Any) -> str:
     """Names count whatever their case, as they do when they are sent."""
-    pairs = sorted((name.lower(), str(value)) for name, value in headers.items()) if isinstance(headers, dict) else headers
-    return sha256(json.dumps(pairs).encode()).hexdigest()[:32]
+    if isinstance(headers, dict):
+        headers = sorted((name.lower(), str(value)) for name, value in headers.items())
+    return sha256(json.dumps(headers).encode()).hexdigest()[:32]

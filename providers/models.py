@@ -220,7 +220,7 @@ class ProviderConfig(models.Model):
 
     @property
     def stored_key_fault(self) -> str:
-        """What keeps the stored key from being used, as the rest of a sentence about the key; empty when nothing does."""
+        """What keeps the stored key from being used, as the rest of a sentence about it; empty when nothing does."""
         if not isinstance(self.api_key, Secret):
             return ""
         if not self.api_key.is_readable:

@@ -89,7 +89,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         else:
             field.widget.attrs["placeholder"] = f"{stored.masked}: leave empty to keep it"
             words = format_html(
-                "Stored: <code>{}</code>{}. It stays with this type, scheme, host and port: elsewhere, enter one again. ",
+                "Stored: <code>{}</code>{}. For another type, scheme, host or port it has to be entered again. ",
                 stored.masked,
                 self._key_age(),
             )
@@ -121,7 +121,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         lacking = [name for name in by_field if name != NON_FIELD_ERRORS and name not in self.fields]
         for name in lacking:
             by_field.setdefault(NON_FIELD_ERRORS, []).extend(by_field.pop(name))
-        super()._update_errors(errors)
+        super()._update_errors(errors)  # type: ignore[misc]  # not in the stubs
 
     @property
     def changed_columns(self) -> list[str]:
