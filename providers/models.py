@@ -230,7 +230,7 @@ class ProviderConfig(models.Model):
 
     @property
     def model_names(self) -> list[str]:
-        return [model.name for model in self.models.all() if model.available]
+        return [model.name for model in self.models.all() if model.is_offered]
 
     def clean(self) -> None:
         """Check what depends on the type, all faults at once, each under its field."""
@@ -285,7 +285,10 @@ class ProviderConfig(models.Model):
         rows.set_health(self.pk, old=current, new=current.after(ok=probe.ok), now=now)
 
     def record_models(self, found: Iterable[ModelInfo], *, now: datetime) -> list[str]:
-        """Keep the models a provider lists: new ones added, known ones seen again, vanished ones marked."""
+        """Keep the models a provider lists: new ones added, known ones seen again, vanished ones marked.
+
+        What an admin said of a model stays: prices, and whether it is allowed.
+        """
         infos = {info.name: info for info in found}
         with transaction.atomic():
             ProviderModel.objects.bulk_create(
@@ -293,8 +296,8 @@ class ProviderConfig(models.Model):
             )
             mine = ProviderModel.objects.filter(provider=self)
             mine.filter(name__in=infos).update(last_seen_at=now)
-            mine.filter(name__in=infos, available=False).update(available=True)
-            mine.filter(available=True).exclude(name__in=infos).update(available=False)
+            mine.filter(name__in=infos, listed=False).update(listed=True)
+            mine.filter(listed=True).exclude(name__in=infos).update(listed=False)
         return sorted(infos)
 
 
@@ -303,7 +306,16 @@ def settings_words(fault: ErrorDetails) -> str:
     return f"unknown key `{key}`" if fault["type"] == "extra_forbidden" else f"`{key}`: {fault['msg']}"
 
 
-@track_changes(exclude=["available", "first_seen_at", "last_seen_at"])
+class ProviderModelQuerySet(models.QuerySet["ProviderModel"]):
+    def offered(self) -> Self:
+        return self.filter(listed=True, allowed=True)
+
+    def allow(self, *, on: bool) -> int:
+        """Allow models or switch them off; return how many were not so yet."""
+        return self.filter(allowed=not on).update(allowed=on)
+
+
+@track_changes(exclude=["listed", "first_seen_at", "last_seen_at"])
 class ProviderModel(models.Model):
     """A model that a provider has, or had."""
 
@@ -324,9 +336,15 @@ class ProviderModel(models.Model):
     cached_input_usd_per_mtok = models.DecimalField(
         "cached input price", max_digits=14, decimal_places=6, null=True, blank=True
     )
-    available = models.BooleanField(default=True)
+    listed = models.BooleanField(default=True, editable=False)
+    allowed = models.BooleanField(
+        default=True,
+        help_text="Switched off, it is refused under whatever name it is asked for; no refresh changes that.",
+    )
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
+
+    objects = ProviderModelQuerySet.as_manager()
 
     class Meta:
         ordering = ("provider__name", "name")
@@ -352,6 +370,11 @@ class ProviderModel(models.Model):
             first_seen_at=now,
             last_seen_at=now,
         )
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether the provider has it, and the admin lets it be used."""
+        return self.listed and self.allowed
 
     @property
     def price(self) -> Price:

@@ -33,9 +33,14 @@ LISTENER = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
     name: str
-    available: bool
+    listed: bool
+    allowed: bool
     price: Price
     first_seen_at: datetime
+
+    @property
+    def is_offered(self) -> bool:
+        return self.listed and self.allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,15 @@ class ProviderEntry:
     settings: Extra = field(default=NOTHING, repr=False)
     health: Health = Health.UNKNOWN
     models: Mapping[str, ModelEntry] = NOTHING
+    forbidden: frozenset[str] = field(init=False, repr=False)
+    """The models that are switched off, by the names that all their spellings share."""
+
+    def __post_init__(self) -> None:
+        forbidden = frozenset(_shared_name(model.name) for model in self.models.values() if not model.allowed)
+        object.__setattr__(self, "forbidden", forbidden)
+
+    def forbids(self, model_name: str) -> bool:
+        return bool(self.forbidden) and _shared_name(model_name) in self.forbidden
 
     @property
     def key_place(self) -> str:
@@ -109,7 +123,14 @@ def _models_by_provider() -> dict[int, Mapping[str, ModelEntry]]:
 
 
 def _model_entry(row: ProviderModel) -> ModelEntry:
-    return ModelEntry(name=row.name, available=row.available, price=row.price, first_seen_at=row.first_seen_at)
+    return ModelEntry(
+        name=row.name, listed=row.listed, allowed=row.allowed, price=row.price, first_seen_at=row.first_seen_at
+    )
+
+
+def _shared_name(model_name: str) -> str:
+    """Providers take some models under several spellings: Ollama with its tag and in any case, Google with its folder."""
+    return model_name.strip().casefold().removeprefix("models/").removesuffix(":latest")
 
 
 def _find_entry(row: ProviderConfig, models: Mapping[str, ModelEntry]) -> ProviderEntry | None:

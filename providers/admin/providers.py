@@ -78,7 +78,7 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
             context |= {
                 "state": self._state(obj, context["adminform"].form.stored_key),
                 "history": health_history(obj, now=timezone.now()),
-                "model_names": obj.models.filter(available=True).values_list("name", flat=True),
+                "model_names": obj.models.offered().values_list("name", flat=True),
                 "actions_here": self.buttons(obj, icons_only=False) if may_change else "",
             }
         answer: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)

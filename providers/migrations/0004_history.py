@@ -148,6 +148,13 @@ class Migration(migrations.Migration):
                         blank=True, decimal_places=6, max_digits=14, null=True, verbose_name="cached input price"
                     ),
                 ),
+                (
+                    "allowed",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Switched off, it is refused under whatever name it is asked for; no refresh changes that.",
+                    ),
+                ),
             ],
             options={
                 "abstract": False,
@@ -207,8 +214,8 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="insert_insert",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "providers_providermodelevent" ("cached_input_usd_per_mtok", "capabilities", "context_window", "id", "input_usd_per_mtok", "max_output_tokens", "name", "output_usd_per_mtok", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "provider_id") VALUES (NEW."cached_input_usd_per_mtok", NEW."capabilities", NEW."context_window", NEW."id", NEW."input_usd_per_mtok", NEW."max_output_tokens", NEW."name", NEW."output_usd_per_mtok", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', NEW."id", NEW."provider_id"); RETURN NULL;',
-                    hash="001c1240549b2792a14e9397f66bbff58666aff0",
+                    func='INSERT INTO "providers_providermodelevent" ("allowed", "cached_input_usd_per_mtok", "capabilities", "context_window", "id", "input_usd_per_mtok", "max_output_tokens", "name", "output_usd_per_mtok", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "provider_id") VALUES (NEW."allowed", NEW."cached_input_usd_per_mtok", NEW."capabilities", NEW."context_window", NEW."id", NEW."input_usd_per_mtok", NEW."max_output_tokens", NEW."name", NEW."output_usd_per_mtok", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'insert\', NEW."id", NEW."provider_id"); RETURN NULL;',
+                    hash="0f5f07eba47b55e49d49f60ff4035e5ae9c226ea",
                     operation="INSERT",
                     pgid="pgtrigger_insert_insert_32ba3",
                     table="providers_providermodel",
@@ -221,9 +228,9 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="update_update",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition='WHEN (OLD."cached_input_usd_per_mtok" IS DISTINCT FROM (NEW."cached_input_usd_per_mtok") OR OLD."capabilities" IS DISTINCT FROM (NEW."capabilities") OR OLD."context_window" IS DISTINCT FROM (NEW."context_window") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."input_usd_per_mtok" IS DISTINCT FROM (NEW."input_usd_per_mtok") OR OLD."max_output_tokens" IS DISTINCT FROM (NEW."max_output_tokens") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."output_usd_per_mtok" IS DISTINCT FROM (NEW."output_usd_per_mtok") OR OLD."provider_id" IS DISTINCT FROM (NEW."provider_id"))',
-                    func='INSERT INTO "providers_providermodelevent" ("cached_input_usd_per_mtok", "capabilities", "context_window", "id", "input_usd_per_mtok", "max_output_tokens", "name", "output_usd_per_mtok", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "provider_id") VALUES (NEW."cached_input_usd_per_mtok", NEW."capabilities", NEW."context_window", NEW."id", NEW."input_usd_per_mtok", NEW."max_output_tokens", NEW."name", NEW."output_usd_per_mtok", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', NEW."id", NEW."provider_id"); RETURN NULL;',
-                    hash="cc65e4089831b85ff66858023d83eb4feb34b290",
+                    condition='WHEN (OLD."allowed" IS DISTINCT FROM (NEW."allowed") OR OLD."cached_input_usd_per_mtok" IS DISTINCT FROM (NEW."cached_input_usd_per_mtok") OR OLD."capabilities" IS DISTINCT FROM (NEW."capabilities") OR OLD."context_window" IS DISTINCT FROM (NEW."context_window") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."input_usd_per_mtok" IS DISTINCT FROM (NEW."input_usd_per_mtok") OR OLD."max_output_tokens" IS DISTINCT FROM (NEW."max_output_tokens") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."output_usd_per_mtok" IS DISTINCT FROM (NEW."output_usd_per_mtok") OR OLD."provider_id" IS DISTINCT FROM (NEW."provider_id"))',
+                    func='INSERT INTO "providers_providermodelevent" ("allowed", "cached_input_usd_per_mtok", "capabilities", "context_window", "id", "input_usd_per_mtok", "max_output_tokens", "name", "output_usd_per_mtok", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "provider_id") VALUES (NEW."allowed", NEW."cached_input_usd_per_mtok", NEW."capabilities", NEW."context_window", NEW."id", NEW."input_usd_per_mtok", NEW."max_output_tokens", NEW."name", NEW."output_usd_per_mtok", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'update\', NEW."id", NEW."provider_id"); RETURN NULL;',
+                    hash="a08e5def657d40bec95445ee36691f1d49b547a0",
                     operation="UPDATE",
                     pgid="pgtrigger_update_update_508d6",
                     table="providers_providermodel",
@@ -236,8 +243,8 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="delete_delete",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func='INSERT INTO "providers_providermodelevent" ("cached_input_usd_per_mtok", "capabilities", "context_window", "id", "input_usd_per_mtok", "max_output_tokens", "name", "output_usd_per_mtok", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "provider_id") VALUES (OLD."cached_input_usd_per_mtok", OLD."capabilities", OLD."context_window", OLD."id", OLD."input_usd_per_mtok", OLD."max_output_tokens", OLD."name", OLD."output_usd_per_mtok", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', OLD."id", OLD."provider_id"); RETURN NULL;',
-                    hash="e1e33c07aa6240e279cb050121353794af371cad",
+                    func='INSERT INTO "providers_providermodelevent" ("allowed", "cached_input_usd_per_mtok", "capabilities", "context_window", "id", "input_usd_per_mtok", "max_output_tokens", "name", "output_usd_per_mtok", "pgh_context", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "provider_id") VALUES (OLD."allowed", OLD."cached_input_usd_per_mtok", OLD."capabilities", OLD."context_window", OLD."id", OLD."input_usd_per_mtok", OLD."max_output_tokens", OLD."name", OLD."output_usd_per_mtok", COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_metadata\', TRUE), \'\'), NULL)::JSONB, COALESCE(NULLIF(CURRENT_SETTING(\'pghistory.context_id\', TRUE), \'\'), NULL)::UUID, NOW(), \'delete\', OLD."id", OLD."provider_id"); RETURN NULL;',
+                    hash="91994c0edaf5c83307972368a6ba705b24236088",
                     operation="DELETE",
                     pgid="pgtrigger_delete_delete_4ae4a",
                     table="providers_providermodel",

@@ -109,8 +109,8 @@ def test_a_vanished_model_is_marked_and_comes_back():
     row.record_models([ModelInfo(name="qwen"), ModelInfo(name="glm")], now=NOW + timedelta(hours=2))
 
     back = ProviderModel.objects.get(name="qwen")
-    assert (gone.available, gone.last_seen_at) == (False, NOW)
-    assert (back.available, back.first_seen_at, back.last_seen_at) == (True, NOW, NOW + timedelta(hours=2))
+    assert (gone.listed, gone.last_seen_at) == (False, NOW)
+    assert (back.listed, back.first_seen_at, back.last_seen_at) == (True, NOW, NOW + timedelta(hours=2))
 
 
 def test_what_an_admin_wrote_of_a_model_is_not_overwritten():
@@ -122,6 +122,21 @@ def test_what_an_admin_wrote_of_a_model_is_not_overwritten():
 
     model = ProviderModel.objects.get()
     assert (str(model.input_usd_per_mtok), model.capabilities) == ("1.500000", ["vision"])
+
+
+def test_no_refresh_allows_what_an_admin_switched_off():
+    row = make_provider()
+    row.record_models([ModelInfo(name="qwen"), ModelInfo(name="llama")], now=NOW)
+    assert ProviderModel.objects.filter(name="qwen").allow(on=False) == 1
+
+    for listed in (["qwen"], [], ["qwen", "llama"]):
+        row.record_models([ModelInfo(name=name) for name in listed], now=NOW)
+
+        assert list(ProviderModel.objects.filter(allowed=False).values_list("name", flat=True)) == ["qwen"]
+
+    assert list(ProviderModel.objects.offered().values_list("name", flat=True)) == ["llama"]
+    assert ProviderConfig.objects.get(pk=row.pk).model_names == ["llama"]
+    assert ProviderModel.objects.all().allow(on=True) == 1
 
 
 def test_keys_are_rotated_to_the_first_of_the_secret_keys(settings):
