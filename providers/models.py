@@ -12,8 +12,9 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import IntegrityError, connections, models, transaction
+from django.db import DatabaseError, IntegrityError, connections, models, transaction
 from django.db.models import Avg, Case, Count, F, Func, Max, OuterRef, Q, Value, When
+from django.db.models.functions import Now
 from pydantic import ValidationError as SettingsError
 from pydantic_core import ErrorDetails
 
@@ -445,3 +446,85 @@ class HealthCheck(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {'ok' if self.ok else 'failed'} at {self.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class AskedThrough(models.TextChoices):
+    FORM = "form", "Test connection"
+    CHECK = "check", "Check now"
+    API = "api", "API"
+
+
+class KeyUsed(models.TextChoices):
+    STORED = "stored", "the stored one"
+    ENTERED = "entered", "one entered for the test"
+    NONE = "none", "none"
+
+
+class NotRecordedError(Exception):
+    """A connection test cannot be recorded, so none is made."""
+
+
+class ConnectionTestQuerySet(models.QuerySet["ConnectionTest"]):
+    def begin(self, row: ProviderConfig, *, actor: str, address: str, through: AskedThrough) -> ConnectionTest:
+        """Record that somebody is about to have a provider asked, as it stands in `row`: committed before it is.
+
+        Errors: NotRecordedError.
+        """
+        key = KeyUsed.STORED if isinstance(row.api_key, Secret) else KeyUsed.ENTERED
+        try:
+            with transaction.atomic(durable=True):
+                return self.create(
+                    actor=actor,
+                    address=address,
+                    through=through,
+                    provider=row.name,
+                    provider_type=row.provider_type,
+                    base_url=row.effective_base_url,
+                    key=key if row.api_key else KeyUsed.NONE,
+                )
+        except DatabaseError as error:
+            raise NotRecordedError("A connection test cannot be recorded now, so none is made.") from error
+
+
+class ConnectionTest(models.Model):
+    """Somebody had a provider asked: who, from where, which address, with which key. Rows only grow in number.
+
+    Shape: `address` is where the request for the test came from; `provider` is empty for one not saved yet.
+    """
+
+    at = models.DateTimeField(db_default=Now())
+    actor = models.CharField("who", max_length=200)
+    address = models.CharField("from", max_length=100, blank=True)
+    through = models.CharField(max_length=10, choices=AskedThrough.choices)
+    provider = models.CharField(max_length=100, blank=True)
+    provider_type = models.CharField("type", max_length=20)
+    base_url = models.CharField("base URL", max_length=500)
+    key = models.CharField("API key", max_length=10, choices=KeyUsed.choices)
+
+    objects = ConnectionTestQuerySet.as_manager()
+
+    class Meta:
+        managed = False
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"{self.base_url}, tested by {self.actor}"
+
+    def end(self, *, ok: bool, words: str) -> None:
+        ConnectionTestOutcome.objects.create(test=self, ok=ok, words=words)
+
+
+class ConnectionTestOutcome(models.Model):
+    """What a connection test came to; a test that was cut short has none."""
+
+    test = models.OneToOneField(ConnectionTest, models.DO_NOTHING, primary_key=True, related_name="outcome")
+    at = models.DateTimeField(db_default=Now())
+    ok = models.BooleanField()
+    words = models.TextField(blank=True)
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return "worked" if self.ok else f"failed: {self.words}"

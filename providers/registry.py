@@ -129,7 +129,7 @@ def _model_entry(row: ProviderModel) -> ModelEntry:
 
 
 def _shared_name(model_name: str) -> str:
-    """Providers take some models under several spellings: Ollama with its tag and in any case, Google with its folder."""
+    """Some providers take a model under several spellings: with a tag, in any case, with a folder."""
     return model_name.strip().casefold().removeprefix("models/").removesuffix(":latest")
 
 

@@ -69,6 +69,12 @@ class Trial:
         return all(step.outcome in (Outcome.GOOD, Outcome.DOUBTFUL) for step in self.steps)
 
     @property
+    def words(self) -> str:
+        """The verdict, and what was seen of each failure."""
+        causes = [f"{step.title}: {step.words}" for step in self.steps if step.outcome is Outcome.FAILED]
+        return " ".join([self.verdict, *causes])
+
+    @property
     def verdict(self) -> str:
         failed = [step.title for step in self.steps if step.outcome is Outcome.FAILED]
         if not failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -19,12 +20,12 @@ from llmhub.access.history_admin import HistoryTab
 from llmhub.access.secrets import Secret
 from llmhub.pages.times import time_ago
 from providers.admin.health_history import health_history
-from providers.admin.provider_actions import ProviderActions
+from providers.admin.provider_actions import ProviderActions, asker
 from providers.admin.provider_form import ProviderForm
 from providers.admin.provider_list import ProviderList
 from providers.admin.setting_fields import setting_fields, shown_for
 from providers.manager import run
-from providers.models import ProviderConfig
+from providers.models import AskedThrough, ConnectionTest, NotRecordedError, ProviderConfig
 from providers.tasks import look_at_soon
 from providers.trial import Outcome, Step, Trial, try_provider
 
@@ -110,7 +111,7 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
 
     @method_decorator(require_POST)
     def try_form(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
-        """Try the connection of the form as it stands, without saving anything."""
+        """Try the connection of the form as it stands, saving nothing but that it was tried."""
         row = self.get_object(request, str(pk)) if pk else None
         if pk and row is None:
             return self._trial_page(request, lost="This provider does not exist any more.")
@@ -118,9 +119,15 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
             raise PermissionDenied
         form = self.get_form(request, row, change=row is not None)(request.POST, instance=row)
         faults = [step for name in TRIED_FIELDS if name in form.errors for step in _faults(form, name)]
-        return self._trial_page(
-            request, trial=Trial(steps=tuple(faults)) if faults else run(try_provider, form.instance)
-        )
+        if faults:
+            return self._trial_page(request, trial=Trial(steps=tuple(faults)))
+        try:
+            test = ConnectionTest.objects.begin(form.instance, **asker(request), through=AskedThrough.FORM)
+        except NotRecordedError as error:
+            return self._trial_page(request, lost=str(error))
+        trial = run(try_provider, form.instance)
+        test.end(ok=trial.is_good, words=trial.words)
+        return self._trial_page(request, trial=trial)
 
     def _trial_page(self, request: HttpRequest, **context: Any) -> HttpResponse:
         return TemplateResponse(request, "providers/trial.html", context)
@@ -141,7 +148,13 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
             "API key": format_html("{}, set {}", key, time_ago(set_at)) if stored and set_at else key,
             "Default": "yes" if provider.is_default else "no",
             "Models": self.model_count(provider),
+            "Connection tests": tests_link(provider),
         }
+
+
+def tests_link(provider: ProviderConfig) -> str:
+    url = f"{reverse('admin:providers_connectiontest_changelist')}?{urlencode({'provider': provider.name})}"
+    return format_html('<a class="llmhub-link" href="{}">who tested what, and when</a>', url)
 
 
 def _faults(form: Any, name: str) -> Iterable[Step]:
