@@ -5,8 +5,9 @@ from __future__ import annotations
 from django.http import JsonResponse
 
 from llmhub.access.errors import error_body
-from llmhub.handlers import Application, Message, Receive, Scope, Send, send_whole
+from llmhub.handlers import send_whole
 from llmhub.places import NoPlaceError, Place, Places
+from llmhub.request_bodies import Application, Message, Receive, Scope, Send
 
 AT_WORK = 16
 """Threads share one interpreter with the chats: more at once would answer no sooner, and delay these."""

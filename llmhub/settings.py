@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from llmhub.access.keys import RULE, may_be_chosen
 from llmhub.process_role import process_role
 
 VERSION = "0.1.0"
@@ -75,6 +76,13 @@ class Environment(BaseSettings):
             conninfo_to_dict(value.get_secret_value() if value else "")
         except ProgrammingError:
             raise ValueError("not of the form postgresql://user:password@host:port/name") from None
+        return value
+
+    @field_validator("django_secret_key")
+    @classmethod
+    def check_strength(cls, value: SecretStr) -> SecretStr:
+        if not may_be_chosen(value.get_secret_value()):
+            raise ValueError(f"must be {RULE}")
         return value
 
     @field_validator("llmhub_allowed_hosts", "llmhub_allowed_private_hosts", mode="before")

@@ -28,6 +28,7 @@ _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 _TRANSLATED = IPv6Network("::ffff:0:0:0/96")
 _IPV4_COMPATIBLE = IPv6Network("::/96")
 _HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
@@ -85,6 +86,24 @@ def url_fault(url: str, *, allowed: Iterable[str]) -> str:
 
     Shape: `allowed` as the allowed private hosts of AddressPolicy.
     """
+    fault = _form_fault(url)
+    return fault or AddressPolicy(allowed).host_fault(urlsplit(url).hostname or "")
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of a base URL, in lower case and without a default port.
+
+    Errors: ValueError for what cannot be a base URL.
+    """
+    if fault := _form_fault(url):
+        raise ValueError(fault)
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = "" if parts.port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
+
+
+def _form_fault(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname or "", parts.port
@@ -97,7 +116,7 @@ def url_fault(url: str, *, allowed: Iterable[str]) -> str:
         "The URL names no host.": not host,
         "The URL must not have a query or a fragment.": "?" in url or "#" in url,
     }
-    return next((fault for fault, applies in faults.items() if applies), "") or AddressPolicy(allowed).host_fault(host)
+    return next((fault for fault, applies in faults.items() if applies), "")
 
 
 def _find_network(entry: str) -> Network | None:

@@ -7,12 +7,13 @@ from typing import Any
 from django.conf import settings
 from pydantic import ValidationError as SettingsError
 
-from llmhub.access.secrets import UndecryptableSecretError
+from llmhub.access.secrets import MisplacedSecretError, Secret, UndecryptableSecretError
 from providers.backends import BACKENDS
 from providers.backends.base import BaseProvider
 from providers.errors import ConfigurationError
 from providers.http import HttpClient
 from providers.hubs import own_mark
+from providers.key_places import move_fault
 from providers.limits import RateLimiter
 from providers.registry import ProviderEntry
 from providers.types import Endpoint, Timeouts
@@ -58,20 +59,29 @@ def _address(entry: ProviderEntry) -> tuple[Any, ...]:
 def endpoint(entry: ProviderEntry) -> Endpoint:
     """Return what a backend needs, the key in clear.
 
-    Errors: ConfigurationError when the key cannot be decrypted.
+    Errors: ConfigurationError when the key cannot be decrypted, or was entered for another place.
     """
+    return Endpoint(
+        name=entry.name,
+        base_url=entry.base_url,
+        api_key=_reveal(entry.api_key, entry) if entry.api_key else "",
+        timeouts=Timeouts(read_s=entry.timeout_s),
+        settings=entry.settings,
+    )
+
+
+def _reveal(key: Secret, entry: ProviderEntry) -> str:
+    place = entry.key_place
+    if not place:
+        raise ConfigurationError(f"The base URL of provider `{entry.name}` is not valid.", provider=entry.name)
     try:
-        api_key = entry.api_key.reveal() if entry.api_key else ""
+        return key.reveal(place=place)
+    except MisplacedSecretError:
+        fault = move_fault(key.place, place)
+        raise ConfigurationError(f"The API key of provider `{entry.name}` {fault}.", provider=entry.name) from None
     except UndecryptableSecretError:
         raise ConfigurationError(
             f"The API key of provider `{entry.name}` cannot be decrypted: enter it again, or bring back the key that "
             "LLMHUB_SECRET_KEYS had.",
             provider=entry.name,
         ) from None
-    return Endpoint(
-        name=entry.name,
-        base_url=entry.base_url,
-        api_key=api_key,
-        timeouts=Timeouts(read_s=entry.timeout_s),
-        settings=entry.settings,
-    )

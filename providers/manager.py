@@ -101,7 +101,7 @@ class ProviderManager:
     def list_all_models(self) -> dict[str, list[str]]:
         """The models each provider has, or last had; from memory, never from the providers."""
         return {
-            entry.name: sorted(model.name for model in entry.models.values() if model.available)
+            entry.name: sorted(model.name for model in entry.models.values() if model.is_offered)
             for entry in self.registry.snapshot().in_order
         }
 

@@ -12,15 +12,17 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
-from django.db import IntegrityError, models, transaction
+from django.db import DatabaseError, IntegrityError, models, transaction
 from django.db.models import Avg, Case, Count, F, Func, Max, OuterRef, Q, Value, When
+from django.db.models.functions import Now
 from pydantic import ValidationError as SettingsError
 from pydantic_core import ErrorDetails
 
 from llmhub.access.history import track_changes
-from llmhub.access.secrets import SecretField, UndecryptableSecretError
+from llmhub.access.secrets import Secret, SecretField, UndecryptableSecretError
 from providers.addresses import url_fault
 from providers.backends import BACKENDS
+from providers.key_places import key_place, move_fault
 from providers.pricing import known_price
 from providers.types import ModelInfo, Price, ProbeResult, ProviderType
 
@@ -165,7 +167,7 @@ class ProviderConfig(models.Model):
         help_text="How callers name it, e.g. <code>openai</code>; a model there is <code>openai/gpt-6-luna</code>.",
     )
     provider_type = models.CharField("type", max_length=20, choices=[(t.value, t.value) for t in ProviderType])
-    api_key = SecretField("API key", blank=True, default="")
+    api_key = SecretField("API key", blank=True, default="", place_from="key_place")
     api_key_set_at = models.DateTimeField("API key set", null=True, editable=False)
     base_url = models.CharField(
         "base URL",
@@ -212,8 +214,25 @@ class ProviderConfig(models.Model):
         return self.base_url or BACKENDS[ProviderType(self.provider_type)].default_base_url
 
     @property
+    def key_place(self) -> str:
+        """Where its key may go, "" where it is not told by this row."""
+        if self.provider_type not in BACKENDS or not isinstance(self.settings, dict):
+            return ""
+        return key_place(ProviderType(self.provider_type), self.effective_base_url, self.settings)
+
+    @property
+    def stored_key_fault(self) -> str:
+        """What keeps the stored key from being used, as the rest of a sentence about it; empty when nothing does."""
+        if not isinstance(self.api_key, Secret):
+            return ""
+        if not self.api_key.is_readable:
+            return "cannot be decrypted: enter it again"
+        place = self.key_place
+        return "" if self.api_key.place == place else move_fault(self.api_key.place, place)
+
+    @property
     def model_names(self) -> list[str]:
-        return [model.name for model in self.models.all() if model.available]
+        return [model.name for model in self.models.all() if model.is_offered]
 
     def clean(self) -> None:
         """Check what depends on the type, all faults at once, each under its field."""
@@ -231,6 +250,8 @@ class ProviderConfig(models.Model):
     def _api_key_fault(self) -> str:
         if BACKENDS[ProviderType(self.provider_type)].needs_api_key and not self.api_key:
             return f"A provider of type {self.provider_type} needs an API key."
+        if isinstance(self.api_key, Secret) and self.api_key.is_readable and self.key_place and self.stored_key_fault:
+            return f"The stored key {self.stored_key_fault}."
         if isinstance(self.api_key, str) and not (self.api_key.isascii() and self.api_key.isprintable()):
             return "An API key holds printable ASCII characters only; this one has a line break, a dash or the like."
         return ""
@@ -266,7 +287,10 @@ class ProviderConfig(models.Model):
         rows.set_health(self.pk, old=current, new=current.after(ok=probe.ok), now=now)
 
     def record_models(self, found: Iterable[ModelInfo], *, now: datetime) -> list[str]:
-        """Keep the models a provider lists: new ones added, known ones seen again, vanished ones marked."""
+        """Keep the models a provider lists: new ones added, known ones seen again, vanished ones marked.
+
+        What an admin said of a model stays: prices, and whether it is allowed.
+        """
         infos = {info.name: info for info in found}
         with transaction.atomic():
             ProviderModel.objects.bulk_create(
@@ -274,8 +298,8 @@ class ProviderConfig(models.Model):
             )
             mine = ProviderModel.objects.filter(provider=self)
             mine.filter(name__in=infos).update(last_seen_at=now)
-            mine.filter(name__in=infos, available=False).update(available=True)
-            mine.filter(available=True).exclude(name__in=infos).update(available=False)
+            mine.filter(name__in=infos, listed=False).update(listed=True)
+            mine.filter(listed=True).exclude(name__in=infos).update(listed=False)
         return sorted(infos)
 
 
@@ -284,7 +308,16 @@ def settings_words(fault: ErrorDetails) -> str:
     return f"unknown key `{key}`" if fault["type"] == "extra_forbidden" else f"`{key}`: {fault['msg']}"
 
 
-@track_changes(exclude=["available", "first_seen_at", "last_seen_at"])
+class ProviderModelQuerySet(models.QuerySet["ProviderModel"]):
+    def offered(self) -> Self:
+        return self.filter(listed=True, allowed=True)
+
+    def allow(self, *, on: bool) -> int:
+        """Allow models or switch them off; return how many were not so yet."""
+        return self.filter(allowed=not on).update(allowed=on)
+
+
+@track_changes(exclude=["listed", "first_seen_at", "last_seen_at"])
 class ProviderModel(models.Model):
     """A model that a provider has, or had."""
 
@@ -305,9 +338,15 @@ class ProviderModel(models.Model):
     cached_input_usd_per_mtok = models.DecimalField(
         "cached input price", max_digits=14, decimal_places=6, null=True, blank=True
     )
-    available = models.BooleanField(default=True)
+    listed = models.BooleanField(default=True, editable=False)
+    allowed = models.BooleanField(
+        default=True,
+        help_text="Switched off, it is refused under whatever name it is asked for; no refresh changes that.",
+    )
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
+
+    objects = ProviderModelQuerySet.as_manager()
 
     class Meta:
         ordering = ("provider__name", "name")
@@ -333,6 +372,11 @@ class ProviderModel(models.Model):
             first_seen_at=now,
             last_seen_at=now,
         )
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether the provider has it, and the admin lets it be used."""
+        return self.listed and self.allowed
 
     @property
     def price(self) -> Price:
@@ -403,3 +447,85 @@ class HealthCheck(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {'ok' if self.ok else 'failed'} at {self.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class AskedThrough(models.TextChoices):
+    FORM = "form", "Test connection"
+    CHECK = "check", "Check now"
+    API = "api", "API"
+
+
+class KeyUsed(models.TextChoices):
+    STORED = "stored", "the stored one"
+    ENTERED = "entered", "one entered for the test"
+    NONE = "none", "none"
+
+
+class NotRecordedError(Exception):
+    """A connection test cannot be recorded, so none is made."""
+
+
+class ConnectionTestQuerySet(models.QuerySet["ConnectionTest"]):
+    def begin(self, row: ProviderConfig, *, actor: str, address: str, through: AskedThrough) -> ConnectionTest:
+        """Record that somebody is about to have a provider asked, as it stands in `row`: committed before it is.
+
+        Errors: NotRecordedError.
+        """
+        key = KeyUsed.STORED if isinstance(row.api_key, Secret) else KeyUsed.ENTERED
+        try:
+            with transaction.atomic(durable=True):
+                return self.create(
+                    actor=actor,
+                    address=address,
+                    through=through,
+                    provider=row.name,
+                    provider_type=row.provider_type,
+                    base_url=row.effective_base_url,
+                    key=key if row.api_key else KeyUsed.NONE,
+                )
+        except DatabaseError as error:
+            raise NotRecordedError("A connection test cannot be recorded now, so none is made.") from error
+
+
+class ConnectionTest(models.Model):
+    """Somebody had a provider asked: who, from where, which address, with which key. Rows only grow in number.
+
+    Shape: `address` is where the request for the test came from; `provider` is empty for one not saved yet.
+    """
+
+    at = models.DateTimeField(db_default=Now())
+    actor = models.CharField("who", max_length=200)
+    address = models.CharField("from", max_length=100, blank=True)
+    through = models.CharField(max_length=10, choices=AskedThrough.choices)
+    provider = models.CharField(max_length=100, blank=True)
+    provider_type = models.CharField("type", max_length=20)
+    base_url = models.CharField("base URL", max_length=500)
+    key = models.CharField("API key", max_length=10, choices=KeyUsed.choices)
+
+    objects = ConnectionTestQuerySet.as_manager()
+
+    class Meta:
+        managed = False
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"{self.base_url}, tested by {self.actor}"
+
+    def end(self, *, ok: bool, words: str) -> None:
+        ConnectionTestOutcome.objects.create(test=self, ok=ok, words=words)
+
+
+class ConnectionTestOutcome(models.Model):
+    """What a connection test came to; a test that was cut short has none."""
+
+    test = models.OneToOneField(ConnectionTest, models.DO_NOTHING, primary_key=True, related_name="outcome")
+    at = models.DateTimeField(db_default=Now())
+    ok = models.BooleanField()
+    words = models.TextField(blank=True)
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return "worked" if self.ok else f"failed: {self.words}"

@@ -17,6 +17,7 @@ from llmhub.access.models import ApiKey
 from llmhub.access.principals import KeyEntry
 from llmhub.access.secrets import Secret
 from llmhub.database import conninfo, own_connection
+from providers.key_places import key_place
 from providers.models import Health, ProviderConfig, ProviderModel
 from providers.types import NOTHING, Extra, Price, ProviderType
 
@@ -32,9 +33,14 @@ LISTENER = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
     name: str
-    available: bool
+    listed: bool
+    allowed: bool
     price: Price
     first_seen_at: datetime
+
+    @property
+    def is_offered(self) -> bool:
+        return self.listed and self.allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,19 @@ class ProviderEntry:
     settings: Extra = field(default=NOTHING, repr=False)
     health: Health = Health.UNKNOWN
     models: Mapping[str, ModelEntry] = NOTHING
+    forbidden: frozenset[str] = field(init=False, repr=False)
+    """The models that are switched off, by the names that all their spellings share."""
+
+    def __post_init__(self) -> None:
+        forbidden = frozenset(_shared_name(model.name) for model in self.models.values() if not model.allowed)
+        object.__setattr__(self, "forbidden", forbidden)
+
+    def forbids(self, model_name: str) -> bool:
+        return bool(self.forbidden) and _shared_name(model_name) in self.forbidden
+
+    @property
+    def key_place(self) -> str:
+        return key_place(self.provider_type, self.base_url, self.settings)
 
     @property
     def is_unhealthy(self) -> bool:
@@ -104,7 +123,14 @@ def _models_by_provider() -> dict[int, Mapping[str, ModelEntry]]:
 
 
 def _model_entry(row: ProviderModel) -> ModelEntry:
-    return ModelEntry(name=row.name, available=row.available, price=row.price, first_seen_at=row.first_seen_at)
+    return ModelEntry(
+        name=row.name, listed=row.listed, allowed=row.allowed, price=row.price, first_seen_at=row.first_seen_at
+    )
+
+
+def _shared_name(model_name: str) -> str:
+    """Some providers take a model under several spellings: with a tag, in any case, with a folder."""
+    return model_name.strip().casefold().removeprefix("models/").removesuffix(":latest")
 
 
 def _find_entry(row: ProviderConfig, models: Mapping[str, ModelEntry]) -> ProviderEntry | None:

@@ -13,7 +13,7 @@ MayUse = Callable[[str, str], bool]
 
 
 class NotPermittedError(ProviderError):
-    """The caller's key does not allow what was asked for."""
+    """The caller's key, or the admin of the model, does not allow what was asked for."""
 
     failover = False
 
@@ -29,6 +29,10 @@ class Candidate:
         return not (
             self.provider.serves_only_listed and self.model_name and self.model_name not in self.provider.models
         )
+
+    @property
+    def is_forbidden(self) -> bool:
+        return self.provider.forbids(self.model_name)
 
     @property
     def price(self) -> Price:
@@ -52,7 +56,8 @@ def plan(snapshot: Snapshot, *, provider: str | None, model_name: str, may_use: 
     """Resolve what a caller asked for.
 
     Errors: ModelNotServedError for a provider or model that does not exist here; NotPermittedError when
-    the key allows none of the candidates; NoProviderError when all are switched off or know no model.
+    the key allows none of the candidates, or their models are switched off; NoProviderError when all
+    providers are switched off or know no model.
     """
     named, model = _split(model_name, provider, snapshot=snapshot)
     if named is not None:
@@ -90,7 +95,7 @@ def _split(model_name: str, provider: str | None, *, snapshot: Snapshot) -> tupl
 
 def _has(entry: ProviderEntry, model_name: str) -> bool:
     model = entry.models.get(model_name)
-    return model_name == entry.default_model or (model is not None and model.available)
+    return model_name == entry.default_model or (model is not None and model.listed)
 
 
 def _usable(wanted: list[Candidate], may_use: MayUse) -> Plan:
@@ -121,12 +126,18 @@ def _unusable(candidate: Candidate) -> str:
         return "has no default model"
     if not candidate.is_served:
         return f"does not have the model `{candidate.model_name}`"
+    if candidate.is_forbidden:
+        return f"has the model `{candidate.model_name}` switched off"
     return ""
 
 
 def _nothing_left(wanted: list[Candidate], left_out: list[str]) -> ProviderError:
     if not wanted:
         return NoProviderError("No provider is configured.")
+    switched_off = [c for c in wanted if c.provider.enabled and c.is_forbidden]
+    if switched_off:
+        words = f"The model `{switched_off[0].model_name}` is switched off here."
+        return NotPermittedError(words, code="model_not_allowed", param="model")
     return NoProviderError(f"No provider can be asked: {'; '.join(left_out)}.")
 
 

@@ -71,6 +71,12 @@ class Trial:
         return all(step.outcome in (Outcome.GOOD, Outcome.DOUBTFUL) for step in self.steps)
 
     @property
+    def words(self) -> str:
+        """The verdict, and what was seen of each failure."""
+        causes = [f"{step.title}: {step.words}" for step in self.steps if step.outcome is Outcome.FAILED]
+        return " ".join([self.verdict, *causes])
+
+    @property
     def verdict(self) -> str:
         failed = [step.title for step in self.steps if step.outcome is Outcome.FAILED]
         if not failed:
@@ -108,7 +114,7 @@ async def _list_models(row: ProviderConfig) -> _Listing:
     models: list[ModelInfo] = []
     error: ProviderError | None = None
     if isinstance(row.api_key, str) and row.api_key:
-        row.api_key = Secret.seal(row.api_key)
+        row.api_key = Secret.seal(row.api_key, place=row.key_place)
     hosts = tuple(settings.ALLOWED_PRIVATE_HOSTS)
     async with HttpClient(allowed_private_hosts=hosts, mark=own_mark(), watch=watch) as client:
         try:

@@ -18,14 +18,14 @@ from pghistory.models import Event as HistoryEvent
 from chat.models import Chat, LedgerEvent, LedgerWriterSeat
 from llmhub.access.models import ApiKey, Application
 from llmhub.dashboard.models import Change, FirstThing, Heartbeat, TaskResult
-from providers.models import HealthCheck, ProviderConfig, ProviderModel
+from providers.models import ConnectionTest, HealthCheck, ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, url
 from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
-NOT_ADDED_HERE = {Chat, LedgerEvent, LedgerWriterSeat, HealthCheck, Change, Authenticator}
+NOT_ADDED_HERE = {Chat, LedgerEvent, LedgerWriterSeat, ConnectionTest, HealthCheck, Change, Authenticator}
 UNREGISTERED = {
     "chat.ChatContent",
     "chat.UsageRollup",
@@ -33,6 +33,7 @@ UNREGISTERED = {
     "dashboard.Heartbeat",
     "dashboard.FirstThing",
     "dashboard.TaskResult",
+    "providers.ConnectionTestOutcome",
 }
 OURS = {"access", "providers", "chat", "dashboard"}
 EXTERNAL = re.compile(r'(?:src|href|action)="(https?:)?//')

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from chat.models import Chat
 from llmhub.access.models import ApiKey, Application
-from providers.models import ProviderConfig
+from providers.models import ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, url
 from tests.people import make_staff, signed_in
 
@@ -38,6 +38,7 @@ PAGES = {
     "django_celery_beat.IntervalSchedule": {ADMIN: ALL, OPERATOR: LOOK},
     "django_celery_beat.PeriodicTask": {ADMIN: ALL, OPERATOR: EDIT},
     "mfa.Authenticator": {ADMIN: "view delete"},
+    "providers.ConnectionTest": {ADMIN: LOOK, OPERATOR: LOOK},
     "providers.HealthCheck": {ADMIN: LOOK, OPERATOR: LOOK},
     "providers.ProviderConfig": {ADMIN: ALL, OPERATOR: EDIT},
     "providers.ProviderModel": {ADMIN: ALL, OPERATOR: EDIT},
@@ -65,7 +66,11 @@ ACTIONS = {
         "disable": (ADMIN, OPERATOR),
         "delete_selected": (ADMIN,),
     },
-    "providers.ProviderModel": {"delete_selected": (ADMIN,)},
+    "providers.ProviderModel": {
+        "allow": (ADMIN, OPERATOR),
+        "switch_off": (ADMIN, OPERATOR),
+        "delete_selected": (ADMIN,),
+    },
 }
 OF_ROWS = {
     "access_apikey_issued": (ADMIN,),
@@ -78,6 +83,7 @@ OF_ROWS = {
     "chat_chat_raw": (ADMIN, REVIEWER),
     "django_celery_beat_periodictask_do": (ADMIN, OPERATOR),
     "providers_providerconfig_do": (ADMIN, OPERATOR),
+    "providers_providermodel_do": (ADMIN, OPERATOR),
     "providers_providerconfig_try": (ADMIN, OPERATOR),
     "providers_providerconfig_try_new": (ADMIN,),
 }
@@ -126,11 +132,13 @@ def arguments(name: str) -> list[Any]:
         "chat_chat": lambda: [Chat.objects.get().pk, "request"],
         "django_celery_beat_periodictask": lambda: [1],
         "providers_providerconfig": lambda: [ProviderConfig.objects.get().pk],
+        "providers_providermodel": lambda: [ProviderModel.objects.get().pk],
     }
     if name in ("access_apikey_revoke", "providers_providerconfig_try_new"):
         return []
     found = next(find() for prefix, find in rows.items() if name.startswith(prefix))
-    return [*found, "switch_on" if name.startswith("access") else "enable"] if name.endswith("_do") else found
+    actions = {"access_application_do": "switch_on", "providers_providermodel_do": "allow"}
+    return [*found, actions.get(name, "enable")] if name.endswith("_do") else found
 
 
 def test_the_matrix_holds_every_page_action_and_button(admin_user):

@@ -19,7 +19,7 @@ from chat.ledger.writer import SEEN
 from chat.models import Chat, LedgerEvent, LedgerWriterSeat
 from llmhub.access.models import ApiKey, Application
 from llmhub.dashboard.models import Change
-from providers.models import HealthCheck, ProviderConfig, ProviderModel
+from providers.models import AskedThrough, ConnectionTest, HealthCheck, ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, count_queries, url
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
@@ -56,6 +56,12 @@ def add_provider(n: int) -> Any:
     return HealthCheck.objects.create(provider=provider, at=now, ok=n % 2 == 0, latency_ms=n, error="refused")
 
 
+def add_test(n: int) -> Any:
+    row = ProviderConfig(name=f"provider-{n}", provider_type="openai")
+    test = ConnectionTest.objects.begin(row, actor=f"user-{n}", address="", through=AskedThrough.API)
+    return test.end(ok=False, words="refused")
+
+
 def add_chat(n: int) -> Any:
     chat_id = new_chat_id()
     return append_events([make_intent(chat_id), make_outcome(chat_id)])
@@ -82,6 +88,7 @@ ADD: dict[Any, Callable[[int], Any]] = {
     ProviderConfig: add_provider,
     ProviderModel: add_provider,
     HealthCheck: add_provider,
+    ConnectionTest: add_test,
     Change: add_provider,
     Chat: add_chat,
     LedgerEvent: add_chat,

@@ -101,7 +101,7 @@ def usable_models(snapshot: Snapshot, principal: Principal) -> dict[str, JSONObj
         for entry in snapshot.in_order
         if entry.enabled
         for model in entry.models.values()
-        if model.available and principal.may_use(entry.name, model.name)
+        if model.is_offered and principal.may_use(entry.name, model.name)
     }
 
 

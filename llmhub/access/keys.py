@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 
-_WELL_FORMED = re.compile(r"[!-~]{4,256}")
+_WELL_FORMED = re.compile(r"[!-~]{20,256}")
+MIN_DISTINCT = 10
+RULE = f"20 to 256 printable ASCII characters without spaces, at least {MIN_DISTINCT} of them different"
+"""What a key has to be that somebody chooses: nobody finds it by guessing."""
 
 
 def presented_key(authorization: str | None, x_api_key: str | None) -> str | None:
@@ -22,6 +25,11 @@ def key_digest(key: str) -> str:
 
 def is_well_formed(key: str) -> bool:
     return _WELL_FORMED.fullmatch(key) is not None
+
+
+def may_be_chosen(key: str) -> bool:
+    """Whether a key keeps to the `RULE`."""
+    return is_well_formed(key) and len(set(key)) >= MIN_DISTINCT
 
 
 def visible_prefix(secret: str) -> str:

@@ -14,7 +14,7 @@ from django.db import connections, models
 from django.db.models import Count, Max, Q
 
 from llmhub.access.history import track_changes
-from llmhub.access.keys import is_well_formed, key_digest, visible_prefix
+from llmhub.access.keys import RULE, key_digest, may_be_chosen, visible_prefix
 from llmhub.access.principals import KeyEntry, Principal, Scope
 
 SOON = timedelta(days=14)
@@ -114,11 +114,11 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     ) -> tuple[ApiKey, str]:
         """Make a key and return it with its secret, which is nowhere kept.
 
-        Errors: ValidationError for a chosen `key` that no request could carry.
+        Errors: ValidationError for a chosen `key` that no request could carry, or that could be guessed.
         """
         secret = key or f"lh_{secrets.token_urlsafe(32)}"
-        if not is_well_formed(secret):
-            raise ValidationError("An API key is 4 to 256 printable ASCII characters, without spaces.")
+        if not may_be_chosen(secret):
+            raise ValidationError(f"An API key is {RULE}.")
         row = self.create(
             application=application,
             name=name,

@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted with the first of `LLMHUB_SECRET_KEYS`, readable with any of them."""
+"""Secrets at rest: encrypted with the first of `LLMHUB_SECRET_KEYS`, readable with any of them, each for one place."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ class UndecryptableSecretError(Exception):
     """None of the keys in `LLMHUB_SECRET_KEYS` opens this secret."""
 
 
-class Secret:
-    """A secret that shows itself only when asked: `str` and `repr` mask it.
+class MisplacedSecretError(Exception):
+    """This secret was sealed for another place than the one it is wanted at."""
 
-    Shape: holds the ciphertext; `reveal` decrypts.
+
+class Secret:
+    """A secret that shows itself only when asked, and only at the place it was sealed for: `str` and `repr` mask it.
+
+    Shape: holds the ciphertext of the place, a line of text that may be empty, and of the secret after it; so neither
+    can be changed or taken elsewhere by who may write to the database. `reveal` decrypts.
     """
 
     __slots__ = ("token",)
@@ -26,23 +31,37 @@ class Secret:
         self.token = token
 
     @classmethod
-    def seal(cls, plaintext: str) -> Secret:
-        return cls(cipher().encrypt(plaintext.encode()).decode())
+    def seal(cls, plaintext: str, *, place: str = "") -> Secret:
+        if "\n" in place:
+            raise ValueError("A place is one line of text.")
+        return cls(cipher().encrypt(f"{place}\n{plaintext}".encode()).decode())
 
-    def reveal(self, *, max_age_s: int | None = None) -> str:
+    def reveal(self, *, place: str = "", max_age_s: int | None = None) -> str:
         """Return the plaintext.
 
-        Errors: UndecryptableSecretError, also for a secret sealed longer ago than `max_age_s`.
+        Errors: MisplacedSecretError; UndecryptableSecretError, also for a secret sealed longer ago than `max_age_s`.
         """
+        sealed_for, plaintext = self._open(max_age_s=max_age_s)
+        if sealed_for != place:
+            raise MisplacedSecretError("This secret was sealed for another place.")
+        return plaintext
+
+    @property
+    def place(self) -> str:
+        """Where it may be revealed. Errors: UndecryptableSecretError."""
+        return self._open()[0]
+
+    def _open(self, *, max_age_s: int | None = None) -> tuple[str, str]:
         try:
-            return cipher().decrypt(self.token.encode(), ttl=max_age_s).decode()
+            place, _, plaintext = cipher().decrypt(self.token.encode(), ttl=max_age_s).decode().partition("\n")
         except InvalidToken:
             raise UndecryptableSecretError("No key in LLMHUB_SECRET_KEYS opens this secret.") from None
+        return place, plaintext
 
     @property
     def is_readable(self) -> bool:
         try:
-            self.reveal()
+            self._open()
         except UndecryptableSecretError:
             return False
         return True
@@ -56,7 +75,7 @@ class Secret:
         try:
             Fernet(settings.SECRET_KEYS[0]).decrypt(self.token.encode())
         except InvalidToken:
-            self.reveal()
+            self._open()
             return False
         return True
 
@@ -64,7 +83,7 @@ class Secret:
     def masked(self) -> str:
         """The last four characters, as people compare keys by; none of a short secret."""
         try:
-            plaintext = self.reveal()
+            _, plaintext = self._open()
         except UndecryptableSecretError:
             return "cannot be decrypted"
         return f"…{plaintext[-4:]}" if len(plaintext) >= 12 else "…"
@@ -96,7 +115,14 @@ def cipher() -> MultiFernet:
 
 
 class SecretField(models.TextField):  # type: ignore[type-arg]  # django-stubs: the values are Secret, not str
-    """A text column that holds ciphertext; values are `Secret`, a plain `str` assigned is sealed on save."""
+    """A text column that holds ciphertext; values are `Secret`, a plain `str` assigned to a row is sealed on save.
+
+    Shape: `place_from` names the row's attribute that tells the place to seal for; empty for none.
+    """
+
+    def __init__(self, *args: Any, place_from: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.place_from = place_from
 
     def from_db_value(self, value: str | None, *_: Any) -> Secret | None:
         return Secret(value) if value else None
@@ -108,14 +134,22 @@ class SecretField(models.TextField):  # type: ignore[type-arg]  # django-stubs: 
         """Leave no plaintext in a row that was saved."""
         value = super().pre_save(model_instance, add)
         if value and not isinstance(value, Secret):
-            value = Secret.seal(value)
+            value = self.seal_for(model_instance, value)
             setattr(model_instance, self.attname, value)
         return value
+
+    def seal_for(self, row: models.Model, plaintext: str) -> Secret:
+        return Secret.seal(plaintext, place=getattr(row, self.place_from) if self.place_from else "")
 
     def get_prep_value(self, value: Any) -> str:
         if not value:
             return ""
         return value.token if isinstance(value, Secret) else Secret.seal(value).token
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        if self.place_from and value and not isinstance(value, Secret):
+            raise ValueError(f"{self.name}: a bulk write does not tell the place; set it on a row and save that.")
+        return super().get_db_prep_save(value, connection)
 
     def value_to_string(self, obj: models.Model) -> str:
         return self.get_prep_value(self.value_from_object(obj))

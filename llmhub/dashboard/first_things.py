@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
 from llmhub.dashboard.models import FirstThing
-from llmhub.embedded.home import ADMIN_USER
+from llmhub.embedded.home import ADMIN_USER, MIN_PASSWORD_CHARS
 from llmhub.embedded.model import CONTEXT_TOKENS, MODEL_NAME
 from providers.manager import get_provider_manager
 from providers.models import Health, ProviderConfig
@@ -20,6 +21,17 @@ from providers.types import ModelInfo, ProviderType
 DEMO = "demo"
 LOCAL = "local"
 LOCAL_MODEL = ModelInfo(name=MODEL_NAME, capabilities=("chat",), context_window=CONTEXT_TOKENS)
+
+
+def password_fault(password: str) -> str:
+    """Say why the first user cannot have this password; empty when that user can."""
+    if len(password) < MIN_PASSWORD_CHARS:
+        return f"This password is too short. It must contain at least {MIN_PASSWORD_CHARS} characters."
+    try:
+        validate_password(password, get_user_model()(username=ADMIN_USER))
+    except ValidationError as error:
+        return " ".join(error.messages)
+    return ""
 
 
 @transaction.atomic

@@ -23,6 +23,7 @@ PAGES = (
             ("Providers", "dns", "providers.providerconfig"),
             ("Models", "neurology", "providers.providermodel"),
             ("Health checks", "monitor_heart", "providers.healthcheck"),
+            ("Connection tests", "cable", "providers.connectiontest"),
         ),
     ),
     (

@@ -126,8 +126,9 @@ def hub_actions(status: Status) -> Iterator[Action]:
 
 
 def provider_actions(row: ProviderConfig) -> Iterator[Action]:
-    if row.api_key and not row.api_key.is_readable:
-        yield Action("key_unreadable", f"The API key of provider {row.name} cannot be decrypted: enter it again.")
+    if fault := row.stored_key_fault:
+        code = "key_misplaced" if row.api_key.is_readable else "key_unreadable"
+        yield Action(code, f"The API key of provider {row.name} {fault}.")
     if row.is_default and not row.enabled:
         yield Action("default_disabled", f"The default provider {row.name} is disabled.")
     if row.enabled and row.health == Health.UNHEALTHY:

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmhub.access.keys import is_well_formed
+from llmhub.access.keys import RULE, may_be_chosen
 from llmhub.embedded import guard
 from llmhub.embedded.errors import EmbeddedError
 
 ADMIN_USER = "admin"
 HUB_SECRETS = ("LLMHUB_SECRET_KEYS", "DJANGO_SECRET_KEY")
 FIRST_SECRETS = ("LLMHUB_ADMIN_PASSWORD", "LLMHUB_DEMO_KEY")
+MIN_PASSWORD_CHARS = 12
 LEFTOVERS_TIMEOUT_S = guard.GRACE_S + 4
 POLL_S = 0.05
 
@@ -59,7 +60,7 @@ def make_secrets(home: Path, environment: Mapping[str, str]) -> Secrets:
     """Return every secret: from the environment, else from an earlier start, else made now and kept.
 
     What the first start made accounts of stays as it was: the accounts do not follow the environment.
-    Errors: EmbeddedError for a key that no request could carry.
+    Errors: EmbeddedError for a key or a password that could be guessed, or a key that no request could carry.
     """
     kept = _read_json(home / "secrets.json") | _read_credentials(home)
     made = {
@@ -69,8 +70,13 @@ def make_secrets(home: Path, environment: Mapping[str, str]) -> Secrets:
         "LLMHUB_DEMO_KEY": f"lh_{secrets.token_urlsafe(32)}",
     }
     chosen = dict(environment) | {name: kept[name] for name in FIRST_SECRETS if name in kept}
-    if not is_well_formed(chosen.get("LLMHUB_DEMO_KEY") or made["LLMHUB_DEMO_KEY"]):
-        raise EmbeddedError("LLMHUB_DEMO_KEY must be 4 to 256 printable ASCII characters, without spaces.")
+    for name in ("LLMHUB_DEMO_KEY", "DJANGO_SECRET_KEY"):
+        if not may_be_chosen(chosen.get(name) or made[name]):
+            raise EmbeddedError(f"{name} must be {RULE}. Unset, it is made up.")
+    if len(chosen.get("LLMHUB_ADMIN_PASSWORD") or made["LLMHUB_ADMIN_PASSWORD"]) < MIN_PASSWORD_CHARS:
+        raise EmbeddedError(
+            f"LLMHUB_ADMIN_PASSWORD must have at least {MIN_PASSWORD_CHARS} characters. Unset, it is made up."
+        )
     variables = {name: chosen.get(name) or kept.get(name) or new for name, new in made.items()}
     generated = {name: value for name, value in variables.items() if name in HUB_SECRETS and not environment.get(name)}
     write_private(home / "secrets.json", json.dumps(_read_json(home / "secrets.json") | generated, indent=2) + "\n")

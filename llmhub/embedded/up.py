@@ -143,9 +143,9 @@ def running_hub(
 
 
 def get_banner(options: Options, secrets: Secrets, *, took_s: float) -> str:
-    """Return what a newcomer needs; the password only at the first start."""
+    """Return what a newcomer needs; password and key only at the first start, which made them."""
     file = options.home / "credentials.json"
-    key = secrets.variables["LLMHUB_DEMO_KEY"]
+    key = secrets.variables["LLMHUB_DEMO_KEY"] if secrets.is_new else f"see {file}"
     password = secrets.variables["LLMHUB_ADMIN_PASSWORD"] if secrets.is_new else f"see {file}"
     return f"""
 llmhub is ready at {options.url} after {took_s:.1f} s
@@ -156,14 +156,15 @@ llmhub is ready at {options.url} after {took_s:.1f} s
   API key   {key}
   API docs  {options.url}/api/docs
 
-{get_first_chat(options, key)}
+{get_first_chat(options, secrets)}
 All of this stands in {file}. Ctrl-C stops the hub.
 """
 
 
-def get_first_chat(options: Options, key: str) -> str:
+def get_first_chat(options: Options, secrets: Secrets) -> str:
     if not options.wants_model:
         return "For a first chat, add a provider in the admin: there is no local model.\n"
+    key = secrets.variables["LLMHUB_DEMO_KEY"] if secrets.is_new else "$KEY"
     chat = '{"model": "local/smollm2", "messages": [{"role": "user", "content": "Say hello."}]}'
     return f"""\
 A first chat:

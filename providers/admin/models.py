@@ -6,18 +6,19 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from llmhub.access.history_admin import HistoryTab
 from llmhub.pages.badges import badge
+from llmhub.pages.row_actions import RowActions
 from llmhub.pages.times import time_ago
-from providers.models import ProviderModel
+from providers.models import ProviderModel, ProviderModelQuerySet
 from providers.pricing import known_price
 from providers.types import Price, ProviderType
 
@@ -30,7 +31,7 @@ class ProviderModelForm(forms.ModelForm):  # type: ignore[type-arg]  # not subsc
         fields = (
             "provider",
             "name",
-            "available",
+            "allowed",
             "capabilities",
             "context_window",
             "max_output_tokens",
@@ -47,15 +48,27 @@ class ProviderModelForm(forms.ModelForm):  # type: ignore[type-arg]  # not subsc
 
 
 @admin.register(ProviderModel)
-class ProviderModelAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
+class ProviderModelAdmin(HistoryTab, RowActions):
     form = ProviderModelForm
-    list_display = ("name", "provider", "state", "can", "window", "price", "public_price", "first_seen", "last_seen")
+    list_display = (
+        "name",
+        "provider",
+        "state",
+        "allowance",
+        "can",
+        "window",
+        "price",
+        "public_price",
+        "first_seen",
+        "last_seen",
+    )
     list_select_related = ("provider",)
-    list_filter = (("provider", AutocompleteSelectFilter), "available")
+    list_filter = (("provider", AutocompleteSelectFilter), "listed", "allowed")
     list_filter_submit = True
     search_fields = ("name", "provider__name")
     autocomplete_fields = ("provider",)
     list_per_page = 50
+    actions = row_actions = ("allow", "switch_off")
 
     class Media:
         css: ClassVar = {"all": ("providers/providers.css",)}
@@ -79,10 +92,39 @@ class ProviderModelAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyp
             obj.first_seen_at = obj.last_seen_at = timezone.now()
             super().save_model(request, obj, form, change)
 
-    @admin.display(description="state", ordering="available")
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        if self.has_change_permission(request):
+            return self.list_display
+        return tuple({"allowance": "allowed"}.get(column, column) for column in self.list_display)
+
+    @admin.action(description="Allow", permissions=["change"])
+    def allow(self, request: HttpRequest, models: ProviderModelQuerySet) -> None:
+        self._allow(request, models, on=True)
+
+    @admin.action(description="Switch off: refuse chats with them", permissions=["change"])
+    def switch_off(self, request: HttpRequest, models: ProviderModelQuerySet) -> None:
+        self._allow(request, models, on=False)
+
+    def _allow(self, request: HttpRequest, models: ProviderModelQuerySet, *, on: bool) -> None:
+        chosen = list(models.values_list("pk", "name"))
+        switched = ProviderModel.objects.filter(pk__in=[pk for pk, _ in chosen]).allow(on=on)
+        what = chosen[0][1] if len(chosen) == 1 else f"{switched} model{pluralize(switched)}"
+        follows = "allowed." if on else "switched off: chats with it are refused within a second."
+        if switched:
+            self.message_user(request, f"{what} {follows}", messages.SUCCESS)
+        if len(chosen) > switched:
+            already = f"{len(chosen) - switched} had been {'allowed' if on else 'switched off'} already."
+            self.message_user(request, already, messages.WARNING)
+
+    @admin.display(description="allowed", ordering="allowed")
+    def allowance(self, model: ProviderModel) -> str:
+        action, label = "switch_off" if model.allowed else "allow", f"{model} allowed"
+        return self.switch_button(model, is_on=model.allowed, action=action, label=label)
+
+    @admin.display(description="state", ordering="listed")
     def state(self, model: ProviderModel) -> str:
-        if model.available:
-            return badge("available", "success")
+        if model.listed:
+            return badge("listed", "success")
         since = f"{model.last_seen_at:%d %b %Y}"
         return format_html('{} <span class="pv-since">since {}</span>', badge("gone", "warning"), since)
 

@@ -9,10 +9,17 @@ from typing import TypeVar
 from django.contrib import admin, messages
 from django.http import HttpRequest
 
+from llmhub.access.addresses import client_address
 from llmhub.pages.row_actions import RowActions
 from providers.errors import ProviderError
 from providers.manager import get_provider_manager, run
-from providers.models import ProviderConfig, ProviderConfigQuerySet
+from providers.models import (
+    AskedThrough,
+    ConnectionTest,
+    NotRecordedError,
+    ProviderConfig,
+    ProviderConfigQuerySet,
+)
 from providers.types import ProbeResult
 
 T = TypeVar("T")
@@ -26,11 +33,18 @@ class ProviderActions(RowActions):
 
     @admin.action(description="Check now", permissions=["change"])
     def check_now(self, request: HttpRequest, providers: ProviderConfigQuerySet) -> None:
+        rows = list(providers)
         try:
-            probes = run(_check_each, providers.names())
-        except ProviderError as error:
-            self.message_user(request, error.message, messages.ERROR)
+            tests = {
+                row.name: ConnectionTest.objects.begin(row, **asker(request), through=AskedThrough.CHECK)
+                for row in rows
+            }
+            probes = run(_check_each, tests)
+        except (NotRecordedError, ProviderError) as error:
+            self.message_user(request, str(error), messages.ERROR)
             return
+        for name, probe in probes.items():
+            tests[name].end(ok=not _probe_fault(probe), words=_probe_fault(probe))
         failed = {name: fault for name, probe in probes.items() if (fault := _probe_fault(probe))}
         self._tell(request, well=len(probes) - len(failed), words="healthy", failed=failed)
 
@@ -79,6 +93,11 @@ class ProviderActions(RowActions):
             self.message_user(request, f"{well} {words}.", messages.SUCCESS)
         for name, error in failed.items():
             self.message_user(request, f"{name} failed: {error}", messages.ERROR)
+
+
+def asker(request: HttpRequest) -> dict[str, str]:
+    """Who asks for a connection test, and from where."""
+    return {"actor": request.user.get_username(), "address": client_address(request)}
 
 
 async def _check_each(names: Iterable[str]) -> dict[str, ProbeResult | ProviderError]:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.forms.models import construct_instance
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -69,6 +70,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.stored_key: Secret | None = self.instance.api_key or None
+        self.stored_key_fault = self.instance.stored_key_fault
         self._stored_settings = self.instance.settings
         self.initial.update(initial_values(self.instance.settings), api_key="")
         if "base_url" in self.fields:  # for who may move it
@@ -82,11 +84,15 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         field.help_text = key_hints()
         if not stored:
             return
-        if not stored.is_readable:
-            words = SafeString("<strong>The stored key cannot be decrypted.</strong> Enter it again. ")
+        if self.stored_key_fault:
+            words = format_html("<strong>The stored key {}.</strong> ", self.stored_key_fault)
         else:
             field.widget.attrs["placeholder"] = f"{stored.masked}: leave empty to keep it"
-            words = format_html("Stored: <code>{}</code>{}. ", stored.masked, self._key_age())
+            words = format_html(
+                "Stored: <code>{}</code>{}. For another type, scheme, host or port it has to be entered again. ",
+                stored.masked,
+                self._key_age(),
+            )
         field.help_text = words + field.help_text
 
     def _key_age(self) -> SafeString:
@@ -108,6 +114,14 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
             self.add_error(name, words)
         # The model would name a fault once more, at a field that this form has not.
         self.instance.settings = {} if faults else settings
+
+    def _update_errors(self, errors: ValidationError) -> None:
+        """Tell what is wrong with columns that this form has no field for, as that of an operator has none for some."""
+        by_field = errors.error_dict if hasattr(errors, "error_dict") else {}
+        lacking = [name for name in by_field if name != NON_FIELD_ERRORS and name not in self.fields]
+        for name in lacking:
+            by_field.setdefault(NON_FIELD_ERRORS, []).extend(by_field.pop(name))
+        super()._update_errors(errors)  # type: ignore[misc]  # not in the stubs
 
     @property
     def changed_columns(self) -> list[str]:

@@ -69,7 +69,7 @@ class ProviderList(SecretColumns, RowActions):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ProviderConfig]:
         providers: QuerySet[ProviderConfig] = super().get_queryset(request)
-        return providers.annotate(available_models=Count("models", filter=Q(models__available=True)))
+        return providers.annotate(offered_models=Count("models", filter=Q(models__listed=True, models__allowed=True)))
 
     def get_changelist(self, _request: HttpRequest, **_kwargs: Any) -> type[ProviderChangeList]:
         return ProviderChangeList
@@ -99,8 +99,8 @@ class ProviderList(SecretColumns, RowActions):
 
     @admin.display(description="last error")
     def trouble(self, provider: ProviderConfig) -> str:
-        if provider.api_key and not provider.api_key.is_readable:
-            return format_html('<span class="pv-trouble">{}</span>', "The API key cannot be decrypted: enter it again.")
+        if fault := provider.stored_key_fault:
+            return format_html('<span class="pv-trouble">The API key {}.</span>', fault)
         words = Truncator(provider.last_error).chars(ERROR_WORDS_CHARS)
         return format_html('<span class="pv-trouble">{}</span>', words) if words else ""
 
@@ -108,10 +108,10 @@ class ProviderList(SecretColumns, RowActions):
     def latency(self, provider: Any) -> str:
         return sparkline(provider.latest_latencies)
 
-    @admin.display(description="models", ordering="available_models")
+    @admin.display(description="models", ordering="offered_models")
     def model_count(self, provider: Any) -> str:
         link = '<a class="llmhub-link" href="{}?provider__id__exact={}" aria-label="{} models of {}">{}</a>'
-        url, count = reverse("admin:providers_providermodel_changelist"), provider.available_models
+        url, count = reverse("admin:providers_providermodel_changelist"), provider.offered_models
         return format_html(link, url, provider.pk, count, provider.name, count)
 
     @admin.display(description="enabled", ordering="enabled")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -19,13 +20,13 @@ from llmhub.access.history_admin import HistoryTab
 from llmhub.access.secrets import Secret
 from llmhub.pages.times import time_ago
 from providers.admin.health_history import health_history
-from providers.admin.provider_actions import ProviderActions
+from providers.admin.provider_actions import ProviderActions, asker
 from providers.admin.provider_form import ProviderForm
 from providers.admin.provider_list import ProviderList
 from providers.admin.setting_fields import setting_fields, shown_for
 from providers.errors import ProviderError
 from providers.manager import run
-from providers.models import ProviderConfig
+from providers.models import AskedThrough, ConnectionTest, NotRecordedError, ProviderConfig
 from providers.tasks import look_at_soon
 from providers.trial import Outcome, Step, Trial, try_provider
 
@@ -79,7 +80,7 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
             context |= {
                 "state": self._state(obj, context["adminform"].form.stored_key),
                 "history": health_history(obj, now=timezone.now()),
-                "model_names": obj.models.filter(available=True).values_list("name", flat=True),
+                "model_names": obj.models.offered().values_list("name", flat=True),
                 "actions_here": self.buttons(obj, icons_only=False) if may_change else "",
             }
         answer: HttpResponse = super().render_change_form(request, context, *args, obj=obj, **kwargs)
@@ -111,7 +112,7 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
 
     @method_decorator(require_POST)
     def try_form(self, request: HttpRequest, pk: int | None = None) -> HttpResponse:
-        """Try the connection of the form as it stands, without saving anything."""
+        """Try the connection of the form as it stands, saving nothing but that it was tried."""
         row = self.get_object(request, str(pk)) if pk else None
         if pk and row is None:
             return self._trial_page(request, lost="This provider does not exist any more.")
@@ -122,9 +123,12 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
         if faults:
             return self._trial_page(request, trial=Trial(steps=tuple(faults)))
         try:
-            return self._trial_page(request, trial=run(try_provider, form.instance))
-        except ProviderError as error:
-            return self._trial_page(request, lost=error.message)
+            test = ConnectionTest.objects.begin(form.instance, **asker(request), through=AskedThrough.FORM)
+            trial = run(try_provider, form.instance)
+        except (NotRecordedError, ProviderError) as error:
+            return self._trial_page(request, lost=str(error))
+        test.end(ok=trial.is_good, words=trial.words)
+        return self._trial_page(request, trial=trial)
 
     def _trial_page(self, request: HttpRequest, **context: Any) -> HttpResponse:
         return TemplateResponse(request, "providers/trial.html", context)
@@ -145,7 +149,13 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
             "API key": format_html("{}, set {}", key, time_ago(set_at)) if stored and set_at else key,
             "Default": "yes" if provider.is_default else "no",
             "Models": self.model_count(provider),
+            "Connection tests": tests_link(provider),
         }
+
+
+def tests_link(provider: ProviderConfig) -> str:
+    url = f"{reverse('admin:providers_connectiontest_changelist')}?{urlencode({'provider': provider.name})}"
+    return format_html('<a class="llmhub-link" href="{}">who tested what, and when</a>', url)
 
 
 def _faults(form: Any, name: str) -> Iterable[Step]:

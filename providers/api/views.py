@@ -7,16 +7,18 @@ from typing import Any
 from django.core.exceptions import ValidationError as ModelValidationError
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import APIView
 
+from llmhub.access.addresses import client_address
+from llmhub.access.authentication import request_principal
 from llmhub.access.principals import Scope
 from providers.api import serializers
 from providers.manager import ProviderManager, check_all_now, get_provider_manager, run
-from providers.models import ProviderConfig
+from providers.models import AskedThrough, ConnectionTest, NotRecordedError, ProviderConfig
 from providers.tasks import look_at_soon
 
 READ = {"GET": Scope.PROVIDERS_READ}
@@ -27,6 +29,11 @@ REFUSED = {401: serializers.Refusal, 403: serializers.Refusal}
 NOT_FOUND = REFUSED | {404: serializers.Refusal}
 NOT_VALID = REFUSED | {400: serializers.Refusal}
 FAILED_UPSTREAM = {code: OpenApiResponse(serializers.Refusal, "The provider failed.") for code in (429, 502, 503, 504)}
+
+
+class UnrecordedCheckError(APIException):
+    status_code = 503
+    default_code = "record_unavailable"
 
 
 def by_name(value: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +52,8 @@ class ProviderView(APIView):
             exc = NotFound(f"There is no provider named `{self.kwargs.get('name')}`.", code="provider_not_found")
         elif isinstance(exc, ModelValidationError):
             exc = ValidationError(as_serializer_error(exc))
+        elif isinstance(exc, NotRecordedError):
+            exc = UnrecordedCheckError(str(exc))
         return super().handle_exception(exc)
 
 
@@ -135,12 +144,20 @@ class CheckView(ProviderView):
     @extend_schema(
         operation_id="providers_check",
         summary="Probe a provider now",
-        description="Costs no tokens.",
+        description="Costs no tokens. Who checked what is recorded.",
         request=None,
-        responses={200: serializers.Checked} | NOT_FOUND,
+        responses={200: serializers.Checked, 503: serializers.Refusal} | NOT_FOUND,
     )
-    def post(self, _request: Request, name: str) -> Response:
+    def post(self, request: Request, name: str) -> Response:
+        row, principal = ProviderConfig.objects.get(name=name), request_principal(request)
+        test = ConnectionTest.objects.begin(
+            row,
+            actor=principal.name if principal else "",
+            address=client_address(request),
+            through=AskedThrough.API,
+        )
         probe = run(self.manager.health_check, name)
+        test.end(ok=probe.ok, words=probe.error)
         return Response({"name": name, "ok": probe.ok, "latency_ms": probe.latency_ms, "error": probe.error or None})
 
 

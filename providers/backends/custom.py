@@ -26,11 +26,18 @@ HOPS_AND_SECRETS = frozenset(
         "content-length",
         "content-type",
         "cookie",
+        "expect",
         "host",
+        "keep-alive",
         "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
         "transfer-encoding",
+        "upgrade",
         "via",
         "x-api-key",
+        "x-goog-api-key",
     }
 )
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -186,7 +186,14 @@ class Migration(migrations.Migration):
                         blank=True, decimal_places=6, max_digits=14, null=True, verbose_name="cached input price"
                     ),
                 ),
-                ("available", models.BooleanField(default=True)),
+                ("listed", models.BooleanField(default=True, editable=False)),
+                (
+                    "allowed",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Switched off, it is refused under whatever name it is asked for; no refresh changes that.",
+                    ),
+                ),
                 ("first_seen_at", models.DateTimeField()),
                 ("last_seen_at", models.DateTimeField()),
                 (

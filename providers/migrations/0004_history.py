@@ -151,6 +151,13 @@ class Migration(migrations.Migration):
                         blank=True, decimal_places=6, max_digits=14, null=True, verbose_name="cached input price"
                     ),
                 ),
+                (
+                    "allowed",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Switched off, it is refused under whatever name it is asked for; no refresh changes that.",
+                    ),
+                ),
             ],
             options={
                 "abstract": False,

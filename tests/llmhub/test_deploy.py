@@ -36,6 +36,14 @@ def test_django_finds_nothing_to_warn_of_in_a_deployment(db):
     assert "no issues" in checked.stdout
 
 
+def test_a_key_for_signing_that_could_be_guessed_starts_nothing():
+    checked = run("manage.py", "check", https="0", DJANGO_SECRET_KEY="changeme-" * 5)
+
+    assert checked.returncode != 0
+    assert "DJANGO_SECRET_KEY: Value error, must be 20 to 256" in checked.stderr
+    assert "changeme" not in checked.stderr
+
+
 @pytest.mark.parametrize(
     ("https", "prefix"), [pytest.param("1", "__Host-", id="https"), pytest.param("0", "", id="plain")]
 )

@@ -48,8 +48,11 @@ class Configuration:
         return row
 
     def change(self, name: str, /, **fields: Any) -> None:
-        """Change a provider, by way of SQL alone, and wait until the registry has it."""
-        ProviderConfig.objects.filter(name=name).update(**fields)
+        """Change a provider, past all checks, and wait until the registry has it."""
+        row = ProviderConfig.objects.get(name=name)
+        for field, value in fields.items():
+            setattr(row, field, value)
+        row.save(update_fields=fields)
         self.settle()
 
     def settle(self) -> None:

@@ -50,7 +50,7 @@ def test_a_forbidden_url_is_not_saved_in_any_way(admin_client, url):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_forbidden_url_that_was_written_past_the_checks_is_not_connected_to():
-    add("old", api_key="sk-canary")
+    add("old")
     errors = []
 
     for url in FORBIDDEN:

@@ -244,8 +244,8 @@ async def test_nobody_gives_out_a_provider_that_is_not_there(two, manager):
 def test_models_are_told_from_memory(config, first):
     config.add("acme", first, models=("small", "large"), is_default=True)
     config.add("other")
-    config.execute("UPDATE providers_providermodel SET available = false WHERE name = 'small'")
-    config.wait_for(lambda snapshot: not snapshot.providers["acme"].models["small"].available)
+    config.execute("UPDATE providers_providermodel SET listed = false WHERE name = 'small'")
+    config.wait_for(lambda snapshot: not snapshot.providers["acme"].models["small"].listed)
 
     assert ProviderManager(config.registry).list_all_models() == {"acme": ["large"], "other": []}
     assert first.requests == []

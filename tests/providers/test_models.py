@@ -15,6 +15,7 @@ from llmhub.access.secrets import Secret
 from providers.models import Health, HealthCheck, ProviderConfig, ProviderModel, Rotation
 from providers.types import ModelInfo, ProbeResult
 from tests.live import until
+from tests.providers.admin.rows import stored_key
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +55,7 @@ def test_a_key_is_stored_encrypted():
 
     stored = ProviderConfig.objects.get(pk=row.pk).api_key
     assert KEY not in stored.token
-    assert (stored.reveal(), str(stored), repr(stored)) == (KEY, "<secret>", "<secret>")
+    assert (stored_key(row), str(stored), repr(stored)) == (KEY, "<secret>", "<secret>")
 
 
 @pytest.mark.parametrize("word", ["register", "health", "models"])
@@ -108,8 +109,8 @@ def test_a_vanished_model_is_marked_and_comes_back():
     row.record_models([ModelInfo(name="qwen"), ModelInfo(name="glm")], now=NOW + timedelta(hours=2))
 
     back = ProviderModel.objects.get(name="qwen")
-    assert (gone.available, gone.last_seen_at) == (False, NOW)
-    assert (back.available, back.first_seen_at, back.last_seen_at) == (True, NOW, NOW + timedelta(hours=2))
+    assert (gone.listed, gone.last_seen_at) == (False, NOW)
+    assert (back.listed, back.first_seen_at, back.last_seen_at) == (True, NOW, NOW + timedelta(hours=2))
 
 
 def test_what_an_admin_wrote_of_a_model_is_not_overwritten():
@@ -121,6 +122,21 @@ def test_what_an_admin_wrote_of_a_model_is_not_overwritten():
 
     model = ProviderModel.objects.get()
     assert (str(model.input_usd_per_mtok), model.capabilities) == ("1.500000", ["vision"])
+
+
+def test_no_refresh_allows_what_an_admin_switched_off():
+    row = make_provider()
+    row.record_models([ModelInfo(name="qwen"), ModelInfo(name="llama")], now=NOW)
+    assert ProviderModel.objects.filter(name="qwen").allow(on=False) == 1
+
+    for listed in (["qwen"], [], ["qwen", "llama"]):
+        row.record_models([ModelInfo(name=name) for name in listed], now=NOW)
+
+        assert list(ProviderModel.objects.filter(allowed=False).values_list("name", flat=True)) == ["qwen"]
+
+    assert list(ProviderModel.objects.offered().values_list("name", flat=True)) == ["llama"]
+    assert ProviderConfig.objects.get(pk=row.pk).model_names == ["llama"]
+    assert ProviderModel.objects.all().allow(on=True) == 1
 
 
 def test_keys_are_rotated_to_the_first_of_the_secret_keys(settings):
@@ -136,14 +152,14 @@ def test_keys_are_rotated_to_the_first_of_the_secret_keys(settings):
     settings.SECRET_KEYS = [new]
     row.refresh_from_db()
     assert said == "Keys encrypted again: 1. Already current: 1.\n"
-    assert (row.api_key.reveal(), row.updated_at) == (KEY, NOW - timedelta(days=1))
+    assert (row.api_key.reveal(place=row.key_place), row.updated_at) == (KEY, NOW - timedelta(days=1))
     assert run_rotation() == "Keys encrypted again: 0. Already current: 2.\n"
 
 
 def test_rotation_names_what_it_cannot_decrypt_and_rotates_the_rest(settings):
     old, new = (Fernet.generate_key().decode() for _ in range(2))
     settings.SECRET_KEYS = [old]
-    make_provider(api_key=KEY)
+    row = make_provider(api_key=KEY)
     lost = make_provider("lost", api_key=Secret("gAAAA-not-a-token"))
     settings.SECRET_KEYS = [new, old]
 
@@ -151,7 +167,7 @@ def test_rotation_names_what_it_cannot_decrypt_and_rotates_the_rest(settings):
         run_rotation()
 
     settings.SECRET_KEYS = [new]
-    assert ProviderConfig.objects.get(name="vllm").api_key.reveal() == KEY
+    assert stored_key(row) == KEY
     assert ProviderConfig.objects.get(pk=lost.pk).api_key.token == "gAAAA-not-a-token"
 
 
@@ -170,13 +186,13 @@ def test_rotation_leaves_a_key_that_is_entered_meanwhile(settings):
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         with transaction.atomic():
-            ProviderConfig.objects.filter(pk=row.pk).update(api_key="entered-meanwhile")
+            ProviderConfig.objects.change("vllm", {"api_key": "entered-meanwhile"})
             rotating = pool.submit(rotate_in_thread)
             until(is_someone_waiting)
         rotation = rotating.result(timeout=5)
 
     row.refresh_from_db()
-    assert (rotation.rotated, row.api_key.reveal()) == (0, "entered-meanwhile")
+    assert (rotation.rotated, row.api_key.reveal(place=row.key_place)) == (0, "entered-meanwhile")
 
 
 def rotate_in_thread() -> Rotation:

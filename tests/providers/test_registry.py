@@ -47,7 +47,7 @@ def test_a_provider_stands_in_the_snapshot_with_all_that_routing_needs(config):
     assert (entry.default_model, entry.is_default, entry.priority) == ("large", True, 7)
     assert (entry.rate_limit, entry.timeout_s, entry.settings) == (60, 9, {"project": "p"})
     assert (entry.enabled, entry.health, entry.is_unhealthy) == (False, Health.DEGRADED, False)
-    assert entry.api_key.reveal() == PLAIN
+    assert entry.api_key.reveal(place=entry.key_place) == PLAIN
     assert ProviderConfig.objects.get(pk=row.pk).api_key == entry.api_key
 
 
@@ -68,7 +68,7 @@ def test_models_stand_with_their_provider_and_their_prices(config):
     ProviderModel.objects.create(
         provider=row,
         name="old",
-        available=False,
+        listed=False,
         input_usd_per_mtok=Decimal("2.5"),
         output_usd_per_mtok=Decimal(10),
         first_seen_at=now,
@@ -82,7 +82,7 @@ def test_models_stand_with_their_provider_and_their_prices(config):
         "other": {"large", "small"},
     }
     old = providers["acme"].models["old"]
-    assert (old.name, old.available, old.first_seen_at) == ("old", False, now)
+    assert (old.name, old.listed, old.first_seen_at) == ("old", False, now)
     assert old.price == Price(input_usd_per_mtok=Decimal("2.5"), output_usd_per_mtok=Decimal(10))
     assert providers["acme"].models["large"].price == Price()
 
@@ -245,7 +245,7 @@ TOLD = [
     *(
         ("providers_providermodel", f"{column} = {column}")
         for column in (
-            "name", "available", "input_usd_per_mtok", "output_usd_per_mtok", "cached_input_usd_per_mtok",
+            "name", "listed", "allowed", "input_usd_per_mtok", "output_usd_per_mtok", "cached_input_usd_per_mtok",
         )
     ),
     *(

@@ -13,12 +13,13 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 PRICE = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2))
 
 
-def model(name, *, available=True):
-    return ModelEntry(name=name, available=available, price=PRICE, first_seen_at=NOW)
+def model(name, *, listed=True, allowed=True):
+    return ModelEntry(name=name, listed=listed, allowed=allowed, price=PRICE, first_seen_at=NOW)
 
 
-def provider(name, *models, gone=(), **fields):
-    listed = {m: model(m) for m in models} | {m: model(m, available=False) for m in gone}
+def provider(name, *models, gone=(), off=(), **fields):
+    listed = {m: model(m) for m in models} | {m: model(m, listed=False) for m in gone}
+    listed |= {m: model(m, allowed=False) for m in off}
     values = {"provider_type": ProviderType.CUSTOM, "base_url": "http://localhost", "models": listed}
     return ProviderEntry(name=name, **{**values, **fields})
 
@@ -96,6 +97,50 @@ def test_a_vanished_model_is_not_served_any_more():
 
 def test_a_vanished_model_that_is_the_default_is_still_tried():
     assert tried(planned(provider("a", gone=["old"], default_model="old"), model_name="old")) == ["a/old"]
+
+
+OFF = provider("off", "small", off=["large"], default_model="large")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param({"model_name": "large"}, id="bare"),
+        pytest.param({"model_name": "off/large"}, id="qualified"),
+        pytest.param({"provider": "off", "model_name": "large"}, id="named-provider"),
+        pytest.param({"provider": "off", "model_name": "off/large"}, id="named-twice"),
+        pytest.param({"provider": "off"}, id="default-of-a-named-provider"),
+        pytest.param({}, id="default-of-the-only-provider"),
+        pytest.param({"model_name": "off/large:latest"}, id="with-the-tag-that-goes-without-saying"),
+        pytest.param({"model_name": "off/LARGE"}, id="in-capitals"),
+        pytest.param({"model_name": "off/models/large"}, id="with-googles-folder"),
+        pytest.param({"model_name": "off/ large "}, id="with-spaces"),
+    ],
+)
+def test_a_model_that_is_switched_off_is_refused_however_it_is_named(asked):
+    with pytest.raises(NotPermittedError, match="switched off") as refused:
+        planned(OFF, **asked)
+
+    assert (refused.value.code, refused.value.param) == ("model_not_allowed", "model")
+
+
+def test_a_model_that_is_switched_off_at_one_provider_is_asked_of_another():
+    found = planned(OFF, A, model_name="large")
+
+    assert tried(found) == ["a/large"]
+    assert found.left_out == ("off has the model `large` switched off",)
+
+
+def test_the_other_models_of_a_provider_are_asked_as_ever():
+    assert tried(planned(OFF, model_name="off/small")) == ["off/small"]
+    assert tried(planned(OFF, model_name="off/never-heard-of")) == ["off/never-heard-of"]
+
+
+def test_a_model_that_is_switched_off_and_gone_stays_switched_off():
+    gone = ModelEntry(name="old", listed=False, allowed=False, price=PRICE, first_seen_at=NOW)
+
+    with pytest.raises(NotPermittedError):
+        planned(provider("a", models={"old": gone}), model_name="a/old")
 
 
 @pytest.mark.parametrize(

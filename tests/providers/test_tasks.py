@@ -104,7 +104,7 @@ def test_models_are_refreshed_and_a_failing_provider_keeps_what_it_had(upstream)
     found = tasks.refresh_models()
 
     assert found == {"up": 2}
-    assert list(ProviderModel.objects.values_list("provider__name", "name", "available")) == [
+    assert list(ProviderModel.objects.values_list("provider__name", "name", "listed")) == [
         ("down", "qwen", True),
         ("up", "fake-large", True),
         ("up", "fake-small", True),

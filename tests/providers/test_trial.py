@@ -53,7 +53,9 @@ async def test_a_key_that_is_rejected_is_told_and_not_shown(stored):
     with FakeProvider("openai", api_key=KEY) as fake:
         wrong = "sk-wrong-4711-wrong-wxyz"
         fake.probe_faults.append(fakes.status(401, f"No such key: {wrong}"))
-        row = row_at(fake.url, kind="openai", api_key=Secret.seal(wrong) if stored else wrong)
+        row = row_at(fake.url, kind="openai", api_key=wrong)
+        if stored:
+            row.api_key = Secret.seal(wrong, place=row.key_place)
         trial = await try_provider(row)
 
     assert outcomes(trial) == [GOOD, FAILED, NOT_TRIED]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from celery import current_app
 from django import forms
 from django.core.exceptions import ValidationError
-from django_celery_beat.models import PeriodicTask
+from django.utils import timezone
+from django_celery_beat.models import ClockedSchedule, PeriodicTask
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 JSON_WIDGET = UnfoldAdminTextareaWidget(attrs={"rows": 3, "class": "json-text", "spellcheck": "false"})
@@ -94,4 +96,14 @@ class PeriodicTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscr
         cleaned = super().clean() or {}
         if cleaned.get("expires") and cleaned.get("expire_seconds") is not None:
             raise ValidationError("A task expires either at a time or after some seconds.")
+        self._check_times(cleaned.get("start_time"), cleaned.get("clocked"), cleaned.get("expires"))
         return cleaned
+
+    def _check_times(self, start: datetime | None, clocked: ClockedSchedule | None, end: datetime | None) -> None:
+        """Refuse an end before which it can never run."""
+        if end is None:
+            return
+        if "expires" in self.changed_data and end <= timezone.now():
+            self.add_error("expires", "This has passed already: it would never run.")
+        elif (start and start >= end) or (clocked and clocked.clocked_time >= end):
+            self.add_error("expires", "This is before it may begin: it would never run.")

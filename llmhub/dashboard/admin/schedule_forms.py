@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from typing import Any
+
 from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule
+
+from llmhub.dashboard.schedules import LONGEST, crontab_fault
 
 
 class IntervalForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -12,6 +19,17 @@ class IntervalForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         fields = ("every", "period")
         labels = {"every": "Every", "period": "Unit"}
         help_texts = {"every": "So many units lie between two runs.", "period": ""}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        every, period = cleaned.get("every"), cleaned.get("period")
+        try:
+            is_too_long = period is not None and every is not None and timedelta(**{period: every}) > LONGEST
+        except OverflowError:
+            is_too_long = True
+        if is_too_long:
+            self.add_error("every", f"Two runs lie at most {LONGEST.days} days apart.")
+        return cleaned
 
 
 class CrontabForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -35,6 +53,15 @@ class CrontabForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptab
             "timezone": "Where the hours are counted.",
         }
 
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if not self.errors:
+            names = [name for name in self.Meta.fields if name in cleaned]
+            crontab = CrontabSchedule(**{name: cleaned[name] for name in names})
+            if fault := crontab_fault(crontab, now=timezone.now()):
+                raise ValidationError(fault)
+        return cleaned
+
 
 class FixedTimeForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     class Meta:
@@ -42,3 +69,9 @@ class FixedTimeForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscript
         fields = ("clocked_time",)
         labels = {"clocked_time": "Time (UTC)"}
         help_texts = {"clocked_time": "What is scheduled for it runs once."}
+
+    def clean_clocked_time(self) -> datetime:
+        at: datetime = self.cleaned_data["clocked_time"]
+        if "clocked_time" in self.changed_data and at <= timezone.now():
+            raise ValidationError("This has passed already.")
+        return at

@@ -23,7 +23,7 @@ from llmhub.access.history_admin import HistoryTab
 from llmhub.dashboard.admin.periodic_task_form import PeriodicTaskForm
 from llmhub.dashboard.admin.schedule_forms import CrontabForm, FixedTimeForm, IntervalForm
 from llmhub.dashboard.models import Heartbeat, Part, TaskResult
-from llmhub.dashboard.schedules import spoken_next_run, spoken_schedule
+from llmhub.dashboard.schedules import crontab_words, spoken_next_run, spoken_schedule
 from llmhub.dashboard.sending import CannotSendError, NoBrokerError, send_now
 from llmhub.pages.row_actions import RowActions, RowButton
 from llmhub.pages.times import exact_time, ms_words
@@ -81,7 +81,7 @@ class PeriodicTaskAdmin(HistoryTab, RowActions):
     def formfield_for_foreignkey(self, db_field: ForeignKey[Any, Any], request: Any, **kwargs: Any) -> Any:
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if db_field.name == "crontab" and field:
-            field.label_from_instance = lambda crontab: crontab.human_readable
+            field.label_from_instance = crontab_words
         return field
 
     @admin.action(description="Run now", permissions=["change"])
@@ -165,7 +165,7 @@ class CrontabScheduleAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # unt
 
     @admin.display(description="in words")
     def in_words(self, crontab: CrontabSchedule) -> str:
-        return str(crontab.human_readable)
+        return crontab_words(crontab)
 
 
 @admin.register(ClockedSchedule)

@@ -10,6 +10,7 @@ CONFIGURATION = {
     "providers.providerconfig": EVERYTHING,
     "providers.providermodel": EVERYTHING,
     "providers.healthcheck": LOOK,
+    "providers.connectiontest": LOOK,
     "access.application": EVERYTHING,
     "access.apikey": ("view", "add", "change"),
 }
@@ -31,6 +32,7 @@ GROUPS = {
         "providers.providerconfig": LOOK_AND_SWITCH,
         "providers.providermodel": LOOK_AND_SWITCH,
         "providers.healthcheck": LOOK,
+        "providers.connectiontest": LOOK,
         "access.application": LOOK,
         "access.apikey": LOOK_AND_SWITCH,
         "chat.ledgerwriterseat": LOOK,
@@ -71,7 +73,7 @@ def _permission(apps: Any, alias: str, model: str, verb: str) -> Any:
 class Migration(migrations.Migration):
     dependencies = [
         ("dashboard", "0003_history"),
-        ("providers", "0005_key_set_at"),
+        ("providers", "0006_connection_tests"),
         ("access", "0003_history"),
         ("chat", "0003_ledger_functions"),
         ("auth", "0012_alter_user_first_name_max_length"),

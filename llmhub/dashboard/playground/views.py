@@ -78,8 +78,7 @@ def _config(request: HttpRequest, providers: list[ProviderConfig]) -> dict[str, 
 def _models(providers: list[ProviderConfig]) -> dict[str, list[str]]:
     """The models that each provider has, its default model too where it does not list it. Runs one query."""
     found = {row.name: {row.default_model} - {""} for row in providers}
-    available = ProviderModel.objects.filter(available=True).order_by()
-    for provider, name in available.values_list("provider__name", "name"):
+    for provider, name in ProviderModel.objects.offered().order_by().values_list("provider__name", "name"):
         found.setdefault(provider, set()).add(name)
     return {provider: sorted(names) for provider, names in found.items()}
 

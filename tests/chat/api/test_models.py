@@ -31,14 +31,27 @@ def test_one_model_is_found_with_and_without_its_provider(sdk):
     assert sdk.models.retrieve("alpha").id == "two/alpha"
 
 
+def test_a_model_that_is_switched_off_is_not_listed_and_not_served(hub, sdk):
+    ProviderModel.objects.filter(provider__name="one", name="org/beta").allow(on=False)
+    hub.wait_for(lambda s: not s.providers["one"].models["org/beta"].allowed)
+
+    assert [model.id for model in sdk.models.list()] == ["two/alpha", "one/alpha"]
+    with pytest.raises(openai.NotFoundError):
+        sdk.models.retrieve("one/org/beta")
+    for name in ("org/beta", "one/org/beta"):
+        with pytest.raises(openai.PermissionDeniedError, match="switched off") as refused:
+            sdk.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hello"}])
+        assert refused.value.code == "model_not_allowed"
+
+
 def test_an_unknown_model_is_not_found(sdk):
     with pytest.raises(openai.NotFoundError, match="`gamma`"):
         sdk.models.retrieve("gamma")
 
 
 def test_a_vanished_model_is_left_out(hub, sdk):
-    ProviderModel.objects.filter(provider__name="two").update(available=False)
-    hub.wait_for(lambda s: not s.providers["two"].models["alpha"].available)
+    ProviderModel.objects.filter(provider__name="two").update(listed=False)
+    hub.wait_for(lambda s: not s.providers["two"].models["alpha"].listed)
 
     assert [model.id for model in sdk.models.list()] == ["one/alpha", "one/org/beta"]
 

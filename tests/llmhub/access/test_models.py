@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.forms.models import model_to_dict
 
 from llmhub.access.keys import is_well_formed, key_digest, visible_prefix
@@ -43,10 +44,19 @@ def test_no_two_keys_are_the_same(application):
 
 
 def test_a_key_may_be_chosen(application):
-    row, secret = issue(application, key="a-key-of-my-own")
+    row, secret = issue(application, key="lh_a-key-of-my-very-own")
 
-    assert secret == "a-key-of-my-own"
-    assert row.prefix == "a-key"
+    assert secret == "lh_a-key-of-my-very-own"
+    assert row.prefix == "lh_a-ke"
+
+
+@pytest.mark.parametrize("key", ["0777", "a" * 40, "with a space and long enough"])
+def test_a_key_that_could_be_guessed_is_not_issued(application, key):
+    with pytest.raises(ValidationError, match="20 to 256") as refusal:
+        issue(application, key=key)
+
+    assert key not in str(refusal.value)
+    assert not ApiKey.objects.exists()
 
 
 @pytest.mark.parametrize(("secret", "prefix"), [("abc", "a"), ("ab", ""), ("x" * 30, "x" * 10), ("x" * 90, "x" * 10)])

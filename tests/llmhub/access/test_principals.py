@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from llmhub.access.keys import is_well_formed, key_digest, presented_key
+from llmhub.access.keys import is_well_formed, key_digest, may_be_chosen, presented_key
 from llmhub.access.principals import KeyEntry, KeyRefusedError, Principal, admit
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -39,13 +39,24 @@ def test_a_key_is_known_by_its_sha256():
     assert key_digest(KEY) == hashlib.sha256(KEY.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("key", ["x" * 4, "x" * 256, "!~aZ09_-"])
-def test_a_well_formed_key_is_of_4_to_256_visible_ascii_characters(key):
+@pytest.mark.parametrize("key", ["x" * 20, "x" * 256, "!~aZ09_-" * 3])
+def test_a_well_formed_key_is_of_20_to_256_visible_ascii_characters(key):
     assert is_well_formed(key)
 
 
+@pytest.mark.parametrize("key", ["0123456789abcdefghij", "lh_a-key-of-the-tests", "!" * 11 + "123456789"])
+def test_a_key_that_is_long_and_varied_may_be_chosen(key):
+    assert may_be_chosen(key)
+
+
+@pytest.mark.parametrize("key", ["0777", "0123456789abcdefghi", "a" * 40, "0123456780" * 3, "lh_lh_lh_lh_lh_lh_lh_lh_"])
+def test_a_key_that_could_be_guessed_may_not_be_chosen(key):
+    assert not may_be_chosen(key)
+
+
 @pytest.mark.parametrize(
-    "key", ["", "x" * 3, "x" * 257, "with space", "line\nbreak", "nul\x00char", "schlüssel", "12345678\n"]
+    "key",
+    ["", "x" * 19, "x" * 257, *(f"{odd}-twenty-characters-long" for odd in (" ", "\n", "\x00", "ü")), "x" * 20 + "\n"],
 )
 def test_what_no_key_looks_like_is_not_well_formed(key):
     assert not is_well_formed(key)

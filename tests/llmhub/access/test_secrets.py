@@ -4,9 +4,9 @@ import pickle
 import pytest
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
+from django.db import connection, transaction
 
-from llmhub.access.secrets import Secret, UndecryptableSecretError
+from llmhub.access.secrets import MisplacedSecretError, Secret, UndecryptableSecretError
 from providers.models import ProviderConfig
 
 PLAIN = "sk-canary-of-the-tests-4242"
@@ -55,6 +55,25 @@ def test_the_last_four_characters_are_shown_of_a_long_secret(plain, masked):
     assert Secret.seal(plain).masked == masked
 
 
+@pytest.mark.parametrize("place", ["", "openai https://b.example", "openai https://a.example ", "openai"])
+def test_a_secret_is_revealed_at_no_other_place(place):
+    secret = Secret.seal(PLAIN, place="openai https://a.example")
+
+    with pytest.raises(MisplacedSecretError) as refusal:
+        secret.reveal(place=place)
+
+    assert PLAIN not in str(refusal.value)
+    assert (secret.place, secret.reveal(place=secret.place)) == ("openai https://a.example", PLAIN)
+    assert (secret.masked, secret.is_readable) == ("…4242", True)
+
+
+def test_a_place_is_one_line_so_that_no_secret_passes_for_one():
+    with pytest.raises(ValueError, match="one line"):
+        Secret.seal(PLAIN, place="here\nthere")
+
+    assert Secret.seal("a\nb").reveal() == "a\nb"
+
+
 def test_sealing_twice_gives_two_ciphertexts():
     assert Secret.seal(PLAIN) != Secret.seal(PLAIN)
 
@@ -68,14 +87,14 @@ def test_every_listed_key_opens_what_it_sealed(settings, first_key):
 
 
 def test_a_rotated_secret_needs_the_first_key_alone(settings, first_key):
-    secret = Secret.seal(PLAIN)
+    secret = Secret.seal(PLAIN, place="here")
     new_key = Fernet.generate_key().decode()
     settings.SECRET_KEYS = [new_key, first_key]
 
     rotated = secret.rotated()
 
     settings.SECRET_KEYS = [new_key]
-    assert rotated.reveal() == PLAIN
+    assert rotated.reveal(place="here") == PLAIN
     assert rotated.is_current
     assert not secret.is_readable
 
@@ -114,7 +133,8 @@ def test_a_key_lies_in_the_database_as_ciphertext():
     ProviderConfig.objects.create(name="acme", provider_type="openai", api_key=PLAIN)
 
     assert PLAIN not in stored_key("acme")
-    assert ProviderConfig.objects.get(name="acme").api_key.reveal() == PLAIN
+    row = ProviderConfig.objects.get(name="acme")
+    assert row.api_key.reveal(place=row.key_place) == PLAIN
 
 
 @pytest.mark.django_db
@@ -128,12 +148,14 @@ def test_saving_a_loaded_row_leaves_the_ciphertext_as_it_is():
 
 
 @pytest.mark.django_db
-def test_a_bulk_update_seals_a_key_too():
+def test_a_bulk_update_cannot_tell_where_a_key_may_go_and_is_refused():
     ProviderConfig.objects.create(name="acme", provider_type="openai")
 
-    ProviderConfig.objects.filter(name="acme").update(api_key=PLAIN)
+    with pytest.raises(ValueError, match="place") as refusal, transaction.atomic():
+        ProviderConfig.objects.filter(name="acme").update(api_key=PLAIN)
 
-    assert Secret(stored_key("acme")).reveal() == PLAIN
+    assert PLAIN not in str(refusal.value)
+    assert stored_key("acme") == ""
 
 
 @pytest.mark.django_db

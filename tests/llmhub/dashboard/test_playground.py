@@ -24,7 +24,7 @@ def add_provider(name: str, *, models: tuple[str, ...] = (), gone: tuple[str, ..
     row = ProviderConfig.objects.create(name=name, provider_type="custom", base_url="http://localhost:1/v1", **fields)
     now = timezone.now()
     ProviderModel.objects.bulk_create(
-        ProviderModel(provider=row, name=model, available=model not in gone, first_seen_at=now, last_seen_at=now)
+        ProviderModel(provider=row, name=model, listed=model not in gone, first_seen_at=now, last_seen_at=now)
         for model in (*models, *gone)
     )
 

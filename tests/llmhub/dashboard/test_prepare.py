@@ -73,7 +73,7 @@ def test_the_first_start_makes_what_a_hub_begins_with(prepare):
 def test_a_second_start_has_nothing_to_do(prepare):
     prepare()
 
-    assert prepare(password="another-password", key="lh_another-key-4711") == ""
+    assert prepare(password="another-password", key="lh_another-canary-key-4711") == ""
 
     assert User.objects.get().check_password(PASSWORD)
     assert ApiKey.objects.count() == 1
@@ -108,9 +108,21 @@ def test_without_secrets_and_model_only_the_tables_are_seen_to(prepare):
     assert (User.objects.count(), Application.objects.count(), ProviderConfig.objects.count()) == (0, 0, 1)
 
 
-def test_a_key_that_could_never_be_presented_is_refused(prepare):
-    with pytest.raises(CommandError, match="LLMHUB_DEMO_KEY"):
-        prepare(key="has a space")
+@pytest.mark.parametrize("key", ["has a space and is long enough", "0777", "a" * 40])
+def test_a_key_that_could_never_be_presented_or_be_guessed_is_refused(prepare, key):
+    with pytest.raises(CommandError, match="LLMHUB_DEMO_KEY must be 20 to 256") as refusal:
+        prepare(key=key)
+
+    assert key not in str(refusal.value)
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("password", ["admin", "letmein", "password1234", "123456789012", "administrator"])
+def test_a_password_that_could_be_guessed_is_refused(prepare, password):
+    with pytest.raises(CommandError, match="LLMHUB_ADMIN_PASSWORD: ") as refusal:
+        prepare(password=password)
+
+    assert password not in str(refusal.value)
 
     assert not User.objects.exists()
 

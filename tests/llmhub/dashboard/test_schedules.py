@@ -242,3 +242,90 @@ def test_a_result_is_kept_once_for_each_task(task):
 )
 def test_an_error_is_told_by_what_may_be_shown(outcome, words):
     assert spoken_error(outcome) == words
+
+
+CRONTABS, INTERVALS = "/admin/django_celery_beat/crontabschedule/", "/admin/django_celery_beat/intervalschedule/"
+EVERY_MINUTE = dict.fromkeys(("minute", "hour", "day_of_month", "month_of_year", "day_of_week"), "*")
+
+
+@pytest.mark.parametrize(
+    "never",
+    [
+        pytest.param({"day_of_month": "30", "month_of_year": "2"}, id="30-february"),
+        pytest.param({"day_of_month": "31", "month_of_year": "2,4,6,9,11"}, id="31-of-short-months"),
+        pytest.param({"day_of_month": "30,31", "month_of_year": "2", "day_of_week": "1"}, id="on-mondays"),
+    ],
+)
+def test_a_crontab_that_never_comes_true_is_refused_with_the_reason(admin_client, never):
+    answer = admin_client.post(f"{CRONTABS}add/", {**EVERY_MINUTE, "timezone": "UTC", **never})
+
+    assert answer.status_code == 200
+    assert "This never comes true" in answer.content.decode()
+
+
+@pytest.mark.parametrize("rare", [{"day_of_month": "29", "month_of_year": "2", "day_of_week": "1"}, {"minute": "59"}])
+def test_a_crontab_that_comes_true_now_and_then_is_saved(admin_client, rare):
+    assert admin_client.post(f"{CRONTABS}add/", {**EVERY_MINUTE, "timezone": "UTC", **rare}).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("every", "period", "status"),
+    [
+        pytest.param(999_999_999, "days", 200, id="beyond-all-time"),
+        pytest.param(367, "days", 200, id="over-a-year"),
+        pytest.param(2_147_483_647, "hours", 200, id="in-hours"),
+        pytest.param(366, "days", 302, id="a-year"),
+        pytest.param(2_147_483_647, "microseconds", 302, id="in-microseconds"),
+    ],
+)
+def test_an_interval_is_at_most_a_year(admin_client, every, period, status):
+    answer = admin_client.post(f"{INTERVALS}add/", {"every": every, "period": period})
+
+    assert answer.status_code == status
+    assert ("at most 366 days apart" in answer.content.decode()) == (status == 200)
+
+
+def test_a_fixed_time_that_has_passed_is_refused(admin_client):
+    sent = {"clocked_time_0": "2020-01-01", "clocked_time_1": "12:00"}
+    answer = admin_client.post("/admin/django_celery_beat/clockedschedule/add/", sent)
+
+    assert "This has passed already" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        pytest.param("", "2020-01-01", "passed already: it would never run", id="over"),
+        pytest.param("2999-01-02", "2999-01-01", "before it may begin", id="ends-before-it-begins"),
+    ],
+)
+def test_a_task_that_ends_before_it_can_run_is_refused(admin_client, task, start, end, words):
+    sent = {"name": task.name, "task": task.task, "interval": task.interval_id, "args": "[]", "kwargs": "{}"}
+    times = {"start_time_0": start, "start_time_1": start and "12:00", "expires_0": end, "expires_1": "12:00"}
+
+    answer = admin_client.post(f"{LIST}{task.pk}/change/", sent | times)
+
+    assert words in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        pytest.param(lambda: {"crontab": CrontabSchedule.objects.create(day_of_month="30", month_of_year="2")}, id="d"),
+        pytest.param(lambda: {"crontab": CrontabSchedule.objects.create(minute="99")}, id="minute"),
+        pytest.param(lambda: {"crontab": CrontabSchedule.objects.create(hour="nonsense")}, id="words"),
+        pytest.param(lambda: {"crontab": CrontabSchedule.objects.create(month_of_year="13")}, id="month"),
+        pytest.param(lambda: {"crontab": CrontabSchedule.objects.create(day_of_week="")}, id="empty"),
+        pytest.param(lambda: {"interval": IntervalSchedule.objects.create(every=999_999_999, period="days")}, id="i"),
+        pytest.param(lambda: {"interval": IntervalSchedule.objects.create(every=-5, period="days")}, id="negative"),
+        pytest.param(lambda: {"interval": IntervalSchedule.objects.create(every=1, period="fortnights")}, id="unit"),
+    ],
+)
+def test_pages_survive_schedules_that_no_form_has_seen(admin_client, schedule):
+    task = PeriodicTask(name="odd", task="t", date_changed=NOW, **schedule())
+    PeriodicTask.objects.bulk_create([task])
+
+    answers = [admin_client.get(page) for page in (LIST, f"{LIST}{task.pk}/change/", CRONTABS, INTERVALS)]
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert "odd" in answers[0].content.decode()

@@ -121,6 +121,9 @@ def test_a_default_that_fails_is_told_while_another_can_answer(everything_up):
         pytest.param({"default_model": ""}, ["no_chat_possible"], id="no-model"),
         pytest.param({"is_default": False}, ["no_default"], id="no-default"),
         pytest.param({"api_key": Secret("not a token")}, ["key_unreadable"], id="key-unreadable"),
+        pytest.param(
+            {"api_key": Secret.seal("sk", place="openai https://a.example")}, ["key_misplaced"], id="key-misplaced"
+        ),
     ],
 )
 def test_what_an_admin_should_see_to_is_listed(everything_up, change, expected):

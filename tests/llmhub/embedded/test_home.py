@@ -51,27 +51,39 @@ def test_the_environment_outranks_what_was_made_before(home):
     home.mkdir()
     homes.make_secrets(home, {})
 
-    chosen = homes.make_secrets(home, {"DJANGO_SECRET_KEY": "mine"})
+    chosen = homes.make_secrets(home, {"DJANGO_SECRET_KEY": "a-key-of-my-very-own"})
 
-    assert chosen.variables["DJANGO_SECRET_KEY"] == "mine"
-    assert "mine" not in (home / "secrets.json").read_text()
+    assert chosen.variables["DJANGO_SECRET_KEY"] == "a-key-of-my-very-own"
+    assert "a-key-of-my-very-own" not in (home / "secrets.json").read_text()
 
 
 def test_what_the_first_start_made_accounts_of_is_kept_whatever_the_environment_says_later(home):
     home.mkdir()
-    first = homes.make_secrets(home, {"LLMHUB_DEMO_KEY": "lh_first"})
+    first = homes.make_secrets(home, {"LLMHUB_DEMO_KEY": "lh_the-first-key-of-all"})
     homes.write_credentials(home, "http://127.0.0.1:1", first)
 
-    later = homes.make_secrets(home, {"LLMHUB_DEMO_KEY": "lh_later", "LLMHUB_ADMIN_PASSWORD": "later"})
+    later = homes.make_secrets(home, {"LLMHUB_DEMO_KEY": "lh_0777", "LLMHUB_ADMIN_PASSWORD": "later"})
 
     assert later.variables == first.variables
 
 
-def test_a_key_that_no_request_could_carry_is_refused_before_anything_is_kept(home):
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        pytest.param("LLMHUB_DEMO_KEY", "a key that no request could carry", id="spaces"),
+        pytest.param("LLMHUB_DEMO_KEY", "0777", id="short"),
+        pytest.param("LLMHUB_DEMO_KEY", "a" * 40, id="one-letter"),
+        pytest.param("DJANGO_SECRET_KEY", "changeme", id="short-signing-key"),
+        pytest.param("LLMHUB_ADMIN_PASSWORD", "letmein", id="short-password"),
+    ],
+)
+def test_what_could_be_guessed_or_not_be_sent_is_refused_before_anything_is_kept(home, name, chosen):
     home.mkdir()
 
-    with pytest.raises(EmbeddedError, match="LLMHUB_DEMO_KEY"):
-        homes.make_secrets(home, {"LLMHUB_DEMO_KEY": "a key"})
+    with pytest.raises(EmbeddedError, match=f"{name} must") as refusal:
+        homes.make_secrets(home, {name: chosen})
+
+    assert chosen not in str(refusal.value)
 
     assert not (home / "secrets.json").exists()
 
@@ -87,15 +99,17 @@ def test_secrets_are_readable_to_their_owner_alone_and_shown_to_nobody(home):
 
 def test_credentials_are_what_scripts_expect(home):
     home.mkdir()
-    made = homes.make_secrets(home, {"LLMHUB_ADMIN_PASSWORD": "pass", "LLMHUB_DEMO_KEY": "lh_key"})
+    made = homes.make_secrets(
+        home, {"LLMHUB_ADMIN_PASSWORD": "correct-horse", "LLMHUB_DEMO_KEY": "lh_a-key-of-the-tests"}
+    )
 
     homes.write_credentials(home, "http://127.0.0.1:8000", made)
 
     assert json.loads((home / "credentials.json").read_text()) == {
         "url": "http://127.0.0.1:8000",
         "admin_user": "admin",
-        "admin_password": "pass",
-        "api_key": "lh_key",
+        "admin_password": "correct-horse",
+        "api_key": "lh_a-key-of-the-tests",
     }
 
 

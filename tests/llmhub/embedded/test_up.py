@@ -94,11 +94,11 @@ def test_who_serves_chats_does_not_hold_the_url_of_their_owner(life):
     assert {env.get("DATABASE_OWNER_URL") for env in hub} == {""}
 
 
-def test_the_password_is_shown_once_and_kept_for_its_owner(life):
-    password = life.first.credentials["admin_password"]
-
-    assert password in life.first.greeting
-    assert password not in life.second.greeting
+@pytest.mark.parametrize("secret", ["admin_password", "api_key"])
+def test_password_and_key_are_shown_once_and_kept_for_their_owner(life, secret):
+    assert life.first.credentials[secret] in life.first.greeting
+    assert life.first.credentials[secret] not in life.second.greeting
+    assert f"see {life.second.home / 'credentials.json'}" in life.second.greeting
     assert (life.second.home / "credentials.json").stat().st_mode & 0o777 == 0o600
 
 

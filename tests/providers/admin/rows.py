@@ -39,6 +39,12 @@ def fields_of(row: ProviderConfig, **changes: Any) -> dict[str, Any]:
     return fields | changes
 
 
+def stored_key(row: ProviderConfig) -> str:
+    """The key that is stored of a provider now, in clear."""
+    row = ProviderConfig.objects.get(pk=row.pk)
+    return row.api_key.reveal(place=row.key_place)
+
+
 def act(client: Client, action: str, *rows: ProviderConfig) -> list[str]:
     """Run an action on rows of the list; return what was said."""
     return said(client.post(LIST, {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True))

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, OperationalError, ProgrammingError
 from django.utils import timezone
 
-from llmhub.access.keys import is_well_formed
+from llmhub.access.keys import RULE, may_be_chosen
 from llmhub.dashboard import first_things, schema
 from llmhub.database import owner_alias
 
@@ -18,23 +18,26 @@ class Command(BaseCommand):
 
     def handle(self, **_: Any) -> None:
         demo_key = _revealed(settings.ENV.llmhub_demo_key)
-        if demo_key and not is_well_formed(demo_key):
-            raise CommandError("LLMHUB_DEMO_KEY must have 4 to 256 characters, all of them printable ASCII, no spaces.")
+        if demo_key and not may_be_chosen(demo_key):
+            raise CommandError(f"LLMHUB_DEMO_KEY must be {RULE}.")
+        password = _revealed(settings.ENV.llmhub_admin_password)
+        if fault := password and first_things.password_fault(password):
+            raise CommandError(f"LLMHUB_ADMIN_PASSWORD: {fault}")
         owner = owner_alias()
         try:
-            self.prepare(owner, demo_key)
+            self.prepare(owner, password, demo_key)
         except (OperationalError, ProgrammingError) as error:
             variable = "DATABASE_OWNER_URL" if owner == "owner" else "DATABASE_URL"
             raise CommandError(
                 f"The database that {variable} names cannot be prepared: {str(error).strip()}"
             ) from error
 
-    def prepare(self, owner: str, demo_key: str) -> None:
+    def prepare(self, owner: str, password: str, demo_key: str) -> None:
         with schema.alone(owner, on_wait=lambda: self.say("Another `prepare` is at work: waiting for it.")):
             self.say(schema.migrate(owner))
             if owner != DEFAULT_DB_ALIAS:
                 self.say(schema.grant(owner, to=settings.DATABASES[DEFAULT_DB_ALIAS]["USER"]))
-            self.say(first_things.make_admin(_revealed(settings.ENV.llmhub_admin_password)))
+            self.say(first_things.make_admin(password))
             self.say(first_things.make_demo(demo_key))
             self.say(first_things.tend_local_model(settings.ENV.llmhub_local_model_url, now=timezone.now()))
 
