@@ -39,7 +39,7 @@ class Environment(BaseSettings):
     llmhub_trusted_proxies: int = Field(default=0, ge=0, description="proxies of ours that a caller comes through")
     llmhub_database_pool: int = Field(default=0, ge=0, description="connections kept open by each process; 0: none")
     llmhub_max_body_mb: int = Field(default=32, ge=1, le=1024)
-    llmhub_memory_budget_mb: int = Field(default=384, ge=64, description="bodies and answers under way in one process")
+    llmhub_memory_budget_mb: int = Field(default=512, ge=64, description="bodies and answers under way in one process")
     llmhub_max_connections_per_address: int = Field(default=1024, ge=1)
     llmhub_stop_notice_s: float = Field(default=5, ge=0, le=60, description="not ready, and still taking connections")
     llmhub_chat_deadline_s: float = Field(default=600, gt=0)

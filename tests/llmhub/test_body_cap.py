@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from llmhub.access.guesses import BURST, GUESSES
 from llmhub.access.keys import key_digest
 from llmhub.body_cap import BodyCap
 from llmhub.memory_budget import MemoryBudget
