@@ -15,6 +15,8 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Cast, Now
 from psycopg import sql
 
+from chat.files import describe_files, load_files
+
 # A chat's id is made by the web process, its times by the database; no two clocks in use are a day apart.
 CLOCK_SLACK = timedelta(days=1)
 
@@ -85,14 +87,16 @@ class LedgerEvent(models.Model):
 class ChatContent(models.Model):
     """The body of a request or an answer, apart from its event so that it can be erased while proofs stay valid.
 
-    Units: `size_bytes` is the body's size as it came, before files were described and its length capped.
+    Shape: `body` is what came, byte for byte, without its files; `files` are these as JSON, see `chat.files`.
+    Units: `size_bytes` is the body's size as it came, its files included.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     chat_id = models.UUIDField()
     part = models.TextField(choices=ContentPart)
     salt = models.BinaryField()
-    body = models.TextField()
+    body = models.BinaryField()
+    files = models.TextField()
     size_bytes = models.BigIntegerField()
 
     class Meta:
@@ -102,6 +106,10 @@ class ChatContent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.part} of {self.chat_id}"
+
+    def described(self) -> bytes:
+        """Return the body with a description in the place of each file."""
+        return describe_files(bytes(self.body), load_files(self.files))
 
 
 class LedgerWriterSeat(models.Model):

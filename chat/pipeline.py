@@ -8,21 +8,23 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from chat import metrics
-from chat.assembly import Assembly, estimated_usage
+from chat.assembly import MAX_ANSWER_BYTES, Assembly, estimated_usage
 from chat.deadlines import until
 from chat.ledger.content import Content, make_answer, unread_content
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError, UnsureError
 from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
-from chat.ledger.writer import LedgerWriter
+from chat.ledger.lanes import Ledger
 from chat.models import ChatStatus
 from chat.wire import dump
+from llmhub.heavy_work import done_beside
 from llmhub.memory_budget import UNBOUNDED, Holding
-from providers.errors import ProviderTimeoutError, TruncatedReplyError
+from providers.errors import AnswerTooLargeError, ProviderTimeoutError, TruncatedReplyError
+from providers.http import STEP_BYTES
 from providers.journey import Journey
 from providers.manager import ProviderManager
 from providers.pricing import nano_usd
@@ -34,11 +36,18 @@ logger = logging.getLogger(__name__)
 
 Render = Callable[[ChatResponse], JSONObject]
 ToProblem = Callable[[Exception], Problem]
+Answer = Callable[[], bytes]
+"""Makes the JSON that is recorded as the answer."""
+
+T = TypeVar("T")
 
 STOPPING = Problem(
     status=503, type="server_error", code="hub_stopping", message="The hub stopped before the answer was whole."
 )
 FAULT = problem_of(Exception())
+
+HELD_TIMES = 3
+"""How often an answer is held while it is served: as it came, as it is rendered, as it is recorded."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +72,8 @@ class ChatCall:
     is_caller_gone: Callable[[], bool] = lambda: True
     memory: Holding = UNBOUNDED
     traceparent: str | None = None
+    is_large: bool = False
+    """Whether the answer has grown so much that it is rendered and recorded beside the loop."""
 
     @property
     def elapsed_s(self) -> float:
@@ -72,6 +83,18 @@ class ChatCall:
     def overhead_s(self) -> float:
         """The time that was the hub's own and no provider's."""
         return max(0.0, self.elapsed_s - self.journey.upstream_s)
+
+    def charge(self, answer_bytes: int) -> None:
+        """Hold so much more of an answer, which is large then.
+
+        Errors: MemoryBudgetExceededError.
+        """
+        self.is_large = True
+        self.memory.take(HELD_TIMES * answer_bytes)
+
+    async def handled(self, work: Callable[[], T]) -> T:
+        """Do what takes long for a large answer beside the loop."""
+        return await done_beside(work) if self.is_large else work()
 
     def note_chunks(self, chunks: Sequence[ChatChunk]) -> None:
         """Keep what the first chunk, and the first with content, tell of a stream."""
@@ -93,10 +116,16 @@ class Tracer(Protocol):
 class ChatPipeline:
     """Serves chats of one process. Belongs to its event loop."""
 
-    def __init__(self, manager: ProviderManager, ledger: LedgerWriter, *, tracer: Tracer | None = None) -> None:
+    def __init__(self, manager: ProviderManager, ledger: Ledger, *, tracer: Tracer | None = None) -> None:
         self.manager = manager
         self.ledger = ledger
         self.tracer = tracer
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def finish(self) -> None:
+        """Wait for the outcomes that are being recorded though nobody waits for them."""
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     async def reject(self, call: ChatCall, problem: Problem) -> None:
         """Record a chat that no provider will be asked for.
@@ -117,19 +146,23 @@ class ChatPipeline:
         request = await self._open(call)
         try:
             async with asyncio.timeout(call.deadline_s - call.elapsed_s):
-                response = await self.manager.chat(request, plan=plan, failover=call.failover, journey=call.journey)
+                response = await self.manager.chat(
+                    request, plan=plan, failover=call.failover, journey=call.journey, charge=call.charge
+                )
             call.dropped_params = response.dropped_params
             response = _with_usage(request, response)
-            answer_json = dump(render(response))
+            answer_json = await call.handled(lambda: dump(render(response)))
+            if len(answer_json) > MAX_ANSWER_BYTES:
+                raise AnswerTooLargeError(f"The answer is larger than {MAX_ANSWER_BYTES // 1024 // 1024} MiB.")
         except asyncio.CancelledError:
             await self._abandon(call)
             raise
         except Exception as raised:
             error = _named(raised, call)
             problem = to_problem(error)
-            await self._close(call, ChatStatus.FAILED, answer_json=dump(problem.body), problem=problem)
+            await self._close(call, ChatStatus.FAILED, answer=lambda: dump(problem.body), problem=problem)
             raise error from None
-        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=answer_json)
+        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer=lambda: answer_json)
         return answer_json
 
     async def stream(
@@ -143,30 +176,36 @@ class ChatPipeline:
         """
         request = await self._open(call)
         assembly = Assembly()
-        held: list[ChatChunk] = []
+        charged_bytes = 0
         try:
             pieces = self.manager.stream_pieces(request, plan=plan, failover=call.failover, journey=call.journey)
             async with aclosing(until(pieces, call.started_s + call.deadline_s)) as bounded:
                 async for piece in bounded:
                     call.note_chunks(piece)
-                    if free := assembly.add_all(piece, held):
+                    if free := assembly.take(piece):
                         yield free
+                    assembly.check()
+                    while assembly.held_bytes - charged_bytes > STEP_BYTES:
+                        call.charge(STEP_BYTES)
+                        charged_bytes += STEP_BYTES
+            held = assembly.release()
             response = _with_usage(request, assembly.response())
-            answer_json = dump(render(response))
+            answer_json = await call.handled(lambda: dump(render(response)))
         except (asyncio.CancelledError, GeneratorExit):
             partial = _with_usage(request, assembly.response())
-            await self._abandon(call, response=partial, answer_json=dump(render(partial)))
+            await self._abandon(call, response=partial, answer=lambda: dump(render(partial)))
             raise
         except Exception as raised:
             error = _named(raised, call)
             problem = to_problem(error)
             partial = _with_usage(request, assembly.response())
-            answer = {**render(partial), **problem.body} if partial.choices else problem.body
-            await self._close(
-                call, _broken(error, partial), response=partial, answer_json=dump(answer), problem=problem
-            )
+
+            def told() -> bytes:
+                return dump({**render(partial), **problem.body} if partial.choices else problem.body)
+
+            await self._close(call, _broken(error, partial), response=partial, answer=told, problem=problem)
             raise error from None
-        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=answer_json)
+        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer=lambda: answer_json)
         if held:
             yield held
         yield response
@@ -174,6 +213,7 @@ class ChatPipeline:
     async def _open(self, call: ChatCall) -> ChatRequest:
         """Record the intent; from here on the chat must be closed."""
         assert call.request is not None
+        call.journey.salt = call.content.salt
         intent = Intent(chat_id=call.chat_id, caller=call.caller, asked=call.asked, content=call.content)
         metrics.observe_begin(call.asked)
         try:
@@ -190,7 +230,7 @@ class ChatPipeline:
         return call.request
 
     async def _abandon(
-        self, call: ChatCall, *, response: ChatResponse | None = None, answer_json: bytes = b"null"
+        self, call: ChatCall, *, response: ChatResponse | None = None, answer: Answer = lambda: b"null"
     ) -> None:
         """Record that the caller went away, or that the hub stops or failed; nobody is told where that fails."""
         status, problem = ChatStatus.CLIENT_DISCONNECTED, None
@@ -198,7 +238,7 @@ class ChatPipeline:
             status = ChatStatus.TRUNCATED if response and response.choices else ChatStatus.FAILED
             problem = STOPPING if _is_being_cancelled() else FAULT
         with suppress(LedgerUnavailableError):
-            await self._close(call, status, response=response, answer_json=answer_json, problem=problem)
+            await self._close(call, status, response=response, answer=answer, problem=problem)
 
     async def _close(
         self,
@@ -206,10 +246,10 @@ class ChatPipeline:
         status: ChatStatus,
         *,
         response: ChatResponse | None = None,
-        answer_json: bytes = b"null",
+        answer: Answer = lambda: b"null",
         problem: Problem | None = None,
     ) -> None:
-        """Record the outcome."""
+        """Record the outcome; that of a large answer even if its caller is cancelled meanwhile."""
         choice = response.choices[0] if response and response.choices else None
         usage = response.usage if response and choice else None
         is_whole = status is ChatStatus.SUCCEEDED
@@ -230,14 +270,25 @@ class ChatPipeline:
             latency_ms=round(call.elapsed_s * 1000),
             first_token_ms=call.first_token_ms,
             overhead_us=round(call.overhead_s * 1_000_000),
-            content=make_answer(answer_json, call.journey.attempts),
         )
         metrics.observe(outcome, call.asked)
         if logger.isEnabledFor(logging.DEBUG):
             _log(outcome)
         if self.tracer is not None:
             self.tracer.trace(call, outcome, response)
-        await self._record(outcome.entry(), or_late=lambda: _unrecorded(outcome).entry())
+        recording = self._record_outcome(call, outcome, answer)
+        if not call.is_large:
+            await recording
+            return
+        closing = asyncio.create_task(recording)
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.shield(closing)
+
+    async def _record_outcome(self, call: ChatCall, outcome: Outcome, answer: Answer) -> None:
+        content = await call.handled(lambda: make_answer(answer(), outcome.attempts))
+        told = replace(outcome, content=content)
+        await self._record(told.entry(), or_late=lambda: _unrecorded(told).entry())
 
     async def _record(self, entry: LedgerEntry, *, or_late: Callable[[], LedgerEntry] | None = None) -> None:
         try:

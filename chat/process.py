@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import OperationalError
 
 from chat.api.serving import ChatServer
-from chat.ledger.writer import LedgerWriter
+from chat.ledger.lanes import LedgerLanes
 from chat.pipeline import ChatPipeline
 from chat.tracing import find_tracer
 from llmhub.access.use_writer import UseWriter
@@ -32,7 +32,7 @@ _use_writer = UseWriter()
 async def start_chats(memory: MemoryBudget) -> None:
     """Connect the ledger, read the configuration, and be ready to chat on the running event loop."""
     manager = get_provider_manager()
-    ledger = LedgerWriter(conninfo())
+    ledger = LedgerLanes(conninfo())
     await asyncio.gather(_read_configuration(manager), ledger.start())
     pipeline = ChatPipeline(manager, ledger, tracer=find_tracer(settings.OTLP_ENDPOINT))
     _servers.append(ChatServer(pipeline, memory))
@@ -60,6 +60,7 @@ async def stop_chats() -> None:
         server = _servers.pop()
         await server.stop()
         pipeline = server.pipeline
+        await pipeline.finish()
         await pipeline.ledger.stop()
         if pipeline.tracer is not None:
             await asyncio.to_thread(pipeline.tracer.stop)

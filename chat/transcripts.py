@@ -12,15 +12,19 @@ import orjson
 from chat.models import ChatContent, ContentPart
 from providers.types import JSONObject
 
-MAX_DEPTH = 100
+MAX_DEPTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request or an answer as it is kept. Units: `size_bytes` is its size as it came."""
+    """A request or an answer with each of its files described in its place. Units: `size_bytes` as it came."""
 
-    text: str = field(repr=False)
+    data: bytes = field(repr=False)
     size_bytes: int
+
+    @property
+    def text(self) -> str:
+        return self.data.decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -44,29 +48,25 @@ class Transcript:
 
 def get_transcript(chat_id: UUID) -> Transcript:
     """Read what was said in a chat: whoever shows it records that first. Runs one query."""
-    kept = ChatContent.objects.filter(chat_id=chat_id).order_by("id").values_list("part", "body", "size_bytes")
-    bodies = {part: Body(text, size_bytes) for part, text, size_bytes in kept}
-    answer = _parse(_text(bodies, ContentPart.RESPONSE))
+    kept = ChatContent.objects.filter(chat_id=chat_id).order_by("id")
+    bodies = {content.part: Body(content.described(), content.size_bytes) for content in kept}
+    answer = _parse(bodies.get(ContentPart.RESPONSE))
     errors = answer.get("errors") if isinstance(answer, dict) else None
     return Transcript(
-        turns=(*_asked(_text(bodies, ContentPart.REQUEST)), *_answered(answer)),
+        turns=(*_asked(bodies.get(ContentPart.REQUEST)), *_answered(answer)),
         attempt_errors=tuple(str(error.get("message", "")) for error in errors or () if isinstance(error, dict)),
         bodies=bodies,
     )
 
 
-def _text(bodies: Mapping[str, Body], part: str) -> str:
-    return bodies[part].text if part in bodies else ""
-
-
-def _asked(body: str) -> Iterator[JSONObject]:
+def _asked(body: Body | None) -> Iterator[JSONObject]:
     request = _parse(body)
     if isinstance(request, dict) and isinstance(request.get("message"), str):
         yield {"role": "user", "content": request["message"]}
     elif isinstance(request, dict) and isinstance(request.get("messages"), list):
         yield from (_turn(message) for message in request["messages"])
-    elif body:
-        yield {"role": "request", "content": body}
+    elif body and body.data:
+        yield {"role": "request", "content": body.text}
 
 
 def _answered(kept: Any) -> Iterator[JSONObject]:
@@ -86,10 +86,10 @@ def _turn(message: Any) -> JSONObject:
     )
 
 
-def _parse(body: str) -> Any:
-    """Return a JSON document, None where the text is none that can be shown as one."""
+def _parse(body: Body | None) -> Any:
+    """Return a JSON document, as it was read for the provider; None where the body is none that can be shown as one."""
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(body.data if body else b"")
     except orjson.JSONDecodeError:
         return None
     return document if _is_shallow(document) else None

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
+import idna
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -56,7 +58,7 @@ class AddressPolicy:
         """Say why `host`, as it stands in a URL, may not be reached; empty when that is for its addresses to decide."""
         name = host.lower().removesuffix(".")
         if ":" not in name and not _ends_in_number(name):
-            return "" if _HOST_NAME.fullmatch(name) else f"{host!r} is not a host name."
+            return "" if _is_host_name(name) else f"{host!r} is not a host name."
         try:
             address = ip_address(host)
         except ValueError:
@@ -103,6 +105,19 @@ def _find_network(entry: str) -> Network | None:
         return ip_network(entry.removeprefix("[").removesuffix("]"), strict=False)
     except ValueError:
         return None
+
+
+def _is_host_name(name: str) -> bool:
+    """Tell whether `name` can be looked up; a label that says it is international must be one that can be read."""
+    if not _HOST_NAME.fullmatch(name):
+        return False
+    try:
+        for label in name.split("."):
+            if label.startswith("xn--"):
+                idna.decode(label)
+    except UnicodeError:
+        return False
+    return True
 
 
 def _ends_in_number(name: str) -> bool:

@@ -12,6 +12,7 @@ from providers.backends import BACKENDS
 from providers.backends.base import BaseProvider
 from providers.errors import ConfigurationError
 from providers.http import HttpClient
+from providers.hubs import own_mark
 from providers.limits import RateLimiter
 from providers.registry import ProviderEntry
 from providers.types import Endpoint, Timeouts
@@ -21,7 +22,7 @@ class Connections:
     """One event loop's backends, over one client; a backend is made anew when its configuration changes."""
 
     def __init__(self) -> None:
-        self.client = HttpClient(allowed_private_hosts=tuple(settings.ALLOWED_PRIVATE_HOSTS))
+        self.client = HttpClient(allowed_private_hosts=tuple(settings.ALLOWED_PRIVATE_HOSTS), mark=own_mark())
         self.limiter = RateLimiter(settings.REDIS_URL)
         self._by_name: dict[str, tuple[ProviderEntry, BaseProvider]] = {}
 

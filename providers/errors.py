@@ -11,12 +11,15 @@ ProviderError
  ├─ UpstreamError             another 5xx, or a broken connection
  ├─ MalformedReplyError       an answer that is not in the provider's format
  ├─ TruncatedReplyError       a stream that ended before its end
+ ├─ AnswerTooLargeError       an answer, or a stream, beyond the hub's bounds
  ├─ ModelNotServedError       the provider does not have the model
  ├─ RequestRejectedError      the request is at fault
  │   ├─ UnsupportedRequestError   this type of provider cannot be asked that, another may
  │   ├─ ContextTooLongError
  │   └─ ContentBlockedError
- └─ NoProviderError           no provider could be asked, or all that were failed
+ ├─ NoProviderError           no provider could be asked, or all that were failed
+ ├─ LoopError                 the chat has come through this hub before
+ └─ InternalError             the hub failed at this provider; its log tells how
 """
 
 from __future__ import annotations
@@ -103,6 +106,10 @@ class TruncatedReplyError(ProviderError):
     pass
 
 
+class AnswerTooLargeError(ProviderError):
+    pass
+
+
 class ModelNotServedError(ProviderError):
     pass
 
@@ -125,3 +132,11 @@ class ContentBlockedError(RequestRejectedError):
 
 class NoProviderError(ProviderError):
     failover: ClassVar[bool] = False
+
+
+class LoopError(ProviderError):
+    failover: ClassVar[bool] = False
+
+
+class InternalError(ProviderError):
+    pass

@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from ipaddress import ip_address
@@ -22,6 +22,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from providers.addresses import AddressPolicy
 from providers.errors import (
+    AnswerTooLargeError,
     ConfigurationError,
     MalformedReplyError,
     ProviderError,
@@ -31,8 +32,14 @@ from providers.errors import (
 )
 from providers.types import NOTHING, Timeouts
 
-MAX_REPLY_BYTES = 64 * 1024 * 1024
-MAX_STREAM_BYTES = 256 * 1024 * 1024
+MAX_REPLY_BYTES = 32 * 1024 * 1024
+MAX_STREAM_BYTES = 128 * 1024 * 1024
+"""On the wire, where each token of a stream may come in a frame of some hundred bytes."""
+
+PIECE_BYTES = 256 * 1024
+STEP_BYTES = 256 * 1024
+"""What is held of a reply is charged in steps of this size: small ones cost nothing."""
+
 MAX_CONNECTIONS = 4096
 KEEP_ALIVE_S = 30.0
 MAX_KNOWN_URLS = 4096
@@ -40,6 +47,13 @@ DRAIN_S = 0.25
 HEADERS = {"accept-encoding": "identity", "user-agent": "llmhub"}
 
 Failure = tuple[type[ProviderError], str]
+Charge = Callable[[int], None]
+"""Is told of so many bytes more that are held; raises where there is no room for them."""
+
+
+def free_of_charge(_size_bytes: int) -> None:
+    pass
+
 
 # Shape: {host}, {peer}, {connect_s} and {read_s} are of the call, {reason} of the exception.
 FAILURES: Mapping[type[BaseException], Failure] = {
@@ -113,7 +127,8 @@ class ConnectionWatch:
 class HttpCall:
     """One request.
 
-    Shape: `headers` by names in lower case; they may carry a key, therefore out of `repr`, as is the content.
+    Shape: `headers` by names in lower case; they may carry a key, therefore out of `repr`, as is the content. `via`
+    are the hubs that it came through.
     """
 
     method: str
@@ -121,6 +136,18 @@ class HttpCall:
     timeouts: Timeouts
     headers: Mapping[str, str] = field(default=NOTHING, repr=False)
     content: bytes | None = field(default=None, repr=False)
+    via: tuple[str, ...] = ()
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """A large body, handed on as fast as the provider takes it: at once, it would hold up the loop."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._content), PIECE_BYTES):
+            yield self._content[start : start + PIECE_BYTES]
 
 
 class HttpReply:
@@ -145,24 +172,35 @@ class HttpReply:
         value: str = self._response.headers.get("content-type", "")
         return value.partition(";")[0].strip().lower()
 
-    async def read(self) -> bytes:
+    async def read(self, *, max_bytes: int = MAX_REPLY_BYTES, charge: Charge = free_of_charge) -> bytes:
         """Return the whole body.
 
-        Errors: MalformedReplyError for more than MAX_REPLY_BYTES.
+        Errors: AnswerTooLargeError for more than `max_bytes`, before any of it is read where it says so; what `charge`
+        raises.
         """
-        pieces: list[bytes] = []
-        size_bytes = 0
+        if self._declared_bytes > max_bytes:
+            raise _too_large("reply", max_bytes)
+        body = bytearray()
+        charged_bytes = STEP_BYTES
         while piece := await self.next_piece():
-            size_bytes += len(piece)
-            if size_bytes > MAX_REPLY_BYTES:
-                raise MalformedReplyError("The provider sent a reply of more than 64 MiB.")
-            pieces.append(piece)
-        return b"".join(pieces)
+            body += piece
+            if len(body) > max_bytes:
+                raise _too_large("reply", max_bytes)
+            if len(body) > charged_bytes:
+                charge(STEP_BYTES)
+                charged_bytes += STEP_BYTES
+        return bytes(body)
+
+    @property
+    def _declared_bytes(self) -> int:
+        declared = self._response.headers.get("content-length", "")
+        return int(declared[:19]) if declared.isascii() and declared.isdigit() else 0
 
     async def next_piece(self) -> bytes:
         """Return what came next of the body, as it came; empty at its end.
 
-        Errors: MalformedReplyError for a compressed body, which was not asked for, and for more than MAX_STREAM_BYTES.
+        Errors: MalformedReplyError for a compressed body, which was not asked for; AnswerTooLargeError for more than
+        MAX_STREAM_BYTES.
         """
         if self._is_encoded:
             raise MalformedReplyError("The provider compressed its reply, although asked not to.")
@@ -173,7 +211,7 @@ class HttpReply:
             raise provider_error(exc, self._call) from None
         self._received_bytes += len(piece)
         if self._received_bytes > MAX_STREAM_BYTES:
-            raise MalformedReplyError("The provider sent a stream of more than 256 MiB.")
+            raise _too_large("stream", MAX_STREAM_BYTES)
         return piece
 
     async def drain(self) -> None:
@@ -198,16 +236,26 @@ class HttpReply:
         await self.aclose()
 
 
+def _too_large(what: str, max_bytes: int) -> AnswerTooLargeError:
+    return AnswerTooLargeError(f"The provider sent a {what} of more than {max_bytes // 1024 // 1024} MiB.")
+
+
 class HttpClient:
     """The connections of one event loop to all providers.
 
+    Shape: `mark` is this hub's own among the `via` of what it sends.
     Follows no redirect, keeps no cookie, and takes neither proxies nor keys from the environment: it asks httpx's
     transport itself, without the client around it.
     """
 
     def __init__(
-        self, *, allowed_private_hosts: Iterable[str] = ("localhost",), watch: ConnectionWatch | None = None
+        self,
+        *,
+        allowed_private_hosts: Iterable[str] = ("localhost",),
+        mark: str = "",
+        watch: ConnectionWatch | None = None,
     ) -> None:
+        self._mark = mark
         self._policy = AddressPolicy(allowed_private_hosts)
         self._trace_configs = [watch.tracing()] if watch else []
         self._transport = AiohttpTransport(client=self._session, verify=_tls_context())
@@ -236,20 +284,25 @@ class HttpClient:
         connect_s, read_s = call.timeouts.connect_s, call.timeouts.read_s
         # The transport takes `pool` as the limit of all that comes before the first byte sent, DNS included.
         timeout = {"connect": connect_s, "read": read_s, "write": None, "pool": connect_s}
-        return httpx.Request(
-            call.method,
-            self._checked_url(call.url),
-            headers={**HEADERS, **call.headers},
-            content=call.content,
-            extensions={"timeout": timeout},
-        )
+        headers = {**HEADERS, **call.headers, **self._via(call)}
+        url, extensions = self._checked_url(call.url), {"timeout": timeout}
+        if call.content is None or len(call.content) <= PIECE_BYTES:
+            return httpx.Request(call.method, url, headers=headers, content=call.content, extensions=extensions)
+        headers["content-length"] = str(len(call.content))
+        return httpx.Request(call.method, url, headers=headers, stream=_Pieces(call.content), extensions=extensions)
+
+    def _via(self, call: HttpCall) -> dict[str, str]:
+        return {"via": ", ".join(f"1.1 {hub}" for hub in (*call.via, self._mark))} if self._mark else {}
 
     def _check_url(self, url: str) -> httpx.URL:
         """Parse a URL, and check a host written as an address, which is never resolved.
 
         Errors: ConfigurationError.
         """
-        parsed = httpx.URL(url)
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL:
+            raise ConfigurationError("The base URL is not valid.") from None
         if fault := self._policy.host_fault(parsed.raw_host.decode("ascii")):
             raise ConfigurationError(fault)
         return parsed

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from providers.errors import NoProviderError, ProviderError, RateLimitedError, UnsupportedRequestError
+from llmhub.memory_budget import MemoryBudgetExceededError
+from providers.errors import (
+    ConfigurationError,
+    InternalError,
+    NoProviderError,
+    ProviderError,
+    RateLimitedError,
+    UnreachableError,
+    UnsupportedRequestError,
+)
 from providers.pricing import cost_usd
 from providers.routing import Candidate
-from providers.types import Attempt, Usage
+from providers.types import Attempt, SentBody, Usage
 
 
 @dataclass(slots=True)
 class Journey:
-    """What has been tried for one chat so far; the caller keeps it to know this even when cancelled."""
+    """What has been tried for one chat so far; the caller keeps it to know this even when cancelled.
 
+    Shape: `salt` is that of the chat's request; without it, of the bodies sent only the sizes are noted.
+    """
+
+    salt: bytes = field(default=b"", repr=False)
     attempts: list[Attempt] = field(default_factory=list)
     candidate: Candidate | None = None
     """The one that answers, or was tried last."""
@@ -26,6 +40,8 @@ class Journey:
     """Who was tried, from when on. Units: seconds of the monotonic clock."""
     past_upstream_s: float = 0.0
     attempt_began_s: float | None = None
+    sent: list[SentBody] = field(default_factory=list)
+    """The bodies that went to the provider being asked."""
 
     @property
     def provider(self) -> str | None:
@@ -46,10 +62,16 @@ class Journey:
         """How many providers were asked so far, the one being asked included."""
         return len(self.attempts) + (self.attempt_began_s is not None)
 
+    def note_sent(self, body: bytes) -> None:
+        """Note the very bytes that are about to go to the provider."""
+        commitment = hmac.digest(self.salt, body, "sha256").hex() if self.salt else None
+        self.sent.append(SentBody(len(body), commitment))
+
     @contextmanager
     def attempt(self, candidate: Candidate) -> Iterator[None]:
         """Note one try, however it ends."""
         self.candidate = candidate
+        self.sent.clear()
         self.attempt_began_s = time.monotonic()
         self.trail.append((candidate, self.attempt_began_s))
         failure: BaseException | None = None
@@ -62,33 +84,39 @@ class Journey:
             took_s = time.monotonic() - self.attempt_began_s
             self.past_upstream_s += took_s
             self.attempt_began_s = None
-            self.attempts.append(_attempt_of(candidate, failure, took_s=took_s))
+            self.attempts.append(_attempt_of(candidate, failure, took_s=took_s, sent=tuple(self.sent)))
 
     def cost_usd(self, usage: Usage | None) -> Decimal | None:
         return cost_usd(usage, self.candidate.price) if self.candidate else None
 
 
-def _attempt_of(candidate: Candidate, failure: BaseException | None, *, took_s: float) -> Attempt:
+def _attempt_of(
+    candidate: Candidate, failure: BaseException | None, *, took_s: float, sent: tuple[SentBody, ...]
+) -> Attempt:
     attempt = Attempt(
         provider=candidate.provider.name,
         model_name=candidate.model_name,
         ok=failure is None,
         latency_ms=round(took_s * 1000),
+        sent=sent,
     )
     if failure is None:
         return attempt
-    if isinstance(failure, asyncio.CancelledError | GeneratorExit | TimeoutError):
+    if isinstance(failure, asyncio.CancelledError | GeneratorExit):
         return replace(
             attempt, error_type="Cancelled", error="The caller went away, the time was up, or the hub was stopped."
         )
+    if isinstance(failure, MemoryBudgetExceededError):
+        return replace(attempt, error_type=type(failure).__name__, error=str(failure))
     if not isinstance(failure, ProviderError):
-        return replace(attempt, error_type="InternalError", error="The hub failed; see its log.")
+        return replace(attempt, error_type=InternalError.__name__, error="The hub failed; see its log.")
     return replace(
         attempt,
         error_type=type(failure).__name__,
         error=failure.message,
         upstream_status=failure.upstream_status,
         upstream_request_id=failure.upstream_request_id,
+        sent=sent[:-1] if isinstance(failure, ConfigurationError | UnreachableError) else sent,
     )
 
 

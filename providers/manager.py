@@ -24,6 +24,8 @@ from providers.errors import (
     ProviderError,
     ProviderTimeoutError,
 )
+from providers.faults import named_faults
+from providers.http import Charge, free_of_charge
 from providers.journey import Journey, all_failed
 from providers.models import ProviderConfig
 from providers.registry import ConfigRegistry, entry_of
@@ -36,6 +38,9 @@ from providers.types import (
 )
 
 logger = logging.getLogger(__name__)
+
+MAX_HELD_CHUNKS = 256
+"""So many chunks without content are held back; one that has sent more has begun its answer."""
 
 PROBE_TIMEOUT_S = 15.0
 REFRESH_TIMEOUT_S = 60.0
@@ -123,10 +128,17 @@ class ProviderManager:
         return routing.plan(self.registry.snapshot(), provider=provider, model_name=model_name, may_use=may_use)
 
     async def chat(
-        self, request: ChatRequest, *, plan: Plan | None = None, failover: bool = True, journey: Journey | None = None
+        self,
+        request: ChatRequest,
+        *,
+        plan: Plan | None = None,
+        failover: bool = True,
+        journey: Journey | None = None,
+        charge: Charge = free_of_charge,
     ) -> ChatResponse:
         """Return the answer of the first candidate that gives one.
 
+        Shape: `charge` is told of what is held of it.
         Errors: the ProviderError of the only attempt, or NoProviderError with all of them.
         """
         journey = journey if journey is not None else Journey()
@@ -134,7 +146,9 @@ class ProviderManager:
         for candidate in self._to_try(request, plan, failover=failover):
             try:
                 async with self._attempt(candidate, journey) as backend:
-                    return await backend.chat(replace(request, model_name=candidate.model_name))
+                    return await backend.chat(
+                        replace(request, model_name=candidate.model_name), note_sent=journey.note_sent, charge=charge
+                    )
             except ProviderError as error:
                 failures.append(error)
                 if not error.failover:
@@ -168,14 +182,18 @@ class ProviderManager:
             try:
                 async with (
                     self._attempt(candidate, journey) as backend,
-                    aclosing(backend.stream_pieces(replace(request, model_name=candidate.model_name))) as pieces,
+                    aclosing(
+                        backend.stream_pieces(
+                            replace(request, model_name=candidate.model_name), note_sent=journey.note_sent
+                        )
+                    ) as pieces,
                 ):
                     async for piece in pieces:
                         if has_begun:
                             yield piece
                             continue
                         held += piece
-                        has_begun = any(chunk.has_content for chunk in piece)
+                        has_begun = len(held) > MAX_HELD_CHUNKS or any(chunk.has_content for chunk in piece)
                         if has_begun:
                             yield held
                     if held and not has_begun:
@@ -196,8 +214,11 @@ class ProviderManager:
 
     @asynccontextmanager
     async def _attempt(self, candidate: Candidate, journey: Journey) -> AsyncIterator[BaseProvider]:
-        """Hand out the backend for one try, which the journey notes."""
-        with journey.attempt(candidate):
+        """Hand out the backend for one try, which the journey notes.
+
+        Errors: any ProviderError; InternalError in place of any other exception.
+        """
+        with journey.attempt(candidate), named_faults(candidate.provider.name):
             current = self.registry.snapshot().providers.get(candidate.provider.name)
             if current is None or not current.enabled:
                 raise ConfigurationError("The provider was switched off meanwhile.", provider=candidate.provider.name)
@@ -218,7 +239,7 @@ class ProviderManager:
         row = await ProviderConfig.objects.aget(name=name)
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                probe = await self._connections().get(entry_of(row)).health_check()
+                probe = await self._backend_of(row).health_check()
         except ProviderError as error:
             probe = ProbeResult(ok=False, latency_ms=0, error=error.message)
         except TimeoutError:
@@ -251,12 +272,16 @@ class ProviderManager:
         row = await ProviderConfig.objects.aget(name=name)
         try:
             async with asyncio.timeout(REFRESH_TIMEOUT_S):
-                infos = await self._connections().get(entry_of(row)).list_models()
+                infos = await self._backend_of(row).list_models()
         except TimeoutError:
             raise ProviderTimeoutError(
                 f"Provider `{name}` did not list its models within {REFRESH_TIMEOUT_S:.0f} seconds.", provider=name
             ) from None
         return await sync_to_async(row.record_models)(infos, now=timezone.now())
+
+    def _backend_of(self, row: ProviderConfig) -> BaseProvider:
+        with named_faults(row.name):
+            return self._connections().get(entry_of(row))
 
     # Connections
 

@@ -27,6 +27,7 @@ class Answer:
     should_retry: bool | None = None
 
 
+INTERNAL = Answer(500, "server_error", "internal_error")
 ANSWERS: Mapping[type[Exception], Answer] = {
     KeyRefusedError: Answer(401, "invalid_request_error", "invalid_api_key", should_retry=False),
     UnknownKeyError: Answer(400, "invalid_request_error", "unknown_key", should_retry=False),
@@ -42,14 +43,16 @@ ANSWERS: Mapping[type[Exception], Answer] = {
     errors.UpstreamError: Answer(502, "api_error", "provider_error"),
     errors.MalformedReplyError: Answer(502, "api_error", "malformed_reply"),
     errors.TruncatedReplyError: Answer(502, "api_error", "truncated_reply"),
+    errors.AnswerTooLargeError: Answer(502, "api_error", "answer_too_large", should_retry=False),
     errors.ModelNotServedError: Answer(404, "invalid_request_error", "model_not_found", should_retry=False),
     errors.RequestRejectedError: Answer(400, "invalid_request_error", should_retry=False),
     errors.UnsupportedRequestError: Answer(400, "invalid_request_error", "unsupported_by_provider", should_retry=False),
     errors.ContextTooLongError: Answer(400, "invalid_request_error", "context_length_exceeded", should_retry=False),
     errors.ContentBlockedError: Answer(400, "invalid_request_error", "content_filter", should_retry=False),
     errors.NoProviderError: Answer(503, "server_error", "no_provider"),
+    errors.LoopError: Answer(508, "invalid_request_error", "loop_detected", should_retry=False),
+    errors.InternalError: INTERNAL,
 }
-INTERNAL = Answer(500, "server_error", "internal_error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

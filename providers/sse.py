@@ -10,6 +10,9 @@ from abc import ABC, abstractmethod
 from providers.errors import MalformedReplyError
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
+LINE_BYTES = 32
+"""What a line of a frame takes besides its own bytes, which may be none."""
+
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -17,14 +20,13 @@ class LineSplitter:
     """Cuts a stream of bytes into lines, however the bytes come."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._size_bytes = 0
+        self._rest = bytearray()
         self._after_cr = False
 
     @property
     def is_amid(self) -> bool:
         """Whether what comes next belongs to what came last."""
-        return self._after_cr or bool(self._pieces)
+        return self._after_cr or bool(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that `data` completes, without their ends.
@@ -40,26 +42,20 @@ class LineSplitter:
         if b"\n" not in data:
             self._keep(data)
             return []
-        self._pieces.append(data)
-        *lines, rest = b"".join(self._pieces).split(b"\n")
-        self._pieces.clear()
-        self._size_bytes = 0
+        *lines, rest = (bytes(self._rest) + data if self._rest else data).split(b"\n")
+        self._rest.clear()
         self._keep(rest)
         return lines
 
     def _keep(self, data: bytes) -> None:
-        if not data:
-            return
-        self._size_bytes += len(data)
-        if self._size_bytes > MAX_FRAME_BYTES:
+        self._rest += data
+        if len(self._rest) > MAX_FRAME_BYTES:
             raise MalformedReplyError("The provider sent a line of more than 8 MiB.")
-        self._pieces.append(data)
 
     def flush(self) -> bytes:
         """Return what came after the last line's end."""
-        rest = b"".join(self._pieces)
-        self._pieces.clear()
-        self._size_bytes = 0
+        rest = bytes(self._rest)
+        self._rest.clear()
         return rest
 
 
@@ -136,7 +132,7 @@ class SseParser(FrameParser):
 
     def _add(self, data: bytes) -> None:
         self._data.append(data)
-        self._data_bytes += len(data)
+        self._data_bytes += len(data) + LINE_BYTES
         if self._data_bytes > MAX_FRAME_BYTES:
             raise MalformedReplyError("The provider sent a frame of more than 8 MiB.")
 

@@ -23,7 +23,9 @@ from providers.errors import (
     QuotaExhaustedError,
     RateLimitedError,
 )
+from providers.faults import named_faults
 from providers.http import ConnectionWatch, HttpClient
+from providers.hubs import own_mark
 from providers.models import ProviderConfig
 from providers.registry import entry_of
 from providers.types import ModelInfo
@@ -107,10 +109,12 @@ async def _list_models(row: ProviderConfig) -> _Listing:
     error: ProviderError | None = None
     if isinstance(row.api_key, str) and row.api_key:
         row.api_key = Secret.seal(row.api_key)
-    async with HttpClient(allowed_private_hosts=tuple(settings.ALLOWED_PRIVATE_HOSTS), watch=watch) as client:
+    hosts = tuple(settings.ALLOWED_PRIVATE_HOSTS)
+    async with HttpClient(allowed_private_hosts=hosts, mark=own_mark(), watch=watch) as client:
         try:
             async with asyncio.timeout(TRIAL_TIMEOUT_S):
-                models = await new_backend(entry_of(row), client).list_models()
+                with named_faults(row.name or "on trial"):
+                    models = await new_backend(entry_of(row), client).list_models()
         except ProviderError as exc:
             error = exc
         except TimeoutError:

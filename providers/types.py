@@ -108,7 +108,8 @@ class ChatRequest:
     """One chat as the caller asked for it. None means: not given, the provider decides.
 
     Shape: `tools`, `tool_choice` and `response_format` are OpenAI's wire objects; `extra` holds the
-    parameters that the hub does not know, as they came.
+    parameters that the hub does not know, as they came; `via` the hubs that the request came through.
+    Units: `size_bytes` is the size of the body that said all this, 0 where there was none.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -129,6 +130,8 @@ class ChatRequest:
     reasoning_effort: str | None = None
     user: str | None = None
     extra: Extra = NOTHING
+    size_bytes: int = 0
+    via: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,9 +281,21 @@ class Price:
     cached_input_usd_per_mtok: Decimal | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SentBody:
+    """A body that went to a provider. Shape: `commitment` is its HMAC-SHA256 in hex, None where there is no salt."""
+
+    size_bytes: int
+    commitment: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try of a chat at one provider. `error` is empty when it succeeded."""
+    """One try of a chat at one provider.
+
+    Shape: `error` is empty when it succeeded; `sent` has more than one body where the first was refused for a
+    parameter and went once more without.
+    """
 
     provider: str
     model_name: str
@@ -290,6 +305,7 @@ class Attempt:
     error: str = field(default="", repr=False)
     upstream_status: int | None = None
     upstream_request_id: str | None = None
+    sent: tuple[SentBody, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

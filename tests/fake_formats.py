@@ -23,6 +23,7 @@ class Recorded:
     query: dict[str, str]
     headers: dict[str, str]
     json: Any = None
+    body: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)

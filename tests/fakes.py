@@ -318,7 +318,7 @@ class _Connection(asyncio.Protocol):
         method, target, _ = first.split(" ")
         parts = urlsplit(target)
         content = json.loads(rest[:length]) if length else None
-        return Recorded(method, unquote(parts.path), dict(parse_qsl(parts.query)), headers, content)
+        return Recorded(method, unquote(parts.path), dict(parse_qsl(parts.query)), headers, content, rest[:length])
 
     async def _send(self, answer: Answer) -> None:
         if answer.before_head:

@@ -81,11 +81,13 @@ class ChatAdmin(RecordedAdmin):
             raise Http404
         if not self.is_look_recorded(request, chat_id):
             return self.not_recorded(request)
-        body = ChatContent.objects.filter(chat_id=chat_id, part=part).values_list("body", flat=True).first()
-        if body is None:
+        content = ChatContent.objects.filter(chat_id=chat_id, part=part).first()
+        if content is None:
             raise Http404
         disposition = f'attachment; filename="chat-{chat_id}-{part}.json"'
-        return HttpResponse(body, content_type="application/json", headers={"Content-Disposition": disposition})
+        return HttpResponse(
+            content.described(), content_type="application/json", headers={"Content-Disposition": disposition}
+        )
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Model | None = None, **kwargs: Any

@@ -24,6 +24,7 @@ from llmhub.access.keys import presented_key
 from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit
 from llmhub.access.sessions import session_principal
 from llmhub.request_bodies import RequestBody
+from providers.hubs import hubs_before
 from providers.manager import ProviderManager
 from providers.routing import NotPermittedError
 from providers.types import ChatRequest
@@ -128,9 +129,13 @@ def _header(request: ASGIRequest, name: str) -> str | None:
 
 
 def note_asked(call: ChatCall, request: ASGIRequest, parsed: ParsedRequest) -> None:
-    """Note what was asked for, once it is understood."""
+    """Note what was asked for, once it is understood.
+
+    Errors: LoopError; BadRequestError.
+    """
     asked = parsed.request
-    call.request = asked
+    via = _header(request, "VIA")
+    call.request = replace(asked, size_bytes=call.content.size_bytes, via=hubs_before(via) if via else ())
     call.failover = _header(request, "X_LLMHUB_NO_FALLBACK") != "1"
     call.deadline_s = _deadline_s(_header(request, "X_LLMHUB_TIMEOUT_S"))
     call.asked = Asked(

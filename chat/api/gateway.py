@@ -20,7 +20,8 @@ from chat.ids import uuid7
 from chat.process import get_chat_server
 from llmhub.access.errors import error_body
 from llmhub.access.principals import KeyRefusedError, Principal
-from providers.errors import ModelNotServedError
+from providers.errors import LoopError, ModelNotServedError
+from providers.hubs import hubs_before
 from providers.registry import ModelEntry, ProviderEntry, Snapshot
 from providers.routing import NotPermittedError
 from providers.types import JSONObject
@@ -86,8 +87,9 @@ async def _models_answer(
     try:
         principal = await authenticate(request, manager)
         check_may_chat(principal)
+        hubs_before(request.META.get("HTTP_VIA"))
         return json_response(choose(request, usable_models(manager.registry.snapshot(), principal)), headers=ids)
-    except (KeyRefusedError, NotPermittedError, ModelNotServedError) as error:
+    except (KeyRefusedError, NotPermittedError, ModelNotServedError, LoopError) as error:
         problem = served_problem(error)
         return json_response(problem.body, status=problem.status, headers={**ids, **problem.headers})
 

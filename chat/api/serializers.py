@@ -47,6 +47,13 @@ class ChatError(serializers.Serializer[Chat]):
     code = TextOrNull(source="error_code")
 
 
+class Sent(serializers.Serializer[Mapping[str, Any]]):
+    bytes = serializers.IntegerField(help_text="The size of the body.")
+    commit = serializers.CharField(
+        allow_null=True, help_text="HMAC-SHA256 of the body under the salt of the chat's request, in hex."
+    )
+
+
 class ChatAttempt(serializers.Serializer[Mapping[str, Any]]):
     provider = serializers.CharField()
     model = serializers.CharField()
@@ -55,6 +62,7 @@ class ChatAttempt(serializers.Serializer[Mapping[str, Any]]):
     upstream_status = serializers.IntegerField(allow_null=True)
     upstream_request_id = serializers.CharField(allow_null=True)
     latency_ms = serializers.IntegerField()
+    sent = Sent(many=True, help_text="The bodies that went to the provider.")
 
 
 class ChatSummary(serializers.ModelSerializer[Chat]):

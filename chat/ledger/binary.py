@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.pq import Format
 
-from chat.ledger.entries import APPEND, LedgerEntry
+from chat.ledger.entries import APPEND, LedgerEntry, kept_contents
 
 APPEND_BINARY = APPEND.replace("%s", "%b")
 
@@ -50,13 +50,14 @@ def binary_parameters(writer_id: UUID, entries: Sequence[LedgerEntry]) -> tuple[
 
     Errors: UnicodeError for an entry with text that is not Unicode.
     """
-    contents = [entry.content for entry in entries]
+    contents = kept_contents(entries)
     return (
         writer_id,
         _array(_TEXT, [entry.kind.encode() for entry in entries]),
         _array(_UUID, [entry.chat_id.bytes if entry.chat_id else None for entry in entries]),
         _array(_TEXT, [entry.event.encode() for entry in entries]),
-        _array(_TEXT, [(content.body or "").encode() if content else None for content in contents]),
+        _array(_BYTEA, [content.body if content else None for content in contents]),
+        _array(_TEXT, [(content.files or "").encode() if content else None for content in contents]),
         _array(_BYTEA, [content.salt if content else None for content in contents]),
         _array(_BIGINT, [_COUNT.pack(content.size_bytes) if content else None for content in contents]),
     )

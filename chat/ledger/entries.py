@@ -28,7 +28,7 @@ class LedgerEntry:
     @property
     def size_bytes(self) -> int:
         """About how much memory the entry takes."""
-        return ENTRY_OVERHEAD_BYTES + len(self.event) + (len(self.content.body or "") if self.content else 0)
+        return ENTRY_OVERHEAD_BYTES + len(self.event) + (len(self.content.body or b"") if self.content else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +43,25 @@ class Receipt:
 
 APPEND = (
     "SELECT id, at, writer_seq, leaf_hash FROM ledger_append("
-    "%s::uuid, %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::bigint[])"
+    "%s::uuid, %s::text[], %s::uuid[], %s::text[], %s::bytea[], %s::text[], %s::bytea[], %s::bigint[])"
 )
+
+
+def kept_contents(entries: Sequence[LedgerEntry]) -> list[Content | None]:
+    """Return the contents of entries, None where nothing of one is kept."""
+    return [entry.content if entry.content and entry.content.body is not None else None for entry in entries]
 
 
 def append_parameters(writer_id: UUID, entries: Sequence[LedgerEntry]) -> tuple[Any, ...]:
     """Return what `APPEND` takes."""
-    contents = [entry.content for entry in entries]
+    contents = kept_contents(entries)
     return (
         writer_id,
         [entry.kind for entry in entries],
         [entry.chat_id for entry in entries],
         [entry.event for entry in entries],
         [content.body if content else None for content in contents],
+        [content.files if content else None for content in contents],
         [content.salt if content else None for content in contents],
         [content.size_bytes if content else None for content in contents],
     )

@@ -213,7 +213,8 @@ def _looker(look: Read | Search) -> dict[str, Any]:
 def _committed(content: Content | None) -> dict[str, Any]:
     if content is None:
         return {"content_commit": None, "content_bytes": 0}
-    return {"content_commit": content.commitment, "content_bytes": content.size_bytes}
+    committed = {"content_commit": content.commitment, "content_bytes": content.size_bytes}
+    return committed | {"kept_commit": content.kept_commitment} if content.kept_commitment else committed
 
 
 def _texts(values: Mapping[str, object]) -> dict[str, str]:
@@ -242,6 +243,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "upstream_status": attempt.upstream_status,
         "latency_ms": attempt.latency_ms,
         "upstream_request_id": label(attempt.upstream_request_id),
+        "sent": [{"bytes": body.size_bytes, "commit": body.commitment} for body in attempt.sent],
     }
 
 

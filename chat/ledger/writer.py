@@ -20,6 +20,8 @@ from chat.ledger import metrics
 from chat.ledger.binary import APPEND_BINARY, binary_parameters, take_binary_arrays
 from chat.ledger.entries import LedgerEntry, Receipt
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
+from chat.ledger.metrics import Lane
+from llmhub.heavy_work import LARGE_BYTES, done_beside
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +71,19 @@ class LedgerWriter:
     when it is back.
     """
 
-    def __init__(self, conninfo: str, *, role: str = "web", limits: WriterLimits | None = None) -> None:
+    def __init__(
+        self, conninfo: str, *, role: str = "web", lane: Lane = "small", limits: WriterLimits | None = None
+    ) -> None:
         self.writer_id: UUID = uuid4()
         self._conninfo = conninfo
         self._session_name = f"llmhub ledger {self.writer_id}"
         self._seat = (self.writer_id, role, socket.gethostname(), os.getpid())
         self._limits = limits or WriterLimits()
+        self._metrics = metrics.of_lane(lane)
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
+        self._writing: Sequence[_Waiting] = ()
+        self._unsure: set[UUID | None] = set()
         self._late: list[LedgerEntry] = []
         self._late_bytes = 0
         self._wake = asyncio.Event()
@@ -91,10 +98,17 @@ class LedgerWriter:
         """Whether the last thing known of the database is that it takes entries."""
         return self._is_up
 
+    def is_at_work_on(self, chat_id: UUID | None) -> bool:
+        """Whether an entry of a chat waits here or is being written, or was and may be stored or not."""
+        if not (self._queue or self._writing or self._unsure):
+            return False
+        under_way = (waiting.entry.chat_id for waiting in (*self._writing, *self._queue))
+        return chat_id is not None and (chat_id in self._unsure or chat_id in under_way)
+
     async def start(self) -> None:
         """Connect and begin to write; a database that is not there yet is tried again until it is."""
         self._stopping = False
-        metrics.DOWN.set(1)
+        self._metrics.down.set(1)
         await self._connect()
         self._task = asyncio.create_task(self._run(), name="ledger-writer")
 
@@ -109,8 +123,8 @@ class LedgerWriter:
             logger.error("The ledger's database did not come back: %d entries are given up.", len(self._late))
             metrics.GIVEN_UP.labels("stopped").inc(len(self._late))
         self._disconnect()
-        metrics.DOWN.set(0)
-        metrics.LATE_ENTRIES.set(0)
+        self._metrics.down.set(0)
+        self._metrics.late_entries.set(0)
 
     async def append(self, entry: LedgerEntry, *, or_late: Callable[[], LedgerEntry] | None = None) -> Receipt:
         """Return once the entry is committed. It is written even if the caller no longer waits.
@@ -145,7 +159,7 @@ class LedgerWriter:
             return
         self._late.append(entry)
         self._late_bytes += entry.size_bytes
-        metrics.LATE_ENTRIES.set(len(self._late))
+        self._metrics.late_entries.set(len(self._late))
         self._wake.set()
 
     async def _queue_late(self) -> None:
@@ -160,7 +174,7 @@ class LedgerWriter:
         for entry in late:
             if entry.chat_id in still_open:
                 self._enqueue(self._unawaited(entry))
-        metrics.LATE_ENTRIES.set(len(self._late))
+        self._metrics.late_entries.set(len(self._late))
 
     def _unawaited(self, entry: LedgerEntry) -> _Waiting:
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
@@ -175,7 +189,9 @@ class LedgerWriter:
             if self._late:
                 await self._queue_late()
             elif self._queue:
-                await self._write(self._take_batch())
+                self._writing = self._take_batch()
+                await self._write(self._writing)
+                self._writing = ()
             else:
                 await self._rest()
 
@@ -199,8 +215,8 @@ class LedgerWriter:
         return batch
 
     def _show_queue(self) -> None:
-        metrics.QUEUED_ENTRIES.set(len(self._queue))
-        metrics.QUEUED_BYTES.set(self._queued_bytes)
+        self._metrics.queued_entries.set(len(self._queue))
+        self._metrics.queued_bytes.set(self._queued_bytes)
 
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         """Commit a batch; when one of its entries cannot be stored, the others all the same."""
@@ -208,18 +224,24 @@ class LedgerWriter:
             await self._connect()
         began_s = time.monotonic()
         try:
-            rows = await self._execute(APPEND_BINARY, binary_parameters(self.writer_id, [w.entry for w in batch]))
+            rows = await self._execute(APPEND_BINARY, await self._packed([waiting.entry for waiting in batch]))
         except asyncio.CancelledError as error:
             self._fail(batch, error)
             raise
         except Exception as error:  # whatever it is, those who wait must hear of it
             await self._write_apart(batch, error)
         else:
-            metrics.COMMIT.observe(time.monotonic() - began_s)
-            metrics.BATCH_ENTRIES.observe(len(batch))
+            self._metrics.commit.observe(time.monotonic() - began_s)
+            self._metrics.batch_entries.observe(len(batch))
             for waiting, row in zip(batch, rows, strict=True):
                 if not waiting.receipt.done():
                     waiting.receipt.set_result(Receipt(*row))
+
+    async def _packed(self, entries: Sequence[LedgerEntry]) -> tuple[Any, ...]:
+        """Return entries as parameters; large ones are packed beside the loop."""
+        if sum(entry.size_bytes for entry in entries) <= LARGE_BYTES:
+            return binary_parameters(self.writer_id, entries)
+        return await done_beside(binary_parameters, self.writer_id, entries)
 
     async def _write_apart(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """Find the entry that spoiled a batch, by halves, and write the rest."""
@@ -274,8 +296,9 @@ class LedgerWriter:
             if self._trouble:
                 logger.warning("The ledger can be written again.")
             self._trouble = ""
+            self._unsure.clear()
             self._is_up = True
-            metrics.DOWN.set(0)
+            self._metrics.down.set(0)
 
     async def _come_back(self) -> None:
         """Try to reach the database again, ever more rarely, until it is there or the writer is stopped."""
@@ -310,13 +333,14 @@ class LedgerWriter:
         self._trouble = trouble
         self._is_up = False
         self._disconnect()
+        self._unsure.update(waiting.entry.chat_id for waiting in batch)
         unsent = tuple(self._queue)
         self._queue.clear()
         self._give_up(batch, UnsureError("The ledger's database does not say whether it stored the entry."))
         self._give_up(unsent, LedgerUnavailableError("The ledger's database is not available."))
         self._queued_bytes = 0
         self._show_queue()
-        metrics.DOWN.set(1)
+        self._metrics.down.set(1)
 
     def _give_up(self, entries: Sequence[_Waiting], error: LedgerUnavailableError) -> None:
         for waiting in entries:

@@ -16,7 +16,8 @@ class Migration(migrations.Migration):
                 ("chat_id", models.UUIDField()),
                 ("part", models.TextField(choices=[("request", "Request"), ("response", "Response")])),
                 ("salt", models.BinaryField()),
-                ("body", models.TextField()),
+                ("body", models.BinaryField()),
+                ("files", models.TextField()),
                 ("size_bytes", models.BigIntegerField()),
             ],
             options={

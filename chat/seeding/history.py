@@ -24,7 +24,8 @@ _CLOCK = "clock_timestamp() AS at FROM unnest(p_events) WITH ORDINALITY AS e (ev
 _GIVEN = "given AS at FROM unnest(p_events, p_ats) WITH ORDINALITY AS e (ev, given, n)"
 _APPEND_AT = (
     "SELECT count(*) FROM pg_temp.ledger_append_at("
-    "%s::timestamptz[], %s::uuid, %s::text[], %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::bigint[])"
+    "%s::timestamptz[], %s::uuid, %s::text[], %s::uuid[], %s::text[], "
+    "%s::bytea[], %s::text[], %s::bytea[], %s::bigint[])"
 )
 _IS_OWNER = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'chat_ledgerevent'::regclass"
 _SEEDED = "(SELECT writer_id FROM chat_ledgerwriterseat WHERE role = %s)"

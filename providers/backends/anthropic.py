@@ -87,6 +87,14 @@ CONTEXT_MESSAGE = re.compile(r"prompt is too long|exceed context limit")
 BLOCKED_MESSAGE = re.compile(r"blocked by content filtering policy")
 UNSAMPLED_MESSAGE = re.compile(r"`?(temperature|top_p|top_k)`? is deprecated")
 
+USAGE_KEYS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "output_tokens_details",
+)
+
 MODELS_PAGE_SIZE = "1000"
 
 
@@ -277,7 +285,7 @@ class AnthropicStreamReader(StreamReader):
     def _usage_with(self, data: JSONObject) -> Usage | None:
         """Return the total so far: counts are cumulative, and those that an event leaves out stand."""
         told = object_at(data, "usage")
-        self._usage.update((key, value) for key, value in told.items() if value is not None)
+        self._usage.update((key, told[key]) for key in USAGE_KEYS if told.get(key) is not None)
         return read_usage(self._usage) if self._usage else None
 
 

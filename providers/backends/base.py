@@ -6,18 +6,23 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
-from typing import Any, ClassVar, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from llmhub.heavy_work import LARGE_BYTES, done_beside
+from llmhub.json_bounds import MAX_JSON_ITEMS, has_too_many_items
 from providers.backends.headers import retry_after_s, upstream_request_id
+from providers.bounds import check_answer
 from providers.errors import (
+    AnswerTooLargeError,
     ConfigurationError,
     MalformedReplyError,
     OverloadedError,
@@ -27,7 +32,8 @@ from providers.errors import (
     TruncatedReplyError,
     UpstreamError,
 )
-from providers.http import HttpCall, HttpClient, HttpReply
+from providers.faults import named_faults
+from providers.http import MAX_REPLY_BYTES, Charge, HttpCall, HttpClient, HttpReply, free_of_charge
 from providers.sse import FrameParser, NdjsonParser, SseParser
 from providers.types import (
     NOTHING,
@@ -43,8 +49,23 @@ from providers.types import (
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MANY_MESSAGES = 2000
+LARGE_REQUEST_BYTES = 256 * 1024
 MAX_MODEL_PAGES = 100
+MAX_MODELS = 10_000
+MAX_LISTING_BYTES = 8 * 1024 * 1024
+MAX_REFUSAL_BYTES = 256 * 1024
+MAX_NAME_PARTS = 6
+"""A name with more is that of a hub behind hubs: where they list each other's models, names would grow for ever."""
+
+TURN_COST = 32 * 1024
+FRAME_COST = 256
+FRAMES_TOGETHER = TURN_COST // FRAME_COST
+LARGE_FRAME_BYTES = 16 * 1024
+"""What one stream does before others have their turn, and what a frame is of it. Units: bytes, or their worth."""
+
 MAX_MESSAGE_CHARS = 300
 MAX_KNOWN_REFUSALS = 256
 SURELY_SHALLOW = 100
@@ -56,6 +77,9 @@ ACCEPT: Mapping[Framing | None, str] = {
     "sse": "text/event-stream",
     "ndjson": "application/x-ndjson",
 }
+NoteSent = Callable[[bytes], None]
+"""Is given each body right before it is sent."""
+
 STREAM_TYPES = frozenset({"text/event-stream", "application/x-ndjson", "application/json", ""})
 
 # What reading a reply of the wrong shape runs into.
@@ -122,16 +146,17 @@ class BaseProvider(ABC):
         """How many malformed frames the streams of this provider had."""
         self._refusals: dict[str, ProviderError] = {}
 
-    async def chat(self, request: ChatRequest) -> ChatResponse:
-        """Return the whole answer.
+    async def chat(
+        self, request: ChatRequest, *, note_sent: NoteSent | None = None, charge: Charge = free_of_charge
+    ) -> ChatResponse:
+        """Return the whole answer. Shape: `charge` is told of what is held of it meanwhile.
 
         Errors: any ProviderError.
         """
         with self._own_errors():
-            call, reply = await self._open_chat(request, framing=None)
-            body = await self._read_json(reply)
-            with _malformed_reply():
-                response = self.read_reply(body)
+            call, reply = await self._open_chat(request, framing=None, note_sent=note_sent)
+            response = await self._read(reply, self.read_reply, charge=charge)
+            check_answer(response)
             return replace(response, dropped_params=call.dropped_params) if call.dropped_params else response
 
     async def stream_chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
@@ -141,7 +166,9 @@ class BaseProvider(ABC):
                 for chunk in piece:
                     yield chunk
 
-    async def stream_pieces(self, request: ChatRequest) -> AsyncGenerator[list[ChatChunk]]:
+    async def stream_pieces(
+        self, request: ChatRequest, *, note_sent: NoteSent | None = None
+    ) -> AsyncGenerator[list[ChatChunk]]:
         """Yield the answer as it comes, what came together in one list; closing the generator closes the connection.
 
         Errors: any ProviderError, before the first piece or between two; TruncatedReplyError when the
@@ -149,15 +176,18 @@ class BaseProvider(ABC):
         """
         reader = self.stream_reader()
         with self._own_errors():
-            call, reply = await self._open_chat(request, framing=reader.framing)
+            call, reply = await self._open_chat(request, framing=reader.framing, note_sent=note_sent)
             frames = _FrameReader(reader, dropped_params=call.dropped_params)
             async with reply:
                 try:
                     while data := await _next_piece(reply, frames):
-                        if piece := frames.feed(data):
-                            yield piece
-                        frames.check()
-                    if piece := frames.flush():
+                        for together in frames.feed(data):
+                            if piece := await _translated(frames, together):
+                                yield piece
+                            frames.check()
+                            if frames.has_had_its_turn:
+                                await asyncio.sleep(0)
+                    if piece := frames.translate(frames.flush()):
                         yield piece
                     frames.check_whole(content_type=reply.content_type)
                 finally:
@@ -171,10 +201,11 @@ class BaseProvider(ABC):
         with self._own_errors():
             while cursor not in asked and len(asked) < MAX_MODEL_PAGES:
                 asked.add(cursor)
-                body = await self._read_json(await self._open(self.models_call(cursor)))
-                with _malformed_reply():
-                    models, cursor = self.read_models(body)
-                found.extend(models)
+                reply = await self._open(self.models_call(cursor))
+                models, cursor = await self._read(reply, self.read_models, max_bytes=MAX_LISTING_BYTES)
+                found += [model for model in models if model.name.count("/") < MAX_NAME_PARTS]
+                if len(found) > MAX_MODELS:
+                    raise AnswerTooLargeError(f"The provider lists more than {MAX_MODELS} models.")
         return found
 
     async def health_check(self) -> ProbeResult:
@@ -183,7 +214,7 @@ class BaseProvider(ABC):
         error = ""
         try:
             with self._own_errors():
-                await self._read_json(await self._open(self.probe_call()))
+                await self._read(await self._open(self.probe_call()), _as_it_is, max_bytes=MAX_LISTING_BYTES)
         except ProviderError as exc:
             error = exc.message
         latency_ms = round((time.monotonic() - started_s) * 1000)
@@ -195,9 +226,10 @@ class BaseProvider(ABC):
 
     @contextmanager
     def _own_errors(self) -> Iterator[None]:
-        """Name this provider in its errors, and take its key out of them."""
+        """Name this provider in its errors, faults of the hub among them, and take its key out of them."""
         try:
-            yield
+            with named_faults(self.endpoint.name):
+                yield
         except ProviderError as error:
             error.provider = error.provider or self.endpoint.name
             error.message = self._presentable(error.message) or "The provider gave no reason."
@@ -212,20 +244,29 @@ class BaseProvider(ABC):
             text = text.replace(self.endpoint.api_key, "[key]")
         return text if text is None or len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
 
-    async def _open_chat(self, request: ChatRequest, *, framing: Framing | None) -> tuple[WireCall, HttpReply]:
+    async def _open_chat(
+        self, request: ChatRequest, *, framing: Framing | None, note_sent: NoteSent | None
+    ) -> tuple[WireCall, HttpReply]:
         """Send a chat; once more, without what the provider refused, where `without_refused` knows how."""
         call = await self._chat_call(request, stream=framing is not None)
         known_refusal = self._refusals.get(request.model_name)
         if known_refusal is not None:
             call = self.without_refused(call, known_refusal) or call
-        reply = await self._send(call, framing=framing)
+        send = partial(
+            self._send,
+            framing=framing,
+            via=request.via,
+            note_sent=note_sent,
+            is_large=request.size_bytes > LARGE_REQUEST_BYTES,
+        )
+        reply = await send(call)
         if reply.status < 300:
             return call, reply
         error = await self._refusal(reply)
         reduced = self.without_refused(call, error) if known_refusal is None else None
         if reduced is None:
             raise error
-        reply = await self._accepted(await self._send(reduced, framing=framing))
+        reply = await self._accepted(await send(reduced))
         if len(self._refusals) < MAX_KNOWN_REFUSALS:
             self._refusals[request.model_name] = error
         return reduced, reply
@@ -244,18 +285,27 @@ class BaseProvider(ABC):
             raise await self._refusal(reply)
         return reply
 
-    async def _send(self, call: WireCall, *, framing: Framing | None) -> HttpReply:
+    async def _send(
+        self,
+        call: WireCall,
+        *,
+        framing: Framing | None,
+        via: tuple[str, ...] = (),
+        note_sent: NoteSent | None = None,
+        is_large: bool = False,
+    ) -> HttpReply:
         headers = {"accept": ACCEPT[framing], **self._checked_auth_headers(), **call.headers}
         content = None
         if call.json is not None:
             headers["content-type"] = "application/json"
-            content = _encode(call.json)
+            encode = partial(_encode_and_note, call.json, note_sent)
+            content = await asyncio.to_thread(encode) if is_large else encode()
         url = f"{self.endpoint.base_url.rstrip('/')}/{call.path.lstrip('/')}"
         if call.query:
             url = f"{url}?{urlencode(call.query)}"
         timeouts = self.endpoint.timeouts
         return await self._client.send(
-            HttpCall(method=call.method, url=url, timeouts=timeouts, headers=headers, content=content)
+            HttpCall(method=call.method, url=url, timeouts=timeouts, headers=headers, content=content, via=via)
         )
 
     def _checked_auth_headers(self) -> dict[str, str]:
@@ -266,14 +316,29 @@ class BaseProvider(ABC):
             raise ConfigurationError("The API key holds characters that no key has.")
         return self.auth_headers()
 
-    async def _read_json(self, reply: HttpReply) -> JSONObject:
+    async def _read(
+        self,
+        reply: HttpReply,
+        translate: Callable[[JSONObject], T],
+        *,
+        max_bytes: int = MAX_REPLY_BYTES,
+        charge: Charge = free_of_charge,
+    ) -> T:
+        """Read a reply and translate it; a large one in a thread, so that the loop serves others meanwhile."""
         async with reply:
-            body = _unwrapped(_decode(await reply.read()))
+            content = await reply.read(max_bytes=max_bytes, charge=charge)
+        if len(content) <= LARGE_BYTES:
+            return self._translated(reply, content, translate)
+        return await done_beside(self._translated, reply, content, translate)
+
+    def _translated(self, reply: HttpReply, content: bytes, translate: Callable[[JSONObject], T]) -> T:
+        body = _unwrapped(_decode(content))
         if not isinstance(body, dict):
             raise MalformedReplyError("The provider's reply is not a JSON object.")
         if body.get("error") or body.get("object") == "error":
             raise self._classified(reply, body)
-        return body
+        with _malformed_reply():
+            return translate(body)
 
     async def _refusal(self, reply: HttpReply) -> ProviderError:
         """Return the error that a reply other than 2xx stands for."""
@@ -281,7 +346,7 @@ class BaseProvider(ABC):
             if reply.status < 400:
                 return _redirect_error(reply)
             try:
-                content = await reply.read()
+                content = await reply.read(max_bytes=MAX_REFUSAL_BYTES)
             except ProviderError:  # the status says enough
                 content = b""
         try:
@@ -360,6 +425,7 @@ class _FrameReader:
         self._dropped_params = dropped_params
         self._has_frames = False
         self._failure: ProviderError | None = None
+        self._spent = 0
         self.is_over = False
         """Whether `[DONE]` was read: what follows is ignored."""
         self.skipped = 0
@@ -368,13 +434,27 @@ class _FrameReader:
     def is_finished(self) -> bool:
         return self._reader.finished
 
-    def feed(self, data: bytes) -> list[ChatChunk]:
-        """Translate what came, as far as it is good; `check` tells what was not."""
-        return self._translate(self._parser.feed(data))
+    @property
+    def has_had_its_turn(self) -> bool:
+        """Whether so much was done that others should have the loop; asking ends the turn that was."""
+        is_over = self._spent >= TURN_COST
+        if is_over:
+            self._spent = 0
+        return is_over
 
-    def flush(self) -> list[ChatChunk]:
-        """Translate what is left."""
-        return self._translate(self._parser.flush())
+    def feed(self, data: bytes) -> Iterator[list[bytes]]:
+        """Cut what came into frames, no more of them together than are done in one turn."""
+        for start in range(0, len(data), TURN_COST):
+            part = data[start : start + TURN_COST]
+            frames = self._parser.feed(part)
+            self._spent += len(part)
+            for first in range(0, len(frames) or 1, FRAMES_TOGETHER):
+                together = frames[first : first + FRAMES_TOGETHER]
+                self._spent += len(together) * FRAME_COST
+                yield together
+
+    def flush(self) -> list[bytes]:
+        return self._parser.flush()
 
     def check(self) -> None:
         """Errors: the ProviderError that a frame reported."""
@@ -393,8 +473,11 @@ class _FrameReader:
             raise MalformedReplyError("The provider's reply is not a stream in its format.")
         raise TruncatedReplyError("The provider's stream ended before the answer did.")
 
-    def _translate(self, frames: list[bytes]) -> list[ChatChunk]:
+    def translate(self, frames: list[bytes]) -> list[ChatChunk]:
+        """Translate frames, as far as they are good; `check` tells what was not."""
         chunks: list[ChatChunk] = []
+        if self.is_over:
+            return chunks
         try:
             for data in frames:
                 if data.strip() == b"[DONE]":
@@ -417,6 +500,13 @@ class _FrameReader:
             return
         self._has_frames = True
         chunks.extend(self._reader.read(body))
+
+
+async def _translated(frames: _FrameReader, together: list[bytes]) -> list[ChatChunk]:
+    """Translate frames; a large one in a thread, so that the loop serves others meanwhile."""
+    if together and max(map(len, together)) > LARGE_FRAME_BYTES:
+        return await done_beside(frames.translate, together)
+    return frames.translate(together)
 
 
 async def _next_piece(reply: HttpReply, frames: _FrameReader) -> bytes:
@@ -463,7 +553,14 @@ def _find_object(data: bytes) -> JSONObject | None:
     return body if isinstance(body, dict) else None
 
 
+def _as_it_is(body: JSONObject) -> JSONObject:
+    return body
+
+
 def _decode(content: bytes) -> Any:
+    """Errors: MalformedReplyError; AnswerTooLargeError for more items than are worth their memory."""
+    if has_too_many_items(content):
+        raise AnswerTooLargeError(f"The provider sent JSON of more than {MAX_JSON_ITEMS} items.")
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -479,6 +576,13 @@ def _check_depth(body: Any) -> None:
         orjson.dumps([[body]])
     except orjson.JSONEncodeError:
         raise MalformedReplyError("The provider's reply is nested too deeply.") from None
+
+
+def _encode_and_note(body: JSONObject, note_sent: NoteSent | None) -> bytes:
+    content = _encode(body)
+    if note_sent is not None:
+        note_sent(content)
+    return content
 
 
 def _encode(body: JSONObject) -> bytes:

@@ -29,6 +29,7 @@ HOPS_AND_SECRETS = frozenset(
         "host",
         "proxy-authorization",
         "transfer-encoding",
+        "via",
         "x-api-key",
     }
 )

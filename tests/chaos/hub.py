@@ -38,7 +38,7 @@ EVENTS = """
       extract(epoch FROM pg_xact_commit_timestamp(event.xid::xid))::float8,
       coalesce(convert_from(header, 'UTF8')::jsonb #>> '{ev,status}', ''),
       convert_from(header, 'UTF8')::jsonb #>> '{ev,error,code}',
-      coalesce(body, '')
+      coalesce(convert_from(body, 'UTF8'), '')
     FROM chat_ledgerevent AS event LEFT JOIN chat_chatcontent USING (id, chat_id)
 """
 SEATS = "SELECT writer_id::text, pid, last_seq FROM chat_ledgerwriterseat"

@@ -18,8 +18,9 @@ from providers.types import (
 
 def assembled(*chunks):
     assembly = Assembly()
-    for chunk in chunks:
-        assembly.add(chunk)
+    assembly.take(chunks)
+    assembly.check()
+    assembly.release()
     return assembly
 
 

@@ -137,9 +137,10 @@ def test_commits_are_counted_with_their_entries(hub, upstream, numbers):
 
     ask(hub, "recorded")
 
-    assert numbers.since("llmhub_ledger_batch_entries_sum") == 2
-    assert numbers.since("llmhub_ledger_commit_seconds_count") == 2
-    assert numbers.now("llmhub_ledger_queued_entries") == numbers.now("llmhub_ledger_queued_bytes") == 0
+    assert numbers.since("llmhub_ledger_batch_entries_sum", lane="small") == 2
+    assert numbers.since("llmhub_ledger_commit_seconds_count", lane="small") == 2
+    assert numbers.now("llmhub_ledger_queued_entries", lane="small") == 0
+    assert numbers.now("llmhub_ledger_queued_bytes", lane="small") == 0
 
 
 def test_a_deleted_provider_is_no_longer_spoken_of(hub, upstream, numbers):
@@ -159,18 +160,19 @@ def test_the_version_is_told(numbers):
 
 
 async def test_a_writer_without_its_database_says_so(numbers):
-    before = numbers.now("llmhub_ledger_down")
+    before = numbers.now("llmhub_ledger_down", lane="small")
     ledger = LedgerWriter(conninfo(host="127.0.0.1", port=1, hostaddr=""), limits=WriterLimits(first_retry_s=60))
 
     await ledger.start()
-    down = numbers.now("llmhub_ledger_down")
+    down = numbers.now("llmhub_ledger_down", lane="small")
     ledger.append_when_up(entry())
-    late = numbers.now("llmhub_ledger_late_entries")
+    late = numbers.now("llmhub_ledger_late_entries", lane="small")
     await ledger.stop()
 
     assert (before, down, late) == (0, 1, 1)
     assert numbers.since("llmhub_ledger_entries_given_up_total", reason="stopped") == 1
-    assert numbers.now("llmhub_ledger_down") == numbers.now("llmhub_ledger_late_entries") == 0
+    assert numbers.now("llmhub_ledger_down", lane="small") == 0
+    assert numbers.now("llmhub_ledger_late_entries", lane="small") == 0
 
 
 async def test_entries_that_are_given_up_are_counted_by_their_reason(numbers):

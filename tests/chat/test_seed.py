@@ -203,7 +203,7 @@ def test_a_ledger_that_is_not_as_expected_is_left_alone():
         cursor.execute(
             "CREATE OR REPLACE FUNCTION ledger_append("
             "p_writer uuid, p_kinds text[], p_chat_ids uuid[], p_events text[],"
-            " p_bodies text[], p_salts bytea[], p_sizes bigint[])"
+            " p_bodies bytea[], p_files text[], p_salts bytea[], p_sizes bigint[])"
             " RETURNS TABLE (id uuid, at timestamptz, writer_seq bigint, leaf_hash bytea)"
             " LANGUAGE plpgsql AS $$ BEGIN END $$"
         )

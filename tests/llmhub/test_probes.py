@@ -12,9 +12,9 @@ from tests.llmhub.embedded.processes import running
 CANNOT_RECORD = """
 import time
 from chat.ledger import metrics
-metrics.DOWN.set(1)
+metrics.DOWN.labels("small").set(1)
 metrics.GIVEN_UP.labels("refused").inc()
-metrics.COMMIT.observe(0.003)
+metrics.COMMIT.labels("small").observe(0.003)
 print("ready", flush=True)
 time.sleep(600)
 """

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from providers.errors import (
+    AnswerTooLargeError,
     ConfigurationError,
     MalformedReplyError,
     ProviderError,
@@ -329,9 +330,9 @@ async def test_a_compressed_reply_is_refused(client):
 async def test_a_reply_without_end_is_refused(client):
     piece = b"x" * (4 * 1024 * 1024)
     with FakeProvider("custom") as fake:
-        fake.fail(fakes.pieces(*[piece] * 17))
+        fake.fail(fakes.pieces(*[piece] * 9))
 
-        with pytest.raises(MalformedReplyError, match="more than 64 MiB"):
+        with pytest.raises(AnswerTooLargeError, match="more than 32 MiB"):
             await fetched(client, f"{fake.url}/chat/completions", content=CHAT)
 
 
@@ -343,10 +344,10 @@ async def read_out(reply):
 async def test_a_stream_without_end_is_refused(client):
     piece = b" " * (4 * 1024 * 1024)
     with FakeProvider("custom") as fake:
-        fake.fail(fakes.pieces(*[piece] * 65))
+        fake.fail(fakes.pieces(*[piece] * 33))
 
         async with await client.send(make_call(f"{fake.url}/chat/completions", content=CHAT)) as reply:
-            with pytest.raises(MalformedReplyError, match="more than 256 MiB"):
+            with pytest.raises(AnswerTooLargeError, match="more than 128 MiB"):
                 await read_out(reply)
 
 

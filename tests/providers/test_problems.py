@@ -6,11 +6,13 @@ from django.http import Http404
 from rest_framework.exceptions import NotAuthenticated, NotFound, PermissionDenied, Throttled, ValidationError
 
 from chat.api.answers import SERVED, served_problem
-from chat.api.asking import BodyTooLargeError, BodyTooSlowError, MediaTypeError
+from chat.api.asking import MediaTypeError
 from chat.api.reading import BadRequestError
 from chat.ledger.errors import LedgerUnavailableError
 from llmhub.access.principals import KeyRefusedError
 from llmhub.access.sessions import SessionsUnavailableError, UnknownKeyError
+from llmhub.memory_budget import MemoryBudgetExceededError
+from llmhub.request_bodies import BodyTooLargeError, BodyTooSlowError
 from providers import errors
 from providers.api.errors import exception_handler
 from providers.problems import ANSWERS, Problem, problem_of
@@ -55,6 +57,10 @@ def test_every_failure_of_a_provider_has_a_line_of_its_own(kind):
         (UnknownKeyError("x"), 400, "invalid_request_error", "unknown_key", "false"),
         (SessionsUnavailableError("x"), 503, "server_error", "database_unavailable", None),
         (errors.NoProviderError("x"), 503, "server_error", "no_provider", None),
+        (errors.AnswerTooLargeError("x"), 502, "api_error", "answer_too_large", "false"),
+        (errors.LoopError("x"), 508, "invalid_request_error", "loop_detected", "false"),
+        (MemoryBudgetExceededError(), 503, "server_error", "hub_overloaded", None),
+        (errors.InternalError("x"), 500, "server_error", "internal_error", None),
         (BadRequestError("x"), 400, "invalid_request_error", None, "false"),
         (BodyTooLargeError("x"), 413, "invalid_request_error", "request_too_large", "false"),
         (BodyTooSlowError("x"), 408, "invalid_request_error", "request_timeout", None),

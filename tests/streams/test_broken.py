@@ -68,7 +68,7 @@ def test_a_stream_that_breaks_after_content_ends_in_an_error_and_keeps_the_parti
     assert (len(broken.chats), len(upstream.chats)) == (1, 0)
     chat = Chat.objects.get()
     assert (chat.status, chat.provider, chat.finish_reason) == (ChatStatus.TRUNCATED, "first", "")
-    assert "Hello from" in ChatContent.objects.get(chat_id=chat.pk, part=ContentPart.RESPONSE).body
+    assert b"Hello from" in bytes(ChatContent.objects.get(chat_id=chat.pk, part=ContentPart.RESPONSE).body)
 
 
 @pytest.mark.parametrize("breaks", BREAKS)

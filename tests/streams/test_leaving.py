@@ -45,7 +45,7 @@ def until_the_writer_waits() -> None:
 
 
 def recorded_answer() -> str:
-    return ChatContent.objects.get(part=ContentPart.RESPONSE, chat_id=Chat.objects.get().pk).body
+    return bytes(ChatContent.objects.get(part=ContentPart.RESPONSE, chat_id=Chat.objects.get().pk).body).decode()
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_two_hundred_streams_run_beside_pages_on_five_database_connections(
 def recorded_answers(status: ChatStatus) -> list[str]:
     chats = list(Chat.objects.filter(status=status).values_list("pk", flat=True))
     contents = ChatContent.objects.filter(chat_id__in=chats, part=ContentPart.RESPONSE)
-    return list(contents.values_list("body", flat=True))
+    return [bytes(body).decode() for body in contents.values_list("body", flat=True)]
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,18 @@ CREATE TABLE chat_chatcontent (
   chat_id uuid NOT NULL,
   part text NOT NULL CHECK (part IN ('request', 'response')),
   salt bytea NOT NULL CHECK (length(salt) = 32),
-  body text NOT NULL,
+  body bytea NOT NULL,
+  files text NOT NULL,
   size_bytes bigint NOT NULL CHECK (size_bytes >= 0)
 ) PARTITION BY RANGE (id);
+
+-- PostgreSQL's own compression costs more than all else of a large body; partitions take over what is set here.
+DO $$
+BEGIN
+  IF (SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression') THEN
+    ALTER TABLE chat_chatcontent ALTER COLUMN body SET COMPRESSION lz4;
+  END IF;
+END $$;
 
 -- the contents of one chat
 CREATE INDEX chatcontent_by_chat ON chat_chatcontent (chat_id);

@@ -85,7 +85,7 @@ END $$;
 
 -- Plans are kept for the life of a connection, and one made while the tables were empty must not scan them when they are full.
 CREATE FUNCTION ledger_append(
-  p_writer uuid, p_kinds text[], p_chat_ids uuid[], p_events text[], p_bodies text[], p_salts bytea[], p_sizes bigint[]
+  p_writer uuid, p_kinds text[], p_chat_ids uuid[], p_events text[], p_bodies bytea[], p_files text[], p_salts bytea[], p_sizes bigint[]
 ) RETURNS TABLE (id uuid, at timestamptz, writer_seq bigint, leaf_hash bytea)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -98,8 +98,8 @@ DECLARE
   v_events jsonb[];
   v_headers bytea[];
 BEGIN
-  IF v_count = 0 OR v_count IS NULL OR (v_count, v_count, v_count, v_count, v_count) IS DISTINCT FROM (
-    cardinality(p_chat_ids), cardinality(p_events), cardinality(p_bodies), cardinality(p_salts), cardinality(p_sizes)
+  IF v_count = 0 OR v_count IS NULL OR (v_count, v_count, v_count, v_count, v_count, v_count) IS DISTINCT FROM (
+    cardinality(p_chat_ids), cardinality(p_events), cardinality(p_bodies), cardinality(p_files), cardinality(p_salts), cardinality(p_sizes)
   ) THEN
     RAISE EXCEPTION 'ledger_append takes arrays of one length, at least 1.' USING ERRCODE = 'invalid_parameter_value';
   END IF;
@@ -147,9 +147,11 @@ BEGIN
   SELECT id, at, kind, chat_id, p_writer, v_first_seq + n - 1, header, sha256('\x00'::bytea || header), pg_current_xact_id()
   FROM unnest(v_ids, v_ats, p_kinds, p_chat_ids, v_headers) WITH ORDINALITY AS e (id, at, kind, chat_id, header, n);
 
-  INSERT INTO chat_chatcontent (id, chat_id, part, salt, body, size_bytes)
-  SELECT id, chat_id, CASE WHEN kind = 'outcome' THEN 'response' WHEN kind IN ('intent', 'void') THEN 'request' END, salt, body, size
-  FROM unnest(v_ids, p_kinds, p_chat_ids, p_salts, p_bodies, p_sizes) AS e (id, kind, chat_id, salt, body, size)
+  INSERT INTO chat_chatcontent (id, chat_id, part, salt, body, files, size_bytes)
+  SELECT
+    id, chat_id, CASE WHEN kind = 'outcome' THEN 'response' WHEN kind IN ('intent', 'void') THEN 'request' END,
+    salt, body, files, size
+  FROM unnest(v_ids, p_kinds, p_chat_ids, p_salts, p_bodies, p_files, p_sizes) AS e (id, kind, chat_id, salt, body, files, size)
   WHERE body IS NOT NULL;
 
   PERFORM ledger_project_chats(v_ids, v_ats, p_kinds, p_chat_ids, array_fill(p_writer, ARRAY[v_count]), v_events);
@@ -193,11 +195,11 @@ END $$;
 REVOKE ALL ON FUNCTION
   ledger_writer_seen(uuid, text, text, integer),
   ledger_project_chats(uuid[], timestamptz[], text[], uuid[], uuid[], jsonb[]),
-  ledger_append(uuid, text[], uuid[], text[], text[], bytea[], bigint[]),
+  ledger_append(uuid, text[], uuid[], text[], bytea[], text[], bytea[], bigint[]),
   ledger_rebuild_chats(uuid, integer)
   FROM PUBLIC, llmhub_app;
 GRANT EXECUTE ON FUNCTION
   ledger_writer_seen(uuid, text, text, integer),
-  ledger_append(uuid, text[], uuid[], text[], text[], bytea[], bigint[]),
+  ledger_append(uuid, text[], uuid[], text[], bytea[], text[], bytea[], bigint[]),
   ledger_rebuild_chats(uuid, integer)
   TO llmhub_app;

@@ -274,7 +274,7 @@ def test_a_stream_that_breaks_after_content_ends_with_an_error_and_is_recorded_a
     assert "[DONE]" not in answer.text
     chat = get_chat(answer.headers["x-request-id"])
     assert chat.status == ChatStatus.TRUNCATED
-    assert "Hello" in ChatContent.objects.get(chat_id=chat.pk, part="response").body
+    assert b"Hello" in bytes(ChatContent.objects.get(chat_id=chat.pk, part="response").body)
 
 
 def test_a_caller_that_goes_away_closes_the_provider_and_is_recorded_with_what_it_got(hub, upstream, key):
@@ -290,7 +290,7 @@ def test_a_caller_that_goes_away_closes_the_provider_and_is_recorded_with_what_i
     chat = closed_chat(chat_id)
     assert chat.status == ChatStatus.CLIENT_DISCONNECTED
     assert chat.usage_source == "estimated"
-    assert "Hello" in ChatContent.objects.get(chat_id=chat.pk, part="response").body
+    assert b"Hello" in bytes(ChatContent.objects.get(chat_id=chat.pk, part="response").body)
 
 
 def test_a_caller_that_goes_away_before_the_answer_is_recorded_too(hub, upstream, key):

@@ -80,7 +80,7 @@ def test_any_body_can_be_stored(raw):
 
     receipt = append_event(make_intent(new_chat_id(), content=content))
 
-    assert ChatContent.objects.get(pk=receipt.id).body == content.body
+    assert bytes(ChatContent.objects.get(pk=receipt.id).body) == content.body
 
 
 def test_an_event_without_a_chat_has_no_content():
@@ -193,7 +193,7 @@ def test_every_kind_the_code_knows_is_one_the_database_takes():
 def test_arrays_of_different_lengths_are_refused():
     with pytest.raises(Exception, match="arrays of one length"), connection.cursor() as cursor:
         cursor.execute(
-            "SELECT * FROM ledger_append(%s::uuid, '{search}', '{}', '{}', '{}', '{}', '{}')",
+            "SELECT * FROM ledger_append(%s::uuid, '{search}', '{}', '{}', '{}', '{}', '{}', '{}')",
             (uuid4(),),
         )
 

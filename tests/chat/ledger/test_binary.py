@@ -13,10 +13,15 @@ from chat.ledger.content import Content
 from chat.ledger.entries import LedgerEntry, append_parameters
 from llmhub.database import conninfo
 
-TAKEN = "%b::uuid, %b::text[], %b::uuid[], %b::text[], %b::text[], %b::bytea[], %b::bigint[]"
+TAKEN = "%b::uuid, %b::text[], %b::uuid[], %b::text[], %b::bytea[], %b::text[], %b::bytea[], %b::bigint[]"
 STORABLE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 CONTENTS = st.builds(
-    Content, body=STORABLE, salt=st.binary(max_size=32), commitment=st.just(""), size_bytes=st.integers(0, 2**63 - 1)
+    Content,
+    body=st.binary(max_size=40),
+    files=STORABLE,
+    salt=st.binary(max_size=32),
+    commitment=st.just(""),
+    size_bytes=st.integers(0, 2**63 - 1),
 )
 ENTRIES = st.builds(
     LedgerEntry,

@@ -7,7 +7,7 @@ import pytest
 from chat.ledger.content import make_content
 from chat.ledger.events import Asked, Caller, Outcome, Read, Search
 from chat.models import ChatStatus
-from providers.types import Attempt, Usage
+from providers.types import Attempt, SentBody, Usage
 from tests.chat.ledger.samples import make_intent, make_lost, make_outcome, make_void
 
 CHAT_ID = UUID("01a203ec-15df-7a49-af66-64064e63758b")
@@ -70,6 +70,7 @@ def test_an_outcome_says_what_was_served_and_at_what_cost():
         error="the prompt was hello",
         upstream_status=500,
         upstream_request_id="r-1",
+        sent=(SentBody(7, "c0ffee"),),
     )
     usage = Usage(prompt_tokens=3, completion_tokens=5, cached_tokens=1, source="estimated")
 
@@ -89,6 +90,7 @@ def test_an_outcome_says_what_was_served_and_at_what_cost():
                 "upstream_status": 500,
                 "latency_ms": 9,
                 "upstream_request_id": "r-1",
+                "sent": [{"bytes": 7, "commit": "c0ffee"}],
             }
         ],
         "dropped_params": [],

@@ -73,3 +73,15 @@ def test_an_event_makes_the_partition_that_nobody_made():
 def test_an_absurd_number_of_months_is_refused(months_ahead):
     with pytest.raises(Exception, match="Between 0 and 120"):
         ensure_partitions(months_ahead=months_ahead)
+
+
+def test_bodies_are_compressed_the_cheapest_way_that_the_server_knows():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")
+        cheapest = "l" if "lz4" in cursor.fetchone()[0] else ""
+        cursor.execute(
+            "SELECT DISTINCT attcompression FROM pg_attribute JOIN pg_inherits ON attrelid = inhrelid "
+            "WHERE inhparent = 'chat_chatcontent'::regclass AND attname = 'body'"
+        )
+
+        assert cursor.fetchall() == [(cheapest,)]
