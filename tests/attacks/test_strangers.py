@@ -154,6 +154,8 @@ def test_how_often_a_key_was_refused_is_recorded_when_the_process_stops(hub, ups
     events = {str(event.chat_id): event.event for event in LedgerEvent.objects.filter(chat_id__in=[first, *others])}
     assert "repeats" not in events[first]
     assert events[others[0]]["repeats"] == 6
+    shown = hub.client.get(f"/api/audit/chats/{others[0]}", headers=headers).json()
+    assert [event["repeats"] for event in shown["events"] if event["kind"] == "void"] == [6]
 
 
 @pytest.mark.parametrize(
