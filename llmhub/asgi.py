@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import sys
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmhub.settings")
 
@@ -19,6 +20,7 @@ from llmhub.gateway_urls import PATHS, PREFIXES
 from llmhub.handlers import GatewayHandler
 from llmhub.http_server import CONNECTIONS
 from llmhub.loop_lag import watch_lag
+from llmhub.malloc import give_memory_back
 from llmhub.memory_budget import MemoryBudget
 from llmhub.page_limit import PageLimit
 from llmhub.probes import READINESS
@@ -28,6 +30,10 @@ from providers.manager import get_provider_manager
 
 PAGE_BODY_BYTES = 1024 * 1024
 """The largest body of what is no chat: forms of the admin, and JSON that configures."""
+
+
+SWITCH_S = 0.001
+"""How long a thread may keep the interpreter from the event loop; Python's own 5 ms come several times in a chat."""
 
 
 def is_known_key(digest: str) -> bool:
@@ -51,6 +57,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def live(receive: Receive, send: Send) -> None:
     """Own what the process opens, from the server's start to its stop."""
     await receive()
+    give_memory_back()
+    sys.setswitchinterval(SWITCH_S)
     bound_connections()
     await start_chats(memory)
     gc.collect()

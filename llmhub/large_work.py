@@ -1,7 +1,7 @@
 """Work on large bodies, done beside the event loop: one piece at a time, the owners in turn, with rests between.
 
-A thread takes the interpreter from the loop for as long as one call into C lasts, and for a moment at each switch.
-Resting keeps the rest of the time free for everybody else's chats.
+A thread takes the interpreter from the loop for as long as one call into C lasts, which grows with the body. The longer
+a piece took, the rarer such pieces must be for others not to notice.
 """
 
 from __future__ import annotations
@@ -14,26 +14,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-BURST_S = 0.05
-"""How long work may go on before the first rest."""
+EVEN_S = 0.03
+"""Work that takes so long is followed by as long a rest; of twice as long work the rest is four times as long."""
 
-SHARE = 0.25
-"""The part of the time that work may take when there is always some."""
+LONGEST_REST_S = 3.0
 
 T = TypeVar("T")
 
 
 class LargeWork:
-    """Belongs to one event loop."""
+    """One thread. Belongs to one event loop."""
 
-    def __init__(self, *, burst_s: float = BURST_S, share: float = SHARE) -> None:
-        self._burst_s = burst_s
-        self._share = share
+    def __init__(self, *, even_s: float = EVEN_S) -> None:
+        self._even_s = even_s
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-work")
         self._waiting: dict[str, deque[tuple[Callable[[], Any], asyncio.Future[Any]]]] = {}
         self._worker: asyncio.Task[None] | None = None
-        self._credit_s = burst_s
-        self._credited_at_s = 0.0
+        self._free_at_s = 0.0
 
     async def do(self, owner: str, work: Callable[[], T]) -> T:
         """Return what the work returns, or raise what it raises; who no longer waits need not be served."""
@@ -49,18 +46,20 @@ class LargeWork:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
+                if (rest_s := self._free_at_s - loop.time()) > 0:
+                    await asyncio.sleep(rest_s)
                 work, done = self._next()
                 if done.done():
                     continue
-                await asyncio.sleep(self._rest_s())
                 took_s, result, error = await loop.run_in_executor(self._thread, _timed, work)
-                self._credit_s -= took_s
+                self._free_at_s = loop.time() + min(took_s**2 / self._even_s, LONGEST_REST_S)
                 if done.done():
                     continue
                 if error is None:
                     done.set_result(result)
                 else:
                     done.set_exception(error)
+                del work, done, result, error  # a body must not be held while the next waits
         finally:
             self._worker = None
 
@@ -72,14 +71,6 @@ class LargeWork:
         if pieces:
             self._waiting[owner] = pieces
         return piece
-
-    def _rest_s(self) -> float:
-        """Return how long to rest until as much time was free as the work so far must leave."""
-        now_s = time.monotonic()
-        earned_s = (now_s - self._credited_at_s) * self._share
-        self._credit_s = min(self._burst_s, self._credit_s + earned_s)
-        self._credited_at_s = now_s
-        return max(0.0, -self._credit_s / self._share)
 
     def stop(self) -> None:
         self._thread.shutdown(wait=False)

@@ -8,6 +8,9 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+MOST_WAITING = 64
+"""How many requests of one owner wait for room: each has a piece of its body in the server's buffers."""
+
 
 class MemoryBudgetExceededError(Exception):
     """There is no room for what an owner wants to hold."""
@@ -52,8 +55,12 @@ class MemoryBudget:
             self._held_bytes.pop(owner, None)
 
     def _wish(self, owner: str, size_bytes: int) -> _Wish:
+        """Errors: MemoryBudgetExceededError where too many wait."""
+        wishes = self._waiting.setdefault(owner, deque())
+        if len(wishes) >= MOST_WAITING:
+            raise MemoryBudgetExceededError
         wish = _Wish(size_bytes)
-        self._waiting.setdefault(owner, deque()).append(wish)
+        wishes.append(wish)
         return wish
 
     def _forget(self, owner: str, wish: _Wish) -> None:
@@ -106,7 +113,7 @@ class Holding:
     async def take_when_free(self, size_bytes: int, *, timeout_s: float) -> None:
         """Wait until there is room, behind what others of the same owner wait for.
 
-        Errors: MemoryBudgetExceededError when there was none in time.
+        Errors: MemoryBudgetExceededError when there was none in time, or too many wait already.
         """
         budget = self._budget
         if not budget._has_room(self.owner, size_bytes):  # noqa: SLF001

@@ -54,7 +54,7 @@ class Environment(BaseSettings):
     llmhub_trusted_proxies: int = Field(default=0, ge=0, description="proxies of ours that a caller comes through")
     llmhub_database_pool: int = Field(default=10, ge=0, description="connections that a web process shares; 0: no pool")
     llmhub_max_body_mb: int = Field(default=32, ge=1, le=1024)
-    llmhub_memory_budget_mb: int = Field(default=384, ge=64, description="bodies and answers under way in one process")
+    llmhub_memory_budget_mb: int = Field(default=0, ge=0, description="bodies and answers under way in one process")
     llmhub_max_connections_per_address: int = Field(default=1024, ge=1)
     llmhub_stop_notice_s: float = Field(default=5, ge=0, le=60, description="not ready, and still taking connections")
     llmhub_chat_deadline_s: float = Field(default=600, gt=0)
@@ -135,7 +135,7 @@ TRUSTED_PROXIES = ENV.llmhub_trusted_proxies
 ALLOWED_PRIVATE_HOSTS = ENV.llmhub_allowed_private_hosts
 MAX_BODY_BYTES = ENV.llmhub_max_body_mb * 1024 * 1024
 OTLP_ENDPOINT = ENV.otel_exporter_otlp_traces_endpoint or ENV.otel_exporter_otlp_endpoint
-MEMORY_BUDGET_BYTES = ENV.llmhub_memory_budget_mb * 1024 * 1024
+MEMORY_BUDGET_BYTES = ENV.llmhub_memory_budget_mb * 1024 * 1024 or 18 * MAX_BODY_BYTES
 MAX_CONNECTIONS_PER_ADDRESS = ENV.llmhub_max_connections_per_address
 STOP_NOTICE_S = ENV.llmhub_stop_notice_s
 CHAT_DEADLINE_S = ENV.llmhub_chat_deadline_s

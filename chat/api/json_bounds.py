@@ -10,24 +10,43 @@ LARGE_BYTES = 256 * 1024
 MANY_ITEMS = 4096
 """What is larger, or holds more, is understood beside the event loop."""
 
+HUGE_BYTES = 4 * 1024 * 1024
+"""What is larger waits for others of its size only."""
+
 MAX_ITEMS = 250_000
 """How many values a body may have; a value takes up to a hundred times the memory of its text."""
 
 MAX_DEPTH = 128
 """How deeply they may be nested."""
 
+ITEM_BYTES = 128
+_LEADS_OF_FOUR = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4", rb"\ud", rb"\uD")
 _FEW_BYTES = 16 * 1024
 _STEP_BYTES = 1024 * 1024
 
-# A string, one that does not end too, is taken in one step that is never tried another way.
-_STRING_OR_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
-_OPENING, _CLOSING, _COMMA, _QUOTE = b"[{", b"]}", ord(","), ord('"')
+_MARK = re.compile(rb'["\[\]{},]')
+# A piece of a string, small enough that no other thread waits long for this one.
+_PIECE = re.compile(rb'(?:[^"\\]{1,4096}+|\\.){1,256}+', re.DOTALL)
+_OPENING, _COMMA, _QUOTE = b"[{", ord(","), ord('"')
 
 
 def is_large(body: bytes) -> bool:
     """Whether it takes long to understand a body."""
     size_bytes = len(body)
     return size_bytes > LARGE_BYTES or (size_bytes > _FEW_BYTES and count_at_most(body, MANY_ITEMS) > MANY_ITEMS)
+
+
+def room_beyond(body: bytes) -> int:
+    """Return how much more memory than most a body of its size takes, once it is parsed.
+
+    One character beyond Latin makes each of a text's take two bytes, one beyond the basic plane four.
+    """
+    per_byte = 0
+    if any(lead in body for lead in _LEADS_OF_FOUR):
+        per_byte = 5
+    elif not body.isascii() or rb"\u" in body:
+        per_byte = 2
+    return per_byte * len(body) + ITEM_BYTES * min(count_at_most(body, MAX_ITEMS), MAX_ITEMS)
 
 
 def check_bounds(body: bytes) -> None:
@@ -54,11 +73,13 @@ def _count(body: bytes, *marks: bytes, most: int) -> int:
 
 def _look_closer(body: bytes) -> None:
     """Count what stands outside of strings, and how deeply."""
-    items, strings, depth = 1, 0, 0
-    for match in _STRING_OR_MARK.finditer(body):
-        mark = body[match.start()]
+    items, strings, depth, at = 1, 0, 0, 0
+    while found := _MARK.search(body, at):
+        at = found.end()
+        mark = body[at - 1]
         if mark == _QUOTE:
             strings += 1
+            at = _end_of_string(body, at)
         elif mark == _COMMA:
             items += 1
         elif mark in _OPENING:
@@ -70,3 +91,9 @@ def _look_closer(body: bytes) -> None:
             depth -= 1
         if items > MAX_ITEMS or strings > 2 * MAX_ITEMS:
             raise BadRequestError(f"The body holds more than {MAX_ITEMS} values.", code="too_many_json_values")
+
+
+def _end_of_string(body: bytes, at: int) -> int:
+    while piece := _PIECE.match(body, at):
+        at = piece.end()
+    return at + 1

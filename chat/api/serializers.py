@@ -129,13 +129,19 @@ class Turn(serializers.Serializer[Mapping[str, Any]]):
 class ChatEvent(serializers.ModelSerializer[LedgerEvent]):
     kind = serializers.ChoiceField(choices=EventKind.choices)
     leaf_hash = serializers.SerializerMethodField(help_text="SHA-256 in hex.")
+    repeats = serializers.SerializerMethodField(
+        help_text="How many refused chats a `void` stands for that have no entry of their own; null: this chat alone."
+    )
 
     class Meta:
         model = LedgerEvent
-        fields = ("id", "kind", "at", "writer_id", "writer_seq", "leaf_hash")
+        fields = ("id", "kind", "at", "writer_id", "writer_seq", "leaf_hash", "repeats")
 
     def get_leaf_hash(self, event: LedgerEvent) -> str:
         return bytes(event.leaf_hash).hex()
+
+    def get_repeats(self, event: LedgerEvent) -> int | None:
+        return event.event.get("repeats")
 
 
 class ChatDetail(ChatSummary):

@@ -26,7 +26,7 @@ from chat.api.asking import (
     understand,
 )
 from chat.api.dialects import Dialect, Facts, ParsedRequest
-from chat.api.json_bounds import is_large
+from chat.api.json_bounds import HUGE_BYTES, is_large, room_beyond
 from chat.ledger.content import unread_content
 from chat.pipeline import STOPPING, ChatCall, ChatPipeline
 from chat.refusals import Refusals
@@ -50,7 +50,7 @@ class ChatServer:
         self.memory = memory
         self.refusals = Refusals(pipeline)
         self.early_s = early_s
-        self._large_work = LargeWork()
+        self._large_work, self._huge_work = LargeWork(), LargeWork()
 
     async def serve(self, request: ASGIRequest, dialect: Dialect) -> HttpResponseBase:
         """Return the answer to a chat request, whatever becomes of it.
@@ -112,7 +112,9 @@ class ChatServer:
         body = await body_of(request).read(call.memory)
         if not is_large(body):
             return understand(body, call=call, dialect=dialect)
-        return await self._large_work.do(principal.name, partial(understand, body, call=call, dialect=dialect))
+        work = self._huge_work if len(body) > HUGE_BYTES else self._large_work
+        call.memory.take(await work.do(principal.name, partial(room_beyond, body)))
+        return await work.do(principal.name, partial(understand, body, call=call, dialect=dialect))
 
     async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest, is_in_force: bool) -> None:
         """Record a refused chat, unless nobody knows whose it was."""
@@ -129,6 +131,7 @@ class ChatServer:
         """Record what was counted only; the ledger must still be there."""
         await self.refusals.finish()
         self._large_work.stop()
+        self._huge_work.stop()
 
 
 class _Rendering:

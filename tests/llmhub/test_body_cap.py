@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from llmhub.access.guesses import GUESSES
 from llmhub.access.keys import key_digest
 from llmhub.body_cap import BodyCap
 from llmhub.memory_budget import MemoryBudget
@@ -96,5 +97,78 @@ async def test_nobody_waits_against_the_clock_once_the_body_is_whole():
     caller.body_s = 0.01
 
     await caller.cap(caller.serve_slowly)(scope_of((b"content-length", b"3")), caller.receive, caller.send)
+
+    assert caller.sent == []
+
+
+async def test_a_request_without_a_body_needs_no_room():
+    caller = Caller(b"")
+
+    await caller.call()
+
+    assert (len(caller.read), caller.sent) == (1, [])
+
+
+async def test_there_is_room_for_others_when_one_address_has_taken_its_share():
+    caller = Caller(b"1234567890")
+    memory = MemoryBudget(32)
+    hog, other = (scope_of((b"content-length", b"10"), address=address) for address in ("192.0.2.1", "192.0.2.2"))
+    cap = BodyCap(caller.application, memory, KNOWN.__contains__, max_body_bytes=MAX_BYTES)
+    memory.holding("192.0.2.1").take(12)
+
+    await cap(hog, caller.receive, caller.send)
+    refused, caller.sent = caller.sent, []
+    await cap(other, caller.receive, caller.send)
+
+    assert refused[0]["status"] == 503
+    assert json.loads(refused[1]["body"])["error"]["code"] == "hub_overloaded"
+    assert (caller.sent, memory.held_bytes) == ([], 12)
+
+
+@pytest.fixture
+def guessing_address():
+    """An address that has shown so many unknown keys that the next one waits."""
+    address = "192.0.2.77"
+    while not GUESSES.note(address):
+        pass
+    return address
+
+
+@pytest.mark.parametrize("header", [(b"authorization", b"Bearer lh_guess"), (b"x-api-key", b"lh_guess")])
+async def test_a_guess_too_many_waits_unread_and_never_reaches_django(guessing_address, header):
+    caller = Caller(b"x")
+    call = caller.cap(caller.application)(scope_of(header, address=guessing_address), caller.receive, caller.send)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(call, 0.05)
+
+    assert (caller.read, caller.sent) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("headers", "path"),
+    [
+        pytest.param([(b"x-api-key", KEY.encode())], "/api/providers", id="a good key"),
+        pytest.param([], "/api/providers", id="no key"),
+        pytest.param([(b"x-api-key", b"lh_guess")], "/admin/", id="where no key counts"),
+    ],
+)
+async def test_others_at_the_address_of_a_guesser_do_not_wait(guessing_address, headers, path):
+    caller = Caller(b"")
+
+    await caller.cap(caller.application)(
+        scope_of(*headers, path=path, address=guessing_address), caller.receive, caller.send
+    )
+
+    assert len(caller.read) == 1
+
+
+async def test_a_guesser_who_leaves_is_not_waited_for(guessing_address):
+    caller = Caller()
+    caller.left.append({"type": "http.disconnect"})
+
+    await caller.cap(caller.application)(
+        scope_of((b"x-api-key", b"lh_guess"), address=guessing_address), caller.receive, caller.send
+    )
 
     assert caller.sent == []

@@ -7,14 +7,15 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 
-from llmhub.http_server import BoundedHttpProtocol
+from llmhub.http_server import CONNECTIONS, BoundedHttpProtocol
+from llmhub.request_bodies import hang_up
 from tests.live import until
 
 WITHIN_S = 10.0
@@ -35,7 +36,9 @@ class Served:
         self.is_left = threading.Event()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        body, more = b"", scope["path"] != "/early"
+        body, more = b"", scope["path"] not in ("/early", "/unread")
+        if scope["path"] == "/unread":
+            hang_up(scope)
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -95,8 +98,15 @@ class Connection:
         self._wire.close()
 
     def send(self, data: bytes) -> None:
-        with suppress(ConnectionError):
+        self.is_closed_to(data)
+
+    def is_closed_to(self, data: bytes) -> bool:
+        """Send, and say whether the server takes nothing any more."""
+        try:
             self._wire.sendall(data)
+        except ConnectionError:
+            return True
+        return False
 
     def read_until(self, mark: bytes) -> bytes:
         """Return what comes, up to and with a mark."""
@@ -208,6 +218,77 @@ def test_a_body_refused_early_is_not_read_for_ever(hasty):
         caller.send(b"x")
 
         assert caller.read_to_the_end() == b""
+
+
+UNREAD = b"POST /unread HTTP/1.1\r\nhost: hub\r\ncontent-length: 31000000\r\n\r\n"
+
+
+def test_an_answer_to_a_request_that_is_not_read_comes_at_once_and_ends_the_connection(server):
+    with server.connect() as caller:
+        caller.send(UNREAD)
+
+        assert b"connection: close" in caller.read_until(b"0\r\n\r\n")
+        assert caller.read_to_the_end() == b""
+
+
+def test_who_still_sends_can_read_the_answer_to_a_request_that_is_not_read(server):
+    with server.connect() as caller:
+        caller.send(UNREAD + b"x" * 31_000_000)
+
+        assert b'"/unread"' in caller.read_to_the_end()
+
+
+def test_what_follows_a_request_that_is_not_read_is_thrown_away(server):
+    with server.connect() as caller:
+        caller.send(UNREAD)
+        caller.read_until(b"0\r\n\r\n")
+        caller.send(b"x" * 31_000_000 + GET)
+
+        assert caller.read_to_the_end() == b""
+
+
+def test_who_sends_on_after_an_answer_is_closed_in_time(hasty):
+    with hasty.connect() as caller:
+        caller.send(UNREAD)
+        caller.read_until(b"0\r\n\r\n")
+        until(lambda: caller.is_closed_to(b"x"), within_s=WITHIN_S)
+
+
+def test_a_request_that_is_whole_keeps_its_connection_though_it_is_not_read(server):
+    with server.connect() as caller:
+        caller.send(b"POST /unread HTTP/1.1\r\nhost: hub\r\ncontent-length: 1\r\n\r\nx")
+        assert b"connection: close" not in caller.read_until(b"0\r\n\r\n")
+        caller.send(GET)
+
+        assert b'"/a"' in caller.read_until(b"0\r\n\r\n")
+
+
+@pytest.fixture
+def few_connections() -> Iterator[None]:
+    before = CONNECTIONS.most, CONNECTIONS.most_per_address
+    CONNECTIONS.most_per_address = 3
+    yield
+    CONNECTIONS.most, CONNECTIONS.most_per_address = before
+
+
+def test_a_connection_that_was_silent_longest_makes_room_for_a_new_one(server, few_connections):
+    with server.connect() as first, server.connect() as second, server.connect() as third, server.connect() as new:
+        assert first.read_to_the_end() == b""
+        for caller in (second, third, new):
+            caller.send(GET)
+            assert b'"/a"' in caller.read_until(b"0\r\n\r\n")
+
+
+def test_who_comes_when_all_connections_are_at_work_is_told_so(few_connections):
+    with Server(BoundedHttpProtocol) as running, ExitStack() as stack:
+        for _ in range(3):
+            caller = stack.enter_context(running.connect())
+            caller.send(b"GET /held HTTP/1.1\r\nhost: hub\r\n\r\n")
+            assert running.app.held.wait(WITHIN_S)
+            caller.read_until(b"\r\n\r\n")
+        late = stack.enter_context(running.connect())
+
+        assert error_of(late.read_to_the_end())[:2] == (503, "too_many_connections")
 
 
 TOO_LARGE = (431, "headers_too_large", "The request's head is larger than 65536 bytes or 200 headers.")

@@ -3,7 +3,7 @@ from contextlib import suppress
 
 import pytest
 
-from llmhub.memory_budget import MemoryBudget, MemoryBudgetExceededError
+from llmhub.memory_budget import MOST_WAITING, MemoryBudget, MemoryBudgetExceededError
 
 SOON_S = 0.01
 LONG_S = 60.0
@@ -155,3 +155,19 @@ async def test_a_small_one_passes_large_ones_that_wait():
 
     assert not large.done()
     large.cancel()
+
+
+async def test_only_so_many_of_one_owner_wait():
+    budget = MemoryBudget(100)
+    budget.holding("a").take(50)
+    waiting = [
+        asyncio.create_task(budget.holding("a").take_when_free(1, timeout_s=LONG_S)) for _ in range(MOST_WAITING)
+    ]
+    await asyncio.sleep(0)
+
+    with pytest.raises(MemoryBudgetExceededError):
+        await budget.holding("a").take_when_free(1, timeout_s=LONG_S)
+
+    await budget.holding("b").take_when_free(1, timeout_s=LONG_S)
+    for task in waiting:
+        task.cancel()

@@ -1,0 +1,263 @@
+"""What those without a key in force cost the hub, and what those with one may cost others: one web process."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import httpx
+import psycopg
+import pytest
+from django.utils import timezone
+
+from chat.models import Chat, ChatContent, LedgerEvent
+from llmhub.access.keys import key_digest
+from llmhub.access.models import ApiKey
+from llmhub.database import conninfo
+from tests.fakes import FakeProvider
+from tests.live import LiveHub, until
+from tests.streams.web import Web, running_web
+
+MB = 1_000_000
+PATH = "/v1/chat/completions"
+DECLARED = 33_553_408
+QUESTION = b'{"role":"user","content":"Hello"}'
+CHAT = b'{"model":"up/m","messages":[%b]}' % QUESTION
+BOMB = b'{"x":["base64,",' + b"{}," * 10_800_000 + b"1]}"
+NO_TEXT = b'{"model":"up/m","messages":[{"role":"user","content":"' + b"\xff" * 31 * MB + b'"}]}'
+OBJECTS = b'{"model":"up/m","messages":[%b],"x":[' % QUESTION + b"{}," * 10_300_000 + b"1]}"
+EMOJI = b'{"model":"up/m","messages":[{"role":"user","content":"' + b"x" * 31 * MB + "😀".encode() + b'"}]}'
+WITHIN_S = 60.0
+
+
+@dataclass
+class Stage:
+    """A web process as it is run in production, and keys that it knows."""
+
+    web: Web
+    hub: LiveHub
+    keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def port(self) -> int:
+        return int(self.web.url.rpartition(":")[2])
+
+    def post(self, body: bytes, key: str, *, path: str = PATH) -> httpx.Response:
+        headers = {"content-type": "application/json", "x-api-key": self.keys.get(key, key)}
+        return httpx.post(self.web.url + path, content=body, headers=headers, timeout=WITHIN_S)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=WITHIN_S)
+
+    def begin(self, key: str | None, *, sent: int) -> socket.socket:
+        """Announce a large body, send a part of it, and stay."""
+        connection = self.connect()
+        credentials = f"x-api-key: {self.keys.get(key, key)}\r\n" if key else ""
+        head = f"POST {PATH} HTTP/1.1\r\nhost: hub\r\n{credentials}content-length: {DECLARED}\r\n\r\n"
+        with suppress(ConnectionError):  # whoever is refused need not be listened to
+            connection.sendall(head.encode() + b"x" * sent)
+        return connection
+
+    @contextmanager
+    def memory_watched(self) -> Iterator[Memory]:
+        with Memory(self.web) as memory:
+            yield memory
+
+
+class Memory:
+    """How much more memory than before a process takes at most, until the end of the block."""
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._before_bytes = self._most_bytes = web.rss_bytes
+
+    @property
+    def grown_mb(self) -> float:
+        return (self._most_bytes - self._before_bytes) / MB
+
+    def __enter__(self) -> Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.01):
+            self._most_bytes = max(self._most_bytes, self._web.rss_bytes)
+
+
+@pytest.fixture
+def stage(hub: LiveHub, upstream: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    hub.add_provider(upstream, name="up", models=("m",), timeout=60)
+    with running_web(tmp_path_factory.mktemp("logs")) as web:
+        found = Stage(web, hub)
+        for name, scopes in {"good": ("chat",), "revoked": ("chat",), "unscoped": ("audit:read",)}.items():
+            found.keys[name] = hub.issue_key(application=name, scopes=scopes)
+        web.learns_of(found.keys["good"], "up/m")
+        ApiKey.objects.filter(digest=key_digest(found.keys["revoked"])).revoke(now=timezone.now())
+        until(lambda: web.client.get("/v1/models", headers={"x-api-key": found.keys["revoked"]}).status_code == 401)
+        yield found
+
+
+@pytest.mark.parametrize(("key", "status"), [("revoked", 401), ("unscoped", 403), ("lh_unknown", 401)])
+def test_a_key_that_may_not_chat_costs_its_headers_whatever_it_sends(stage, key, status):
+    with stage.memory_watched() as memory:
+        answers = [stage.post(BOMB, key) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [status] * 3
+    assert memory.grown_mb < 20
+    assert not ChatContent.objects.filter(chat_id__in=[answer.headers["x-request-id"] for answer in answers]).exists()
+
+
+def test_who_has_no_key_is_answered_before_the_body_and_holds_no_memory(stage):
+    with ExitStack() as stack, stage.memory_watched() as memory:
+        connections = [stack.enter_context(stage.begin(None, sent=31 * MB)) for _ in range(40)]
+
+        assert [connection.recv(12) for connection in connections] == [b"HTTP/1.1 401"] * 40
+    assert memory.grown_mb < 50
+
+
+def test_a_revoked_key_leaves_one_entry_and_a_number_and_next_to_nothing_on_disk(stage):
+    with psycopg.connect(conninfo(), autocommit=True) as database:
+        size = "SELECT pg_database_size(current_database())"
+        before = database.execute(size).fetchone()[0]
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: stage.post(b"x" * 2 * MB, "revoked"), range(40)))
+        grown = database.execute(size).fetchone()[0] - before
+
+    assert {answer.status_code for answer in answers} == {401}
+    assert grown < MB
+    assert Chat.objects.filter(application="revoked").count() == 1
+    entries = LedgerEvent.objects.filter(chat_id__in={answer.headers["x-request-id"] for answer in answers})
+    assert [entry.event["content_bytes"] for entry in entries] == [2 * MB]
+
+
+def test_how_often_a_key_was_refused_is_recorded_when_the_process_stops(hub, upstream, tmp_path):
+    with running_web(tmp_path) as web:
+        key = hub.issue_key(application="unscoped", scopes=("audit:read",))
+        headers = {"x-api-key": key}
+        until(lambda: web.client.get("/v1/models", headers=headers).status_code == 403)
+        answers = [web.client.post(PATH, content=CHAT, headers=headers) for _ in range(7)]
+
+    first, *others = [answer.headers["x-request-id"] for answer in answers]
+    assert len(set(others)) == 1
+    events = {str(event.chat_id): event.event for event in LedgerEvent.objects.filter(chat_id__in=[first, *others])}
+    assert "repeats" not in events[first]
+    assert events[others[0]]["repeats"] == 6
+    shown = hub.client.get(f"/api/audit/chats/{others[0]}", headers=headers).json()
+    assert [event["repeats"] for event in shown["events"] if event["kind"] == "void"] == [6]
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(BOMB, "too_many_json_values", id="millions of objects behind a file"),
+        pytest.param(OBJECTS, "too_many_json_values", id="millions of objects"),
+        pytest.param(NO_TEXT, "invalid_json", id="no text"),
+    ],
+)
+def test_a_body_that_is_refused_costs_a_few_times_its_size(stage, body, code):
+    with stage.memory_watched() as memory:
+        answer = stage.post(body, "good")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+    assert memory.grown_mb < 8 * len(body) / MB
+
+
+def test_large_bodies_of_one_key_share_what_memory_there_is_and_another_key_finds_room(stage):
+    stage.keys["other"] = stage.hub.issue_key(application="other")
+    stage.web.learns_of(stage.keys["other"], "up/m")
+
+    with ThreadPoolExecutor(12) as pool, stage.memory_watched() as memory:
+        large = [pool.submit(stage.post, EMOJI, "good") for _ in range(10)]
+        small = pool.submit(stage.post, CHAT, "other").result()
+        answers = [one.result() for one in large]
+
+    assert small.status_code == 200
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert 200 in {answer.status_code for answer in answers}
+    assert all(answer.headers["retry-after"] for answer in answers if answer.status_code == 503)
+    assert memory.grown_mb < 560
+    until(lambda: stage.web.rss_bytes / MB < 300, within_s=WITHIN_S)
+
+
+def test_bodies_that_do_not_come_hold_their_keys_share_only(stage):
+    stage.keys["other"] = stage.hub.issue_key(application="other")
+    stage.web.learns_of(stage.keys["other"], "up/m")
+
+    with ExitStack() as stack, stage.memory_watched() as memory:
+        for _ in range(40):
+            stack.enter_context(stage.begin("good", sent=200_000))
+        other = stage.post(CHAT[:-1] + b',"pad":"' + b"x" * 20 * MB + b'"}', "other")
+
+    assert other.status_code == 200
+    assert memory.grown_mb < 300
+
+
+@pytest.mark.parametrize("path", ["/api/providers", "/v1/models"])
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+def test_guesses_from_one_address_are_slowed_and_a_good_key_there_is_not(stage, path, header):
+    prefix = "Bearer " if header == "authorization" else ""
+    answered = 0
+
+    def guess(number: int) -> None:
+        nonlocal answered
+        with suppress(httpx.TimeoutException):
+            httpx.get(stage.web.url + path, headers={header: f"{prefix}lh_guess{number}"}, timeout=2)
+            answered += 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(guess, range(40)))
+        good = stage.post(CHAT, "good")
+
+    assert good.status_code == 200
+    assert answered <= 25
+
+
+@contextmanager
+def limit_of_files(soft: int, hard: int) -> Iterator[None]:
+    """Let what is started meanwhile have so many open files. Only the soft limit is this process's own."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_thousand_silent_connections_do_not_shut_the_hub(tmp_path):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with limit_of_files(1024, hard), running_web(tmp_path) as web, ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        for _ in range(1100):
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", int(web.url.rpartition(":")[2])), timeout=WITHIN_S)
+            )
+
+            if _ % 100 == 0:
+                assert httpx.get(web.url + "/healthz", timeout=WITHIN_S).status_code == 200
+        assert httpx.get(web.url + "/healthz", timeout=WITHIN_S).status_code == 200
+
+
+def test_who_asks_whether_it_is_ready_hears_of_the_stop_before_the_listener_closes(tmp_path):
+    with running_web(tmp_path, LLMHUB_STOP_NOTICE_S="3") as web:
+        began_s = time.monotonic()
+        web.process.terminate()
+        until(lambda: httpx.get(web.url + "/readyz").status_code == 503)
+        faults = httpx.get(web.url + "/readyz").json()["faults"]
+        alive = httpx.get(web.url + "/healthz").status_code
+
+        until(lambda: not web.process.is_running() or web.process.status() == "zombie", within_s=WITHIN_S)
+
+    assert (faults, alive) == (["the process is stopping"], 200)
+    assert 3 <= time.monotonic() - began_s < 20
