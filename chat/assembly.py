@@ -30,6 +30,9 @@ MAX_ASSEMBLED_BYTES = MAX_ANSWER_BYTES - 1024 * 1024
 """As JSON; the rest is room for what a dialect puts around it."""
 
 MAX_HELD_CHUNKS = 4096
+MOST_BYTES = 6
+"""What a character takes at most as JSON."""
+
 PIECES_TOGETHER = 256
 PART_BYTES = 256
 ITEM_BYTES = 96
@@ -117,6 +120,9 @@ class Assembly:
         """
         free: list[ChatChunk] = []
         for chunk in chunks:
+            if self._take_plain(chunk):
+                free.append(chunk)
+                continue
             try:
                 self._note(chunk)
             except (AnswerTooLargeError, MalformedReplyError) as error:
@@ -130,6 +136,26 @@ class Assembly:
             self._add(chunk)
             free.append(chunk)
         return free
+
+    def _take_plain(self, chunk: ChatChunk) -> bool:
+        """Take what most chunks are, text alone for a choice that goes on; False for any other."""
+        if len(chunk.choices) != 1 or chunk.usage or chunk.dropped_params:
+            return False
+        [delta] = chunk.choices
+        text = delta.content
+        if not text or delta.index not in self._unfinished or delta.finish_reason or delta.tool_calls or delta.extra:
+            return False
+        if delta.reasoning or delta.refusal or (chunk.extra and chunk.extra != self._last_extra):
+            return False
+        if chunk.model_name and chunk.model_name != self.model_name:
+            return False
+        size_bytes = self._size_bytes + MOST_BYTES * len(text)
+        if size_bytes > self._max_bytes:
+            return False
+        self._size_bytes = size_bytes
+        self.held_bytes += len(text)
+        self._choices[delta.index].content.add(text)
+        return True
 
     def check(self) -> None:
         """Errors: AnswerTooLargeError; MalformedReplyError for an answer that goes on and on after its end."""
@@ -192,7 +218,7 @@ class Assembly:
 
         Errors: AnswerTooLargeError.
         """
-        most_bytes = 6 * characters if not self._is_measured else _texts_bytes(chunk)
+        most_bytes = MOST_BYTES * characters if not self._is_measured else _texts_bytes(chunk)
         if self._size_bytes + most_bytes + extras_bytes > self._max_bytes and not self._is_measured:
             self._is_measured = True
             self._size_bytes = self._extras_bytes + self._measured_bytes()

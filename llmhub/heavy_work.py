@@ -15,10 +15,11 @@ T = TypeVar("T")
 LARGE_BYTES = 256 * 1024
 """What is smaller is done at once: a thread would cost more."""
 
-_threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="heavy work")
+# One: more would but take the interpreter from the loop more often.
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heavy work")
 
 
 async def done_beside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do work in one of the few threads for what is large: the rest of it waits in turn."""
+    """Do work in the thread for what is large, in turn: done even if nobody waits for it any more."""
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads, partial(copy_context().run, work, *args, **kwargs))
+    return await loop.run_in_executor(_thread, partial(copy_context().run, work, *args, **kwargs))

@@ -29,7 +29,7 @@ class LineSplitter:
         return self._after_cr or bool(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the lines that `data` completes, without their ends.
+        """Return the lines that `data` completes, without their ends; of many empty ones in a row, some.
 
         Errors: MalformedReplyError for a line of more than MAX_FRAME_BYTES.
         """
@@ -39,6 +39,8 @@ class LineSplitter:
         if b"\r" in data:
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        while b"\n\n\n" in data:
+            data = data.replace(b"\n\n\n", b"\n\n")
         if b"\n" not in data:
             self._keep(data)
             return []

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -61,7 +61,7 @@ MAX_NAME_PARTS = 6
 """A name with more is that of a hub behind hubs: where they list each other's models, names would grow for ever."""
 
 TURN_COST = 32 * 1024
-FRAME_COST = 256
+FRAME_COST = 512
 FRAMES_TOGETHER = TURN_COST // FRAME_COST
 LARGE_FRAME_BYTES = 16 * 1024
 """What one stream does before others have their turn, and what a frame is of it. Units: bytes, or their worth."""
@@ -182,10 +182,15 @@ class BaseProvider(ABC):
                 try:
                     while data := await _next_piece(reply, frames):
                         for together in frames.feed(data):
-                            if piece := await _translated(frames, together):
+                            if frames.has_large(together):
+                                piece = await done_beside(frames.translate, together)
+                            else:
+                                piece = frames.translate(together)
+                            if piece:
                                 yield piece
                             frames.check()
-                            if frames.has_had_its_turn:
+                            if frames.spent > TURN_COST:
+                                frames.spent = 0
                                 await asyncio.sleep(0)
                     if piece := frames.translate(frames.flush()):
                         yield piece
@@ -425,7 +430,8 @@ class _FrameReader:
         self._dropped_params = dropped_params
         self._has_frames = False
         self._failure: ProviderError | None = None
-        self._spent = 0
+        self.spent = 0
+        """What was done since others had their turn."""
         self.is_over = False
         """Whether `[DONE]` was read: what follows is ignored."""
         self.skipped = 0
@@ -434,24 +440,17 @@ class _FrameReader:
     def is_finished(self) -> bool:
         return self._reader.finished
 
-    @property
-    def has_had_its_turn(self) -> bool:
-        """Whether so much was done that others should have the loop; asking ends the turn that was."""
-        is_over = self._spent >= TURN_COST
-        if is_over:
-            self._spent = 0
-        return is_over
-
-    def feed(self, data: bytes) -> Iterator[list[bytes]]:
+    def feed(self, data: bytes) -> Sequence[list[bytes]]:
         """Cut what came into frames, no more of them together than are done in one turn."""
-        for start in range(0, len(data), TURN_COST):
-            part = data[start : start + TURN_COST]
-            frames = self._parser.feed(part)
-            self._spent += len(part)
-            for first in range(0, len(frames) or 1, FRAMES_TOGETHER):
-                together = frames[first : first + FRAMES_TOGETHER]
-                self._spent += len(together) * FRAME_COST
-                yield together
+        frames = self._parser.feed(data)
+        self.spent += len(data)
+        if len(frames) <= FRAMES_TOGETHER:
+            return (frames,)
+        return [frames[first : first + FRAMES_TOGETHER] for first in range(0, len(frames), FRAMES_TOGETHER)]
+
+    def has_large(self, frames: list[bytes]) -> bool:
+        """Whether a frame is so large that it is translated in a thread, so that the loop serves others meanwhile."""
+        return bool(frames) and (len(frames[0]) if len(frames) == 1 else max(map(len, frames))) > LARGE_FRAME_BYTES
 
     def flush(self) -> list[bytes]:
         return self._parser.flush()
@@ -478,6 +477,7 @@ class _FrameReader:
         chunks: list[ChatChunk] = []
         if self.is_over:
             return chunks
+        self.spent += FRAME_COST * len(frames)
         try:
             for data in frames:
                 if data.strip() == b"[DONE]":
@@ -500,13 +500,6 @@ class _FrameReader:
             return
         self._has_frames = True
         chunks.extend(self._reader.read(body))
-
-
-async def _translated(frames: _FrameReader, together: list[bytes]) -> list[ChatChunk]:
-    """Translate frames; a large one in a thread, so that the loop serves others meanwhile."""
-    if together and max(map(len, together)) > LARGE_FRAME_BYTES:
-        return await done_beside(frames.translate, together)
-    return frames.translate(together)
 
 
 async def _next_piece(reply: HttpReply, frames: _FrameReader) -> bytes:
@@ -559,7 +552,7 @@ def _as_it_is(body: JSONObject) -> JSONObject:
 
 def _decode(content: bytes) -> Any:
     """Errors: MalformedReplyError; AnswerTooLargeError for more items than are worth their memory."""
-    if has_too_many_items(content):
+    if len(content) > MAX_JSON_ITEMS and has_too_many_items(content):
         raise AnswerTooLargeError(f"The provider sent JSON of more than {MAX_JSON_ITEMS} items.")
     try:
         body = orjson.loads(content)

@@ -1,6 +1,12 @@
+import tracemalloc
+
 import pytest
 
-from chat.assembly import Assembly, estimated_usage
+from chat.api.openai import choice_object
+from chat.assembly import MAX_HELD_CHUNKS, Assembly, estimated_usage
+from chat.wire import dump
+from providers.bounds import MAX_CHOICES, MAX_TOOL_CALLS
+from providers.errors import AnswerTooLargeError, MalformedReplyError
 from providers.types import (
     ChatChunk,
     ChatMessage,
@@ -184,3 +190,112 @@ def test_an_answer_of_tool_calls_alone_can_be_estimated():
     usage = estimated_usage(request, answered(content=None, tool_calls=(ToolCall("call_1", "look", "{}"),)))
 
     assert (usage.prompt_tokens, usage.completion_tokens) == (0, 1)
+
+
+def bounded(max_bytes, *chunks):
+    assembly = Assembly(max_bytes=max_bytes)
+    return assembly, assembly.take(chunks)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        pytest.param({"content": "x" * 10}, id="letters"),
+        pytest.param({"content": "\x01\x02"}, id="controls"),
+        pytest.param({"content": '"\\' * 3}, id="quotes"),
+        pytest.param({"content": "\u4e2d\U0001f600"}, id="letters of many bytes"),
+        pytest.param({"content": "\u2028\x85"}, id="line ends"),
+        pytest.param({"reasoning": "x" * 10, "refusal": "y"}, id="reasoning and refusal"),
+        pytest.param({"tool_calls": (ToolCallDelta(0, id="call", arguments='{"a":1}'),)}, id="tool arguments"),
+        pytest.param({"extra": {"audio": {"transcript": "\u0085xyz"}}}, id="an unknown field"),
+    ],
+)
+def test_no_more_is_taken_than_there_is_room_for_as_json(piece):
+    assembly, free = bounded(10_000, *[chunk(**piece)] * 5_000)
+
+    with pytest.raises(AnswerTooLargeError):
+        assembly.check()
+
+    [choice] = assembly.response().choices
+    assert 0 < len(free) < 5_000
+    assert choice == assembled(*free).response().choices[0]
+    assert len(dump(choice_object(choice))) <= 10_000
+
+
+def test_texts_without_anything_to_escape_use_all_the_room():
+    _, free = bounded(100_000, *[chunk(content="x")] * 200_000)
+
+    assert len(free) > 99_000
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param([chunk(index=n) for n in range(MAX_CHOICES + 1)], id="choices"),
+        pytest.param([ChatChunk(choices=tuple(ChoiceDelta(index=n) for n in range(MAX_CHOICES + 1)))], id="at once"),
+        pytest.param([call(n) for n in range(MAX_TOOL_CALLS + 1)], id="calls"),
+        pytest.param([chunk(content="x" * 40_000_000)], id="one huge text"),
+        pytest.param([chunk(extra={str(n): 1}) for n in range(400_000)], id="ever more unknown fields"),
+        pytest.param([ChatChunk(model_name=f"{n}" * 100_000) for n in range(400)], id="ever other models"),
+    ],
+)
+def test_what_is_too_much_is_not_handed_on(chunks):
+    assembly = Assembly()
+
+    free = assembly.take(chunks)
+
+    assert len(free) < len(chunks)
+    with pytest.raises(AnswerTooLargeError):
+        assembly.check()
+
+
+def test_what_is_held_back_is_no_part_of_what_was_handed_on_until_it_is_released():
+    assembly, free = bounded(10_000, chunk(content="Hel"), chunk(content="lo", finish_reason="stop"), ChatChunk())
+
+    before = assembly.response()
+    held = assembly.release()
+
+    assert (before.content, before.finish_reason) == ("Hel", None)
+    assert (assembly.response().content, assembly.response().finish_reason) == ("Hello", "stop")
+    assert (len(free), len(held)) == (1, 2)
+
+
+def test_an_answer_that_goes_on_after_its_end_is_broken_off():
+    assembly, free = bounded(10**9, chunk(content="Hello"), *[chunk(finish_reason="stop")] * (MAX_HELD_CHUNKS + 1))
+
+    with pytest.raises(MalformedReplyError):
+        assembly.check()
+    assert len(free) == 1
+
+
+def test_a_million_pieces_are_held_in_little_more_than_their_text():
+    pieces = [chunk(content=f"{n:02d}") for n in range(100)]
+    assembly = Assembly()
+    tracemalloc.start()
+
+    for _ in range(2_000):
+        assembly.take(pieces)
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held_bytes < 3 * 2_000 * 100 * 2
+
+
+def test_unknown_fields_are_put_together_as_clients_do():
+    extras = [
+        {"audio": {"id": "a", "transcript": "ha"}, "notes": [1], "score": 1, "none": None},
+        {"audio": {"id": "a", "transcript": "ha"}, "notes": [2], "score": 2, "none": None},
+        {"details": [{"index": 0, "type": "text", "text": "one"}]},
+        {"details": [{"index": 0, "type": "text", "text": " two"}, {"index": 1, "type": "text", "text": "three"}]},
+    ]
+
+    assert only_choice(*[chunk(extra=extra) for extra in extras]).extra == {
+        "audio": {"id": "a", "transcript": "haha"},
+        "notes": [1, 2],
+        "score": 2,
+        "none": None,
+        "details": [
+            {"index": 0, "type": "text", "text": "one two"},
+            {"index": 1, "type": "text", "text": "three"},
+        ],
+    }

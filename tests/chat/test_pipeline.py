@@ -1,22 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
 
+from chat.api.answers import served_problem
 from chat.api.openai import OpenAIDialect
 from chat.ids import uuid7
 from chat.ledger.content import make_content
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Asked, Caller
+from chat.ledger.lanes import LedgerLanes
 from chat.ledger.writer import LedgerWriter, WriterLimits
 from chat.pipeline import ChatCall, ChatPipeline
 from llmhub.database import conninfo
+from llmhub.memory_budget import MemoryBudget, MemoryBudgetExceededError
 from providers.manager import get_provider_manager
 from providers.problems import problem_of
 from providers.routing import Plan
-from providers.types import ChatMessage, ChatRequest, ChatResponse, JSONObject
+from providers.types import ChatChunk, ChatMessage, ChatRequest, ChatResponse, JSONObject
+from tests import fakes
 from tests.chat.ledger.proxy import proxied
 from tests.fakes import FakeProvider
 from tests.live import LiveHub
@@ -84,3 +90,83 @@ async def recorded_end(call: ChatCall) -> tuple[str, str, int]:
         while (row := await (await connection.execute(query, (call.chat_id,))).fetchone()) is None:
             pass
         return row
+
+
+LARGE_TEXT = "x" * 3_000_000
+
+
+@pytest.fixture
+async def pipeline(plan: Plan) -> AsyncIterator[ChatPipeline]:
+    ledger = LedgerLanes(conninfo())
+    await ledger.start()
+    pipeline = ChatPipeline(get_provider_manager(), ledger)
+    yield pipeline
+    await pipeline.finish()
+    await ledger.stop()
+    await pipeline.manager.close_all()
+
+
+def said(text: str) -> fakes.Fault:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return fakes.body(json.dumps({"choices": [choice]}).encode())
+
+
+def streamed(*texts: str) -> fakes.Fault:
+    deltas = [{"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]} for text in texts]
+    return fakes.pieces(*[b"data: " + json.dumps(delta).encode() + b"\n\n" for delta in deltas], fakes.Signal.STALL)
+
+
+async def test_an_answer_is_held_in_the_memory_of_the_process_as_long_as_its_chat(pipeline, plan, upstream):
+    budget = MemoryBudget(64 * 1024 * 1024)
+    call = new_call()
+    upstream.fail(said(LARGE_TEXT))
+
+    with budget.holding("ann") as call.memory:
+        await pipeline.answer(call, plan, whole, problem_of)
+        held_bytes = budget.held_bytes
+
+    assert held_bytes > len(LARGE_TEXT)
+    assert budget.held_bytes == 0
+
+
+async def test_a_small_answer_is_held_at_no_cost(pipeline, plan):
+    call = new_call()
+    call.memory = MemoryBudget(0).holding("ann")
+
+    assert await pipeline.answer(call, plan, whole, problem_of)
+
+
+async def test_a_whole_answer_that_there_is_no_memory_for_is_refused_and_asked_of_no_other(pipeline, plan, upstream):
+    call = new_call()
+    call.memory = MemoryBudget(2 * 1024 * 1024).holding("ann")
+    upstream.fail(said(LARGE_TEXT))
+
+    with pytest.raises(MemoryBudgetExceededError):
+        await pipeline.answer(call, plan, whole, served_problem)
+
+    assert await recorded_end(call) == ("failed", "hub_overloaded", 503)
+    assert [attempt.error_type for attempt in call.journey.attempts] == ["MemoryBudgetExceededError"]
+
+
+async def test_a_stream_that_there_is_no_memory_for_ends_where_it_is_recorded(pipeline, plan, upstream):
+    call = new_call()
+    call.memory = MemoryBudget(8 * 1024 * 1024).holding("ann")
+    upstream.fail(streamed(*["x" * 100_000] * 300))
+    got: list[ChatChunk] = []
+
+    async def take_all() -> None:
+        async for chunks in pipeline.stream(call, plan, whole, served_problem):
+            got.extend(chunks)
+
+    with pytest.raises(MemoryBudgetExceededError):
+        await take_all()
+
+    assert await recorded_end(call) == ("truncated", "hub_overloaded", 503)
+    assert await recorded_text(call) == "".join(chunk.choices[0].content or "" for chunk in got) != ""
+
+
+async def recorded_text(call: ChatCall) -> str:
+    query = "SELECT body FROM chat_chatcontent WHERE chat_id = %s AND part = 'response'"
+    async with await psycopg.AsyncConnection.connect(conninfo()) as connection:
+        [body] = await (await connection.execute(query, (call.chat_id,))).fetchone()
+    return str(json.loads(body)["answer"]["content"])
