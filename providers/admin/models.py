@@ -16,6 +16,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from llmhub.access.history_admin import HistoryTab
 from llmhub.pages.badges import badge
+from llmhub.pages.initial_values import CheckedInitialValues
 from llmhub.pages.times import time_ago
 from providers.models import ProviderModel
 from providers.pricing import known_price
@@ -47,7 +48,7 @@ class ProviderModelForm(forms.ModelForm):  # type: ignore[type-arg]  # not subsc
 
 
 @admin.register(ProviderModel)
-class ProviderModelAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
+class ProviderModelAdmin(CheckedInitialValues, HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     form = ProviderModelForm
     list_display = ("name", "provider", "state", "can", "window", "price", "public_price", "first_seen", "last_seen")
     list_select_related = ("provider",)
