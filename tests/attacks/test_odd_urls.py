@@ -50,13 +50,13 @@ def staff() -> Iterator[Client]:
 
 def odd_queries(*names: str) -> list[str]:
     """Return query strings with odd names, and odd values of these names."""
-    odd = [f"{name}={value}" for name in ODD_NAMES for value in ("1", "%00")]
+    odd = [f"{name}=1" for name in ODD_NAMES]
     odd += [f"{name}={value}" for name in names for value in ODD_VALUES]
     return [*odd, "&".join(f"n{number}=1" for number in range(900)), "p=1&p=abc&p=", "&&&", "%", "é", "a=b=c;d"]
 
 
 def odd_lookups(*fields: str) -> list[str]:
-    values = {"": "abc", "__exact": "%00", "__gte": HUGE, "__isnull": "abc", "__in": "abc,%00"}
+    values = {"": "abc", "__exact": "%00", "__gte": HUGE}
     return [f"{field}{lookup}={value}" for field in fields for lookup, value in values.items()]
 
 
@@ -79,8 +79,9 @@ def test_no_query_string_makes_a_page_of_the_admin_fail(staff, model):
     own = url(model, "changelist")
 
     failed = failures(staff, own, [*odd_queries(), *odd_lookups(*fields)])
-    failed |= failures(staff, f"{own}add/", [f"{field}={value}" for field in fields for value in ("abc", "%00", HUGE)])
-    for pk in ("abc", "%00", HUGE, "%C3%A9"):
+    filled = ("&".join(f"{field}={value}" for field in fields) for value in ("abc", "%00", HUGE, "-1", ""))
+    failed |= failures(staff, f"{own}add/", [*filled, "%C3%A9=1"])
+    for pk in ("abc", "%00", HUGE):
         for page in ("change", "history", "delete"):
             failed |= failures(staff, f"{own}{pk}/{page}/", ["%C3%A9=1"])
 

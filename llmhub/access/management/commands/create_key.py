@@ -32,7 +32,7 @@ class Command(BaseCommand):
             self.stderr.write(f"The application {row.name} has the key “{name}” already; nothing was made.")
             return
         expires_at = now + timedelta(days=days) if days else None
-        _, secret = ApiKey.objects.issue(row, name=name, scopes=scopes, expires_at=expires_at)
+        _key, secret = ApiKey.objects.issue(row, name=name, scopes=scopes, expires_at=expires_at)
         self.stdout.write(secret)
 
     def _get_application(self, name: str) -> Application:
