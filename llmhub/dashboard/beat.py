@@ -11,6 +11,7 @@ from django.utils import timezone
 from django_celery_beat.schedulers import DatabaseScheduler
 
 from llmhub.dashboard.models import Heartbeat, Part
+from llmhub.dashboard.watchdog import put_off_end, touch_heart
 
 logger = logging.getLogger(__name__)
 
@@ -18,11 +19,16 @@ BEAT_EVERY_S = 10.0
 
 
 class HeartbeatScheduler(DatabaseScheduler):  # type: ignore[misc]  # untyped
-    """Writes that it is alive whenever it has looked at its schedules, at most every ten seconds."""
+    """Writes that it is alive whenever it has looked at its schedules, at most every ten seconds.
+
+    A look that does not come to an end ends the process.
+    """
 
     _beat_at_s = float("-inf")
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
+        put_off_end()
+        touch_heart()
         wait_s: float = super().tick(*args, **kwargs)
         if time.monotonic() - self._beat_at_s >= BEAT_EVERY_S:
             self._beat_at_s = time.monotonic()

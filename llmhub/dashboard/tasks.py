@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from celery import shared_task
 from celery.signals import worker_ready
 from django.contrib.sessions.models import Session
@@ -9,6 +11,7 @@ from django.utils import timezone
 
 from chat.tasks import usage_rollup
 from llmhub.dashboard.models import Heartbeat, Part
+from llmhub.dashboard.watchdog import watch_worker
 
 
 @shared_task(name="llmhub.dashboard.tasks.canary")
@@ -28,3 +31,4 @@ def begin_work(**_: object) -> None:
     """Have done at once what somebody who has just started the hub looks for."""
     canary.apply_async(expires=60)
     usage_rollup.apply_async(expires=60)
+    watch_worker(partial(canary.apply_async, retry=False))

@@ -29,7 +29,10 @@ LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """How to start one child; `stdin` carries what must not be seen in the list of processes."""
+    """How to start one child; `stdin` carries what must not be seen in the list of processes.
+
+    Shape: `heart` is a file that the child touches every few seconds while it does not hang.
+    """
 
     name: str
     argv: Sequence[str]
@@ -39,6 +42,7 @@ class Command:
     account: Account | None = None
     stdin: str | None = field(default=None, repr=False)
     stop_signal: signal.Signals = signal.SIGTERM
+    heart: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +173,14 @@ def read_tail(log: Path, *, lines: int = 12) -> str:
     return "\n".join(f"    {readable(line)}" for line in text.splitlines()[-lines:])
 
 
-def rotate(log: Path) -> bool:
-    """Begin a log anew once it is large; return whether it was.
+def rotate(log: Path) -> Path | None:
+    """Begin a log anew once it is large; return the full one, None where it was not.
 
     Its writer goes on with the same file, to which it appends: the full one is a copy. Lines that are written while
     it is made may be lost.
     """
     if not log.exists() or log.stat().st_size <= LOG_ROTATE_BYTES:
-        return False
+        return None
     for number in range(LOGS_KEPT - 1, 0, -1):
         older = _numbered(log, number)
         if older.exists():
@@ -184,7 +188,7 @@ def rotate(log: Path) -> bool:
     with log.open("rb") as full, _append(_numbered(log, 1)) as copy:
         shutil.copyfileobj(full, copy)
     os.truncate(log, 0)
-    return True
+    return _numbered(log, 1)
 
 
 def _numbered(log: Path, number: int) -> Path:

@@ -41,10 +41,16 @@ class HubCommands:
         return self._python("web", "-m", "uvicorn", "llmhub.asgi:application", *address, *WEB_OPTIONS, *workers)
 
     def worker(self) -> Command:
-        return self._python("worker", "-m", "celery", "-A", "llmhub", "--quiet", "worker", *WORKER_OPTIONS)
+        return self._with_heart(
+            self._python("worker", "-m", "celery", "-A", "llmhub", "--quiet", "worker", *WORKER_OPTIONS)
+        )
 
     def beat(self) -> Command:
-        return self._python("beat", "-m", "celery", "-A", "llmhub", "--quiet", "beat", *BEAT_OPTIONS)
+        return self._with_heart(self._python("beat", "-m", "celery", "-A", "llmhub", "--quiet", "beat", *BEAT_OPTIONS))
+
+    def _with_heart(self, command: Command) -> Command:
+        heart = self.logs / f"{command.name}.heart"
+        return replace(command, heart=heart, env={**command.env, "LLMHUB_HEART": str(heart)})
 
     def _python(self, name: str, *arguments: str) -> Command:
         return Command(

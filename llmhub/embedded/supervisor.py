@@ -17,6 +17,9 @@ STOP_POLL_S = 0.05
 STEADY_S = 60.0
 MAX_QUICK_DEATHS = 5
 MAX_BACKOFF_S = 30.0
+HANGS_AFTER_S = 150.0
+"""After what silence of its heart a child is killed: longer than the child itself would need to notice, or to start."""
+
 ECHO_LINES = 20
 ECHO_BYTES = 64_000
 
@@ -27,7 +30,10 @@ class StopRequestedError(Exception):
 
 @dataclass(slots=True)
 class Service:
-    """One child and its history; `restart_at` is set while it waits to be started again."""
+    """One child and its history; `restart_at` is set while it waits to be started again.
+
+    Units: `heart_at` is when its heart was last seen to have beaten, by the supervisor's clock.
+    """
 
     child: Child
     stop_timeout_s: float
@@ -36,6 +42,18 @@ class Service:
     log_offset: int
     deaths: int = 0
     restart_at: float | None = None
+    heart_mtime: float = 0.0
+    heart_at: float = 0.0
+
+    def is_silent(self, now: float, *, after_s: float) -> bool:
+        """Whether its heart has not beaten for so long."""
+        heart = self.child.command.heart
+        if heart is None:
+            return False
+        mtime = heart.stat().st_mtime if heart.exists() else 0.0
+        if mtime != self.heart_mtime:
+            self.heart_mtime, self.heart_at = mtime, now
+        return now - max(self.heart_at, self.started_at) > after_s
 
 
 @dataclass(slots=True)
@@ -44,6 +62,7 @@ class Supervisor:
     say: Callable[[str], None]
     first_backoff_s: float = 1.0
     hurry_after_s: float = 1.0
+    hangs_after_s: float = HANGS_AFTER_S
     _services: dict[str, Service] = field(default_factory=dict)
     _asked_at: float | None = None
     _is_hurried: bool = False
@@ -79,7 +98,8 @@ class Supervisor:
             for service in self._services.values():
                 self._echo(service)
                 self._tend(service)
-                if rotate(service.child.command.log):
+                if full := rotate(service.child.command.log):
+                    self._echo(service, full)
                     service.log_offset = 0
             self._pause(POLL_S)
 
@@ -119,6 +139,9 @@ class Supervisor:
             if now >= service.restart_at:
                 service.child = self.guard.start(service.child.command)
                 service.started_at, service.restart_at = now, None
+        elif service.child.is_running and service.is_silent(now, after_s=self.hangs_after_s):
+            self.say(f"{service.child.name} hangs and is killed")
+            self.guard.clear(service.child)
         elif not service.child.is_running:
             service.restart_at = now + self._report_death(service, now)
 
@@ -135,13 +158,14 @@ class Supervisor:
         self.say(f"{ending}\n{child.name} is started again in {backoff_s:g} s")
         return backoff_s
 
-    def _echo(self, service: Service) -> None:
+    def _echo(self, service: Service, log: Path | None = None) -> None:
         """Pass on the lines of a log that speak of trouble, from where the last look ended."""
         if not service.is_echoed:
             return
-        size = _size(service.child.command.log)
+        log = log or service.child.command.log
+        size = _size(log)
         start = max(service.log_offset, size - ECHO_BYTES)
-        text, service.log_offset = _read_lines(service.child.command.log, start) if size > start else ("", size)
+        text, service.log_offset = _read_lines(log, start) if size > start else ("", size)
         lines = [readable(line) for line in text.splitlines() if speaks_of_trouble(line)]
         for line in lines[:ECHO_LINES]:
             self.say(f"{service.child.name} | {line}")

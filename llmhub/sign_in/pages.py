@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, resolve_url
+from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
@@ -30,7 +30,7 @@ def admin_login(request: HttpRequest, extra_context: dict[str, Any] | None = Non
         return HttpResponseRedirect(f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': next_url})}")
     if not admin.site.has_permission(request):
         raise PermissionDenied
-    return redirect(next_url if is_here(request, next_url) else settings.LOGIN_REDIRECT_URL)
+    return HttpResponseRedirect(next_url if is_here(request, next_url) else resolve_url(settings.LOGIN_REDIRECT_URL))
 
 
 def in_admin(view: View, *, title: str) -> View:

@@ -16,6 +16,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from llmhub.access.history_admin import HistoryTab
 from llmhub.pages.badges import badge
+from llmhub.pages.initial_values import CheckedInitialValues
 from llmhub.pages.row_actions import RowActions
 from llmhub.pages.times import time_ago
 from providers.models import ProviderModel, ProviderModelQuerySet
@@ -48,7 +49,7 @@ class ProviderModelForm(forms.ModelForm):  # type: ignore[type-arg]  # not subsc
 
 
 @admin.register(ProviderModel)
-class ProviderModelAdmin(HistoryTab, RowActions):
+class ProviderModelAdmin(CheckedInitialValues, HistoryTab, RowActions):
     form = ProviderModelForm
     list_display = (
         "name",

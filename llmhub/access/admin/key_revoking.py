@@ -33,7 +33,7 @@ class KeyRevoking(ModelAdmin):  # type: ignore[misc]  # untyped
     def has_revoke_permission(self, request: Any, object_id: Any = None) -> bool:
         """Whether this user may revoke, and this key has not been revoked yet."""
         may: bool = request.user.has_perm("access.change_apikey")
-        return may and (object_id is None or ApiKey.objects.filter(pk=object_id, revoked_at=None).exists())
+        return may and (object_id is None or ApiKey.objects.with_ids([str(object_id)]).filter(revoked_at=None).exists())
 
     @admin.action(description="Revoke the selected keys…", permissions=["revoke"])
     def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
@@ -43,7 +43,7 @@ class KeyRevoking(ModelAdmin):  # type: ignore[misc]  # untyped
         description="Revoke…", permissions=["revoke"], url_path="revoke", icon="block", variant=ActionVariant.DANGER
     )
     def revoke_this(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self._confirm(request, ApiKey.objects.filter(pk=object_id))
+        return self._confirm(request, ApiKey.objects.with_ids([object_id]))
 
     def revoke_view(self, request: HttpRequest) -> HttpResponse:
         """Ask, by GET, or revoke, by POST, the keys whose ids are listed."""

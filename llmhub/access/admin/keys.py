@@ -23,6 +23,7 @@ from llmhub.access.handover import hand_over, take_secret
 from llmhub.access.history_admin import HistoryTab
 from llmhub.access.models import ApiKey, KeyState
 from llmhub.access.snippets import snippets_for
+from llmhub.pages.initial_values import CheckedInitialValues
 from llmhub.pages.secret_columns import SecretColumns
 from llmhub.pages.times import exact_time, time_ago
 
@@ -36,7 +37,7 @@ STATE_COLOURS = {
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(HistoryTab, SecretColumns, KeyRevoking):
+class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
     """Who may issue keys may change them; who may only change them may revoke them, and nothing else."""
 
     form = ApiKeyForm

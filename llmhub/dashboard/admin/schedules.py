@@ -25,6 +25,7 @@ from llmhub.dashboard.admin.schedule_forms import CrontabForm, FixedTimeForm, In
 from llmhub.dashboard.models import Heartbeat, Part, TaskResult
 from llmhub.dashboard.schedules import crontab_words, spoken_next_run, spoken_schedule
 from llmhub.dashboard.sending import CannotSendError, NoBrokerError, send_now
+from llmhub.pages.initial_values import CheckedInitialValues
 from llmhub.pages.row_actions import RowActions, RowButton
 from llmhub.pages.times import exact_time, ms_words
 
@@ -39,7 +40,7 @@ RUN_NOW = RowButton("run_now", "play_arrow", "Run now")
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(HistoryTab, RowActions):
+class PeriodicTaskAdmin(CheckedInitialValues, HistoryTab, RowActions):
     form = PeriodicTaskForm
     list_display = ("name", "switch", "schedule", "last_run", "next_run", "last_result", "run")
     list_filter = ("enabled",)
@@ -151,13 +152,13 @@ class PeriodicTaskAdmin(HistoryTab, RowActions):
 
 
 @admin.register(IntervalSchedule)
-class IntervalScheduleAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
+class IntervalScheduleAdmin(CheckedInitialValues, HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     form = IntervalForm
     list_display = ("__str__",)
 
 
 @admin.register(CrontabSchedule)
-class CrontabScheduleAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
+class CrontabScheduleAdmin(CheckedInitialValues, HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     form = CrontabForm
     list_display = ("in_words", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
     fields = ("in_words", *CrontabForm.Meta.fields)
@@ -169,6 +170,6 @@ class CrontabScheduleAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # unt
 
 
 @admin.register(ClockedSchedule)
-class ClockedScheduleAdmin(HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
+class ClockedScheduleAdmin(CheckedInitialValues, HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     form = FixedTimeForm
     list_display = ("clocked_time",)

@@ -18,14 +18,13 @@ from tests.stack import stopping
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES = yaml.safe_load(COMPOSE_TEXT)["services"]
-NOT_OF_CONTAINERS = {"llmhub_log_format", "llmhub_local_model_url", "otel_exporter_otlp_traces_endpoint"}
-PASSED_ON = {
-    name.upper(): field.default
-    for name, field in Environment.model_fields.items()
-    if isinstance(field.default, int | float | str) and name not in NOT_OF_CONTAINERS
-}
+SET_BY_COMPOSE = {"LLMHUB_TRUSTED_PROXIES"}
+"""Settings whose default would be wrong behind the proxy of the compose file."""
+
 OF_THE_HUB = ("migrate", "web", "worker", "beat")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+IMAGES = [service["image"] for service in SERVICES.values() if "build" not in service]
+OPTIONAL = {name for name, field in Environment.model_fields.items() if not field.is_required()}
 
 
 def read_lock(name: str) -> dict[str, str]:
@@ -33,7 +32,7 @@ def read_lock(name: str) -> dict[str, str]:
 
 
 def test_the_compose_file_names_every_process():
-    assert set(SERVICES) == {"postgres", "redis", *OF_THE_HUB}
+    assert set(SERVICES) == {"postgres", "redis", "proxy", *OF_THE_HUB}
 
 
 @pytest.mark.parametrize("name", OF_THE_HUB)
@@ -82,11 +81,46 @@ def test_every_secret_is_required_and_explained():
     assert secrets <= set(re.findall(r"^(\w+)=$", (ROOT / "docs/deploy/example.env").read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize(("name", "default"), PASSED_ON.items())
-def test_a_setting_reaches_the_containers_with_its_own_default(name, default):
-    shown = int(default) if isinstance(default, bool) else default
+@pytest.mark.parametrize("name", OF_THE_HUB)
+def test_every_setting_reaches_the_containers_as_it_is_set(name):
+    passed_by_name = set(SERVICES[name]["environment"]) & {field.upper() for field in OPTIONAL}
 
-    assert SERVICES["web"]["environment"][name] == f"${{{name}:-{shown}}}"
+    assert SERVICES[name]["env_file"] == [{"path": "hub.env", "required": False}]
+    assert passed_by_name - {"DATABASE_OWNER_URL", "LLMHUB_ADMIN_PASSWORD"} == SET_BY_COMPOSE
+
+
+def test_the_example_of_settings_names_real_ones_with_their_defaults_and_no_secret():
+    example = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "docs/deploy/hub.env").read_text(), re.MULTILINE))
+
+    assert set(example) <= {field.upper() for field in OPTIONAL}
+    assert not any(re.search("PASSWORD|SECRET|KEY|_URL", name) for name in example)
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_no_container_can_fill_the_memory_or_the_disk_of_its_host(name):
+    service = SERVICES[name]
+
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+    assert all("size=" in folder for folder in service.get("tmpfs", ()))
+
+
+@pytest.mark.parametrize("image", [*IMAGES, *re.findall("^FROM (\\S+)", DOCKERFILE, re.MULTILINE)])
+def test_images_are_pinned_to_one_version(image):
+    assert re.search(r":\d+\.\d+(\.\d+)?(-[a-z]+)*$", image)
+
+
+def test_web_may_have_replicas_behind_one_address():
+    caddy = (ROOT / "docs/deploy/Caddyfile").read_text()
+
+    assert "ports" not in SERVICES["web"]
+    assert [port.rpartition(":")[2] for port in SERVICES["proxy"]["ports"]] == ["80", "443"]
+    assert "dynamic a web 8000" in caddy
+    assert "flush_interval -1" in caddy
+
+
+def test_a_model_on_the_host_can_be_reached():
+    assert SERVICES["web"]["extra_hosts"] == SERVICES["worker"]["extra_hosts"] == ["host.docker.internal:host-gateway"]
 
 
 @pytest.mark.parametrize(
@@ -123,9 +157,10 @@ def test_the_image_takes_nothing_that_it_does_not_name():
 
 
 def test_the_scripts_of_the_compose_file_exist():
-    mounted = [volume.split(":")[0] for volume in SERVICES["postgres"]["volumes"] if volume.startswith("./")]
+    volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", ())]
+    mounted = [volume.split(":")[0] for volume in volumes if volume.startswith("./")]
 
-    assert len(mounted) == 2
+    assert len(mounted) == 3
     assert all((ROOT / path).is_file() for path in mounted)
 
 

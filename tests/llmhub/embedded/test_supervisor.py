@@ -173,6 +173,41 @@ def test_signals_that_come_together_do_not_hurry(guard, tmp_path):
     assert said == []
 
 
+HANGS_ONCE = """
+import pathlib, time
+mark, heart = pathlib.Path({mark!r}), pathlib.Path({heart!r})
+hangs = not mark.exists()
+mark.touch()
+heart.touch()
+if hangs:
+    time.sleep(600)
+print("ERROR second life", flush=True)
+while True:
+    heart.touch()
+    time.sleep(0.05)
+"""
+
+
+def test_a_child_whose_heart_stands_still_is_killed_and_started_again(tmp_path):
+    mark, heart = tmp_path / "mark", tmp_path / "heart"
+    said = Said(signal_at="second life")
+    with Guard() as guard:
+        supervisor = make_supervisor(guard, said)
+        supervisor.hangs_after_s = 2.0
+        supervisor.listen()
+        script = HANGS_ONCE.format(mark=str(mark), heart=str(heart))
+        argv = [sys.executable, "-c", script]
+        command = Command(name="frozen", argv=argv, log=tmp_path / "frozen.log", env={}, heart=heart)
+        supervisor.start(command, stop_timeout_s=5, is_echoed=True)
+        with pytest.raises(StopRequestedError):
+            supervisor.watch()
+        supervisor.stop("frozen")
+
+    assert said[0] == "frozen hangs and is killed"
+    assert "was ended by SIGKILL" in said[1]
+    assert said[-1] == "frozen | ERROR second life"
+
+
 FLOODS = """
 import pathlib, time
 mark = pathlib.Path({mark!r})
@@ -201,7 +236,9 @@ def test_a_log_is_begun_anew_while_it_is_written_and_only_so_many_are_kept(tmp_p
         supervisor.listen()
         command = Command(name="flood", argv=[sys.executable, "-c", FLOODS.format(mark=str(mark))], log=log, env={})
         supervisor.start(command, stop_timeout_s=5, is_echoed=True)
-        ending = threading.Thread(target=lambda: (until(lambda: (tmp_path / "flood.log.3").exists()), mark.touch()))
+        ending = threading.Thread(
+            target=lambda: (until(lambda: (tmp_path / "flood.log.3").exists(), within_s=60), mark.touch())
+        )
         ending.start()
         with pytest.raises(StopRequestedError):
             supervisor.watch()

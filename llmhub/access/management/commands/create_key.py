@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+from django.utils import timezone
+
+from llmhub.access.models import ApiKey, Application
+from llmhub.access.principals import Scope
+
+
+class Command(BaseCommand):
+    help = (
+        "Make an API key, and its application if there is none of that name; print the key, which is shown this once. "
+        "Where the application has a key of that name in force, nothing is made and nothing printed."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("application")
+        parser.add_argument("--name", default="first key", help="what the key is for")
+        parser.add_argument("--scopes", nargs="+", choices=Scope.values, default=[Scope.CHAT.value])
+        parser.add_argument("--days", type=int, default=90, help="until it expires; 0: never")
+
+    @transaction.atomic
+    def handle(self, *, application: str, name: str, scopes: list[str], days: int, **_: Any) -> None:
+        now = timezone.now()
+        row = self._get_application(application)
+        if ApiKey.objects.live(now=now).filter(application=row, name=name).exists():
+            self.stderr.write(f"The application {row.name} has the key “{name}” already; nothing was made.")
+            return
+        expires_at = now + timedelta(days=days) if days else None
+        _key, secret = ApiKey.objects.issue(row, name=name, scopes=scopes, expires_at=expires_at)
+        self.stdout.write(secret)
+
+    def _get_application(self, name: str) -> Application:
+        """Return the application, locked, so that two commands at once make one key."""
+        try:
+            Application(name=name).clean_fields()
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from None
+        Application.objects.get_or_create(name=name)
+        return Application.objects.select_for_update().get(name=name)
