@@ -83,6 +83,11 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
         """The models that each has, or last had. Runs two queries."""
         return {row.name: row.model_names for row in self.in_order().prefetch_related("models")}
 
+    def offers(self) -> dict[str, list[str]]:
+        """The models that may be asked of each, its default model too where it does not list it. Runs two queries."""
+        rows = self.order_by("name").prefetch_related("models")
+        return {row.name: sorted({*row.model_names, row.default_model} - {""}) for row in rows}
+
     def register(self, name: str, values: Mapping[str, Any]) -> tuple[ProviderConfig, bool]:
         """Add a provider, or change the one of that name; return its row and whether it is new.
 

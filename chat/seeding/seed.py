@@ -15,6 +15,7 @@ from chat.seeding.samples import APPLICATIONS, MAX_LATENCY_S, MadeUpChats, start
 from llmhub.access.models import Application
 
 BATCH_CHATS = 1000
+FEW = 200
 OPEN_AT_THE_END = 3
 """So many of the last chats have no outcome: a hub that runs closes them as lost after a while."""
 
@@ -47,8 +48,9 @@ def seed(ledger: PastLedger, plan: Plan, *, is_forced: bool = False) -> Iterator
     seeded, others = ledger.count_chats()
     if others and not is_forced:
         raise SeedError(
-            f"This hub holds {others:,} real chats, which made-up ones would hide. "
-            "To add them anyway: `make seed FORCE=1`, or `manage.py seed --force`."
+            f"This hub holds {others:,} real chats. {max(plan.chats - seeded, 0):,} made-up ones would be loaded among "
+            f"them, and nothing takes them out again. To load few: `make seed CHATS={FEW} FORCE=1`, or "
+            f"`manage.py seed --chats {FEW} --force`."
         )
     if seeded >= plan.chats:
         return

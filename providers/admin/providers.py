@@ -43,7 +43,7 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
 
     class Media:
         css: ClassVar = {"all": ("providers/providers.css",)}
-        js = ("providers/connection.js",)
+        js = ("providers/connection.js", "providers/priorities.js")
 
     def get_fieldsets(self, request: HttpRequest, obj: ProviderConfig | None = None) -> Any:
         reach: tuple[str, ...]

@@ -194,8 +194,13 @@ def test_the_command_refuses_what_it_cannot_do(options):
 def test_the_command_says_why_it_does_nothing():
     append_events([make_intent(new_chat_id())])
 
-    with pytest.raises(CommandError, match="--force"):
-        call_command("seed", chats=10)
+    with pytest.raises(CommandError, match="--force") as refusal:
+        call_command("seed", chats=1_000_000)
+
+    words = str(refusal.value)
+    assert "1,000,000 made-up ones would be loaded" in words
+    assert "`make seed CHATS=200 FORCE=1`" in words
+    assert "`make seed FORCE=1`" not in words
 
 
 def test_a_ledger_that_is_not_as_expected_is_left_alone():

@@ -4,17 +4,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_slug
 from django.utils import timezone
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelect2MultipleWidget,
     UnfoldAdminSelectWidget,
-    UnfoldAdminTextInputWidget,
 )
 
 from llmhub.access.managing import refuse_to_give
 from llmhub.access.models import ApiKey
+from llmhub.access.offers import allows_nothing, get_offers, model_names
 from llmhub.access.principals import Scope
 
 ON_A_DATE, NEVER = "date", "never"
@@ -39,6 +38,16 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="What the key may be used for. Nobody can give a scope that they do not have themselves.",
     )
+    allowed_providers = forms.MultipleChoiceField(
+        required=False,
+        widget=UnfoldAdminSelect2MultipleWidget(attrs={"data-placeholder": "every provider"}),
+        help_text="Of those that there are; none chosen allows all.",
+    )
+    allowed_models = forms.MultipleChoiceField(
+        required=False,
+        widget=UnfoldAdminSelect2MultipleWidget(attrs={"data-placeholder": "every model"}),
+        help_text="<code>ollama/llama3.2</code> of one provider, <code>llama3.2</code> of any; none chosen allows all.",
+    )
     lifetime = forms.ChoiceField(
         label="Expires", choices=LIFETIMES, required=False, initial="90", widget=UnfoldAdminSelectWidget
     )
@@ -46,22 +55,16 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
     class Meta:
         model = ApiKey
         fields = ("application", *STORED)
-        widgets = {
-            "allowed_providers": UnfoldAdminTextInputWidget(attrs={"placeholder": "every provider"}),
-            "allowed_models": UnfoldAdminTextInputWidget(attrs={"placeholder": "every model"}),
-        }
 
     class Media:
         js = ("access/key_form.js",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.offers = get_offers()
         if "allowed_providers" in self.fields:
-            self.fields["allowed_providers"].help_text = "Names of providers, with commas between; empty allows all."
-            self.fields["allowed_models"].help_text = (
-                "With commas between, <code>llama3.2</code> of any provider or <code>ollama/llama3.2</code> of one; "
-                "empty allows all."
-            )
+            self._offer("allowed_providers", list(self.offers))
+            self._offer("allowed_models", model_names(self.offers))
         if "expires_at" in self.fields:
             self.fields["expires_at"].label = "Last moment"
             self.fields["expires_at"].help_text = "Date and time of day, in UTC."
@@ -73,22 +76,12 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
         refuse_to_give(set(scopes) - set(self.instance.scopes) - self.grantable)
         return scopes
 
-    def clean_allowed_providers(self) -> list[str]:
-        names = list(dict.fromkeys(self.cleaned_data["allowed_providers"]))
-        for name in names:
-            try:
-                validate_slug(name)
-            except ValidationError:
-                raise ValidationError(
-                    f"“{name}” cannot be the name of a provider: it takes letters, digits, - and _."
-                ) from None
-        return names
-
-    def clean_allowed_models(self) -> list[str]:
-        names = list(dict.fromkeys(self.cleaned_data["allowed_models"]))
-        if spaced := [name for name in names if " " in name]:
-            raise ValidationError(f"“{spaced[0]}” has a space in it; put commas between the names of models.")
-        return names
+    def _offer(self, name: str, offered: list[str]) -> None:
+        """Let be chosen what there is, and what was chosen before, marked where there is no such thing any more."""
+        gone = [value for value in getattr(self.instance, name) if value not in offered]
+        marked = [(value, f"{value} (matches nothing now)") for value in gone]
+        field: Any = self.fields[name]
+        field.choices = [*((value, value) for value in offered), *marked]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -98,7 +91,13 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
             cleaned["expires_at"] = None if lifetime == NEVER else timezone.now() + timedelta(days=int(lifetime))
         elif "expires_at" in cleaned:
             self._check_end(cleaned["expires_at"], is_asked_for=bool(cleaned.get("lifetime")))
+        if {"allowed_providers", "allowed_models"} & set(self.changed_data):
+            self._check_allowed(cleaned.get("allowed_providers", []), cleaned.get("allowed_models", []))
         return cleaned
+
+    def _check_allowed(self, providers: list[str], models: list[str]) -> None:
+        if models and allows_nothing(providers, models, self.offers):
+            self.add_error("allowed_models", "Nothing of this matches now: every chat with the key would be refused.")
 
     def _check_end(self, expires_at: datetime | None, *, is_asked_for: bool) -> None:
         if expires_at is None:

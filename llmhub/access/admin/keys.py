@@ -22,6 +22,7 @@ from llmhub.access.authentication import user_principal
 from llmhub.access.handover import hand_over, take_secret
 from llmhub.access.history_admin import HistoryTab
 from llmhub.access.models import ApiKey, KeyState
+from llmhub.access.offers import get_offers, unmatched
 from llmhub.access.snippets import snippets_for
 from llmhub.pages.initial_values import CheckedInitialValues
 from llmhub.pages.secret_columns import SecretColumns
@@ -116,14 +117,19 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:
-            return [(None, {"fields": ("application", "name", "scopes", "lifetime", "expires_at")}), ALLOWED]
+            return [(None, {"fields": ("application", "name", "scopes", "lifetime", "expires_at")}), _allowed()]
         ends = ("lifetime", "expires_at") if self.has_change_permission(request, obj) else ("expires",)
         told = ("key", "state", "last_used_exactly", "created_exactly", "revoked_exactly")
-        return [(None, {"fields": ("application", "name", "scopes", *ends)}), ALLOWED, ("Use", {"fields": told})]
+        allowed = _allowed(*(("matches_nothing",) if _unmatched(obj) else ()))
+        return [(None, {"fields": ("application", "name", "scopes", *ends)}), allowed, ("Use", {"fields": told})]
 
     def get_readonly_fields(self, _request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        told = ("key", "state", "expires", "last_used_exactly", "created_exactly", "revoked_exactly")
+        told = ("key", "state", "expires", "last_used_exactly", "created_exactly", "revoked_exactly", "matches_nothing")
         return ("application", *told) if obj else ()
+
+    @admin.display(description="matches nothing now")
+    def matches_nothing(self, key: ApiKey) -> str:
+        return format_html('<strong class="llmhub-warning">{}</strong>', ", ".join(_unmatched(key)))
 
     @admin.display(description="last used")
     def last_used_exactly(self, key: ApiKey) -> str:
@@ -192,10 +198,13 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
         )
 
 
-ALLOWED = (
-    "Providers and models",
-    {"fields": ("allowed_providers", "allowed_models"), "description": "Which of them the key may chat with."},
-)
+def _allowed(*told: str) -> tuple[str, dict[str, Any]]:
+    fields = ("allowed_providers", "allowed_models", *told)
+    return "Providers and models", {"fields": fields, "description": "Which of them the key may chat with."}
+
+
+def _unmatched(key: ApiKey) -> list[str]:
+    return unmatched(key.allowed_providers, key.allowed_models, get_offers())
 
 
 def _page_of(key: ApiKey) -> str:

@@ -13,6 +13,13 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from llmhub.dashboard.schedules import LONGEST, crontab_fault
 
 
+def is_too_long(every: int, period: str) -> bool:
+    try:
+        return timedelta(**{period: every}) > LONGEST
+    except OverflowError:
+        return True
+
+
 class IntervalForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
     class Meta:
         model = IntervalSchedule
@@ -22,12 +29,7 @@ class IntervalForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        every, period = cleaned.get("every"), cleaned.get("period")
-        try:
-            is_too_long = period is not None and every is not None and timedelta(**{period: every}) > LONGEST
-        except OverflowError:
-            is_too_long = True
-        if is_too_long:
+        if not self.errors and is_too_long(cleaned["every"], cleaned["period"]):
             self.add_error("every", f"Two runs lie at most {LONGEST.days} days apart.")
         return cleaned
 

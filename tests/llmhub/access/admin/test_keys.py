@@ -15,6 +15,8 @@ from django.utils import timezone
 from llmhub.access.admin.key_form import ApiKeyForm
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
+from providers.models import ProviderConfig
+from providers.types import ModelInfo
 from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
@@ -150,29 +152,66 @@ def test_an_end_on_a_date_needs_one_that_is_to_come(admin_client, application, d
     assert not ApiKey.objects.exists()
 
 
-def test_names_of_providers_and_models_are_tidied(admin_client, application):
-    issue(admin_client, application, allowed_providers="local, ollama ,local", allowed_models="m, local/smollm2")
+@pytest.fixture
+def local() -> ProviderConfig:
+    """A provider with two models, one of them switched off."""
+    fields = {"provider_type": "custom", "base_url": "http://127.0.0.1:9/v1", "default_model": "smollm2"}
+    row, _ = ProviderConfig.objects.register("local", fields)
+    row.record_models([ModelInfo(name="smollm2"), ModelInfo(name="off")], now=timezone.now())
+    row.models.filter(name="off").update(allowed=False)
+    return row
+
+
+def choices_of(client: Client, name: str, page: str = ADD) -> dict[str, str]:
+    return dict(client.get(page).context["adminform"].form.fields[name].choices)
+
+
+def test_providers_and_models_are_chosen_from_what_there_is(admin_client, application, local):
+    assert list(choices_of(admin_client, "allowed_providers")) == ["local", "ollama"]
+    models = ["local/smollm2", "ollama/llama3.2", "llama3.2", "smollm2"]
+    assert list(choices_of(admin_client, "allowed_models")) == models
+
+    issue(admin_client, application, allowed_providers=["local", "ollama"], allowed_models=["smollm2"])
 
     key = ApiKey.objects.get()
-    assert key.allowed_providers == ["local", "ollama"]
-    assert key.allowed_models == ["m", "local/smollm2"]
+    assert (key.allowed_providers, key.allowed_models) == (["local", "ollama"], ["smollm2"])
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "words"),
+    ("fields", "words"),
     [
-        ("allowed_providers", "local ollama", "cannot be the name of a provider"),
-        ("allowed_providers", "local/smollm2", "cannot be the name of a provider"),
-        ("allowed_models", "smollm2 llama", "commas"),
+        ({"allowed_providers": ["nope"]}, "nope is not one of the available choices"),
+        ({"allowed_providers": ["local, ollama"]}, "not one of the available choices"),
+        ({"allowed_models": ["local/nope"]}, "local/nope is not one of the available choices"),
+        ({"allowed_models": ["local/off"]}, "not one of the available choices"),
+        ({"allowed_providers": ["local"], "allowed_models": ["llama3.2"]}, "every chat with the key would be refused"),
     ],
 )
-def test_what_names_no_provider_or_model_is_said_to_be_wrong(admin_client, application, field, value, words):
-    answer = issue(admin_client, application, **{field: value})
+def test_a_restriction_that_matches_nothing_is_refused(admin_client, application, local, fields, words):
+    answer = issue(admin_client, application, **fields)
 
-    assert words in str(errors_of(answer)[field])
+    assert words in str(errors_of(answer))
+    assert not ApiKey.objects.exists()
 
 
-def test_a_key_is_changed_without_changing_the_secret(admin_client, application):
+def test_what_matches_nothing_any_more_is_said_and_may_stay(admin_client, application, local):
+    allowed = {"allowed_providers": ["local"], "allowed_models": ["local/smollm2"]}
+    row, _ = ApiKey.objects.issue(application, name="production", scopes=[Scope.CHAT], **allowed)
+    before = admin_client.get(page_of(row)).content.decode()
+    local.delete()
+
+    page = admin_client.get(page_of(row)).content.decode()
+    looked_at = member_of(permissions=("view_apikey",)).get(page_of(row)).content.decode()
+    admin_client.post(page_of(row), {"name": "renamed", "scopes": ["chat"], "lifetime": "never", **allowed})
+
+    assert "matches nothing now" not in before.lower()
+    assert "local (matches nothing now)" in page
+    assert "local, local/smollm2" in looked_at
+    row.refresh_from_db()
+    assert (row.name, row.allowed_providers, row.allowed_models) == ("renamed", ["local"], ["local/smollm2"])
+
+
+def test_a_key_is_changed_without_changing_the_secret(admin_client, application, local):
     row, secret = ApiKey.objects.issue(application, name="production", scopes=[Scope.CHAT])
     another = Application.objects.create(name="another")
 
