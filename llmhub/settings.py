@@ -19,6 +19,7 @@ from llmhub.process_role import process_role
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("LLMHUB_HOME", BASE_DIR / ".llmhub"))
+RUNTIME = HOME / "runtime.env"
 
 Listed = Annotated[list[str], NoDecode]
 
@@ -40,7 +41,7 @@ _LIBPQ_NAMES = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "pas
 class Environment(BaseSettings):
     """The variables the hub reads. Those that `manage.py up` made stand in LLMHUB_HOME/runtime.env."""
 
-    model_config = SettingsConfigDict(env_file=HOME / "runtime.env", extra="ignore")
+    model_config = SettingsConfigDict(env_file=RUNTIME if os.access(RUNTIME, os.R_OK) else None, extra="ignore")
 
     database_url: SecretStr
     database_owner_url: SecretStr | None = None
@@ -65,6 +66,7 @@ class Environment(BaseSettings):
     otel_exporter_otlp_traces_endpoint: str = ""
 
     llmhub_local_model_url: str = ""
+    llmhub_local_model_key: SecretStr | None = None
     llmhub_admin_password: SecretStr | None = None
     llmhub_demo_key: SecretStr | None = None
 

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
+from llmhub.access.secrets import UndecryptableSecretError
 from llmhub.dashboard.models import FirstThing
 from llmhub.embedded.home import ADMIN_USER, MIN_PASSWORD_CHARS
 from llmhub.embedded.model import CONTEXT_TOKENS, MODEL_NAME
@@ -57,18 +58,23 @@ def make_demo(key: str) -> str:
 
 
 @transaction.atomic
-def tend_local_model(url: str, *, now: datetime) -> str:
-    """Make the provider of the local model, or let it follow where the model is now; return what was done, in words."""
+def tend_local_model(url: str, *, key: str, now: datetime) -> str:
+    """Make the provider of the local model, or let it follow where the model is now; return what was done, in words.
+
+    Shape: without a key, the one that is stored stays.
+    """
     thing = FirstThing.objects.filter(name=LOCAL).first()
     if thing is None:
-        return _make_local(url, now=now) if url else ""
+        return _make_local(url, key=key, now=now) if url else ""
     row = ProviderConfig.objects.filter(pk=thing.object_id).first()
-    if row is None or url == thing.address:
+    if row is None:
         return ""
-    return _move_local(row, thing, url=url, now=now) if url else _pause_local(row, thing)
+    if url == thing.address:
+        return _give_key(row, key) if url == row.base_url else ""
+    return _move_local(row, thing, url=url, key=key, now=now) if url else _pause_local(row, thing)
 
 
-def _make_local(url: str, *, now: datetime) -> str:
+def _make_local(url: str, *, key: str, now: datetime) -> str:
     if ProviderConfig.objects.filter(name=LOCAL).exists():
         return ""
     try:
@@ -76,6 +82,7 @@ def _make_local(url: str, *, now: datetime) -> str:
             LOCAL,
             provider_type=ProviderType.CUSTOM.value,
             base_url=url,
+            api_key=key,
             default_model=LOCAL_MODEL.name,
             settings={"strict_models": True},
             timeout=300,
@@ -87,7 +94,7 @@ def _make_local(url: str, *, now: datetime) -> str:
     return f"Made the provider `{LOCAL}` with the model {LOCAL_MODEL.name}."
 
 
-def _move_local(row: ProviderConfig, thing: FirstThing, *, url: str, now: datetime) -> str:
+def _move_local(row: ProviderConfig, thing: FirstThing, *, url: str, key: str, now: datetime) -> str:
     """Follow the model, and switch on what was switched off while it was away; leave alone what an admin changed."""
     was_away = not thing.address
     is_ours = not row.enabled if was_away else row.base_url == thing.address
@@ -97,7 +104,24 @@ def _move_local(row: ProviderConfig, thing: FirstThing, *, url: str, now: dateti
     ProviderConfig.objects.filter(pk=row.pk).update(
         base_url=url, enabled=row.enabled or was_away, health=Health.UNKNOWN, health_changed_at=now
     )
+    row.refresh_from_db()
+    _give_key(row, key)
     return f"The provider `{row.name}` is at {url} now."
+
+
+def _give_key(row: ProviderConfig, key: str) -> str:
+    """Store the model's key with its provider, unless it has it."""
+    if not key or _stored_key(row) == key:
+        return ""
+    row.change({"api_key": key})
+    return f"The provider `{row.name}` has a new key."
+
+
+def _stored_key(row: ProviderConfig) -> str:
+    try:
+        return row.api_key.reveal()
+    except UndecryptableSecretError:
+        return ""
 
 
 def _pause_local(row: ProviderConfig, thing: FirstThing) -> str:

@@ -1,4 +1,4 @@
-"""Who owns and runs the embedded PostgreSQL, which refuses to run as root."""
+"""As whom the servers and the hub run where root starts them: accounts that nothing else on the machine has."""
 
 import os
 import pwd
@@ -9,6 +9,13 @@ from pathlib import Path
 from llmhub.embedded.errors import EmbeddedError
 
 UNPRIVILEGED_NAMES = ("nobody", "daemon")
+
+# Numbers that no distribution gives out (systemd's list of them, docs/UIDS-GIDS.md, has 60706 to 61183 as unused). They
+# need no entry in /etc/passwd. The group is what both share: the way to the socket.
+GROUP_ID = 60_717
+POSTGRES_ID = 60_717
+HUB_ID = 60_718
+FIRST_UNPRIVILEGED_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +58,29 @@ def get_own_account() -> Account:
 
 
 def get_postgres_account() -> Account:
-    """Return the own account, or for root an unprivileged one that every system has."""
+    """Return the own account, or for root one of PostgreSQL's own; failing that, one that every system has."""
     own = get_own_account()
-    return _get_unprivileged_account() if own.uid == 0 else own
+    if own.uid != 0:
+        return own
+    account = Account(name="llmhub-postgres", uid=POSTGRES_ID, gid=GROUP_ID)
+    return account if can_run(account, "/bin/sh", "-c", ":") else get_named_account()
+
+
+def find_hub_account(*, python: str, root: Path, port: int) -> Account | None:
+    """Return for root the account of the hub's own processes; None where these run as whoever starts them.
+
+    That is for everyone but root, and for root where another account cannot read the code or listen on the port.
+    """
+    if os.geteuid() != 0:
+        return None
+    account = Account(name="llmhub", uid=HUB_ID, gid=GROUP_ID)
+    program = f"import sys; sys.path.insert(0, {str(root)!r}); import django, llmhub.embedded.up, chat, providers"
+    can_listen = not 0 < port < _first_unprivileged_port()
+    return account if can_listen and can_run(account, python, "-c", program) else None
+
+
+def _first_unprivileged_port() -> int:
+    return int(FIRST_UNPRIVILEGED_PORT.read_text()) if FIRST_UNPRIVILEGED_PORT.exists() else 1024
 
 
 def can_run(account: Account, *argv: str) -> bool:
@@ -70,7 +97,7 @@ def can_run(account: Account, *argv: str) -> bool:
             stderr=subprocess.DEVNULL,
             check=False,
         )
-    except PermissionError:
+    except OSError:
         return False
     return result.returncode == 0
 
@@ -79,7 +106,11 @@ def can_enter(account: Account, folder: Path) -> bool:
     return can_run(account, "/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder))
 
 
-def _get_unprivileged_account() -> Account:
+def get_named_account() -> Account:
+    """Return an unprivileged account that has a name.
+
+    Errors: EmbeddedError where root cannot become any.
+    """
     for name in UNPRIVILEGED_NAMES:
         try:
             entry = pwd.getpwnam(name)

@@ -1,15 +1,19 @@
-"""The local model: llama.cpp's OpenAI-compatible server in a process of its own, under the name `smollm2`."""
+"""The local model: llama.cpp's OpenAI-compatible server in a process of its own, under the name `smollm2`.
+
+Chats need a key that the hub alone has: other users of the machine reach the port too, and nobody records theirs.
+"""
 
 import argparse
 import os
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmhub.embedded import wheels
 from llmhub.embedded.ports import LOOPBACK, is_answering
-from llmhub.embedded.process import Command
+from llmhub.embedded.process import Command, has_said, log_size
 
 MODEL_NAME = "smollm2"
 CONTEXT_TOKENS = 8192
@@ -23,22 +27,39 @@ LOG_ERRORS = 1  # warnings quote what was asked
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 1.0
+LISTENS = f"{MODEL_NAME} is served at"
 
 
-def get_url(port: int) -> str:
-    return f"http://{LOOPBACK}:{port}/v1"
+@dataclass(frozen=True, slots=True)
+class Model:
+    port: int
+    key: str = field(repr=False)
+    log: Path
+    log_size: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}/v1"
 
 
-def get_command(*, port: int, log: Path, env: Mapping[str, str], root: Path) -> Command:
-    argv = [sys.executable, "-m", "llmhub.embedded.model", "--file", str(wheels.get_model_file()), "--port", str(port)]
-    return Command(name="model", argv=argv, log=log, env=env, cwd=root)
+def new_model(*, port: int, key: str, log: Path) -> Model:
+    return Model(port=port, key=key, log=log, log_size=log_size(log))
 
 
-def is_ready(port: int) -> bool:
-    return is_answering(LOOPBACK, port, "/health", timeout_s=CONNECT_TIMEOUT_S)
+def get_command(model: Model, *, env: Mapping[str, str], root: Path) -> Command:
+    """Pass the key through standard input: it is neither in the environment nor among the arguments."""
+    file, port = str(wheels.get_model_file()), str(model.port)
+    argv = [sys.executable, "-m", "llmhub.embedded.model", "--file", file, "--port", port]
+    return Command(name="model", argv=argv, log=model.log, env=env, cwd=root, stdin=f"{model.key}\n")
 
 
-def serve(file: Path, *, port: int) -> None:
+def is_ready(model: Model) -> bool:
+    """Tell our server from another process that took the port: ours says when it has it."""
+    is_ours = has_said(model.log, LISTENS, since=model.log_size)
+    return is_ours and is_answering(LOOPBACK, model.port, "/health", timeout_s=CONNECT_TIMEOUT_S)
+
+
+def serve(file: Path, *, port: int, key: str) -> None:
     """Serve until a signal ends the process; one context is shared by the chats in progress."""
     import xllamacpp
 
@@ -47,6 +68,8 @@ def serve(file: Path, *, port: int) -> None:
     params.model_alias = {MODEL_NAME}
     params.hostnames = [LOOPBACK]
     params.port = port
+    params.reuse_port = False
+    params.api_keys = [key]
     params.n_ctx = CONTEXT_TOKENS
     params.n_parallel = PARALLEL_CHATS
     params.kv_unified = True
@@ -62,7 +85,7 @@ def serve(file: Path, *, port: int) -> None:
     params.ui = params.endpoint_slots = params.endpoint_props = False
     params.cors_origins = ""
     server = xllamacpp.Server(params)
-    print(f"{MODEL_NAME} is served at {server.listening_address}", flush=True)
+    print(f"{LISTENS} {server.listening_address}", flush=True)
     signal.pause()
 
 
@@ -71,7 +94,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
-    serve(arguments.file, port=arguments.port)
+    serve(arguments.file, port=arguments.port, key=sys.stdin.readline().strip())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""The embedded PostgreSQL: the wheel's own programs, one cluster per folder, on a socket only we can use."""
+"""The embedded PostgreSQL: the wheel's own programs, one cluster per folder, on a socket only we can use.
+
+Who starts it is its superuser, told by the kernel, until `shut_superuser_out`. The hub's two roles need
+passwords, which are made anew at each start.
+"""
 
 import importlib.metadata
 import os
@@ -7,16 +11,25 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from psycopg import sql
 
 from llmhub.embedded import wheels
-from llmhub.embedded.accounts import Account, can_enter, can_run, get_own_account, get_postgres_account
+from llmhub.embedded.accounts import (
+    Account,
+    can_enter,
+    can_run,
+    get_named_account,
+    get_own_account,
+    get_postgres_account,
+)
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.process import Command
 
@@ -27,20 +40,25 @@ APPLICATION_ROLE = "llmhub"
 OWNER_ROLE = "llmhub_owner"
 ROLES_SQL = Path(__file__).with_name("roles.sql")
 IDENT_MAP = "hub"
+OF_THE_SUPERUSER = f"local all {SUPERUSER} peer map={IDENT_MAP}\n"
+OF_THE_HUB = f"local {DATABASE} {APPLICATION_ROLE},{OWNER_ROLE} scram-sha-256\n"
 SHARED_BASE = Path("/var/lib/llmhub")
 PORT = 5432
 SHORT_FOLDER = "/tmp"  # noqa: S108 (the folder made in it is private; macOS's own choice would be too long)
 SOCKET_NAME = f".s.PGSQL.{PORT}"
 SOCKET_PATH_MAX_BYTES = 103
+POLL_S = 0.02
 START_TIMEOUT_S = 120.0  # crash recovery included
 STOP_TIMEOUT_S = 30.0
+RELOAD_TIMEOUT_S = 10.0
 FAST_SHUTDOWN = signal.SIGINT
 
 # Nothing of the caller's environment: neither its secrets nor its PG* settings are the server's business.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 SETTINGS = {
     "listen_addresses": "",
-    "unix_socket_permissions": "0700",
+    "unix_socket_permissions": "0770",  # of the folder's own group, which has nobody else in it
+    "password_encryption": "scram-sha-256",
     "max_connections": "100",
     "shared_buffers": "64MB",
     "huge_pages": "off",
@@ -67,9 +85,13 @@ class Cluster:
     log: Path
     account: Account
     is_durable: bool = True
+    passwords: Mapping[str, str] = field(
+        default_factory=lambda: {role: secrets.token_urlsafe(24) for role in (APPLICATION_ROLE, OWNER_ROLE)}, repr=False
+    )
 
     def url(self, role: str) -> str:
-        return f"postgresql://{role}@/{DATABASE}?host={quote(str(self.sockets))}&port={PORT}"
+        user = f"{role}:{self.passwords[role]}" if role in self.passwords else role
+        return f"postgresql://{user}@/{DATABASE}?host={quote(str(self.sockets))}&port={PORT}"
 
     def connect(self, database: str) -> psycopg.Connection:
         host = str(self.sockets)
@@ -98,7 +120,7 @@ def open_cluster(home: Path, *, log: Path, is_durable: bool = True) -> Iterator[
 
 
 def get_command(cluster: Cluster) -> Command:
-    _write_access_rules(cluster)
+    _write_access_rules(cluster, OF_THE_SUPERUSER + OF_THE_HUB)
     settings = SETTINGS | ({} if cluster.is_durable else THROWAWAY_SETTINGS)
     settings |= {
         "unix_socket_directories": f'"{cluster.sockets}"',
@@ -117,7 +139,7 @@ def get_command(cluster: Cluster) -> Command:
 
 
 def is_ready(cluster: Cluster) -> bool:
-    """Try a first connection, and make database and roles if they are missing."""
+    """Try a first connection, make database and roles if they are missing, and give the roles their passwords."""
     try:
         _make_database(cluster)
     except psycopg.OperationalError:
@@ -131,20 +153,51 @@ def _make_database(cluster: Cluster) -> None:
             connection.execute(f"CREATE DATABASE {DATABASE}")
         if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [APPLICATION_ROLE]).fetchone():
             connection.execute(ROLES_SQL.read_bytes())
+        for role, password in cluster.passwords.items():
+            stored = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(stored)))
+
+
+def shut_superuser_out(cluster: Cluster) -> None:
+    """Let nobody in as the superuser any more, whoever started it included, until the next start.
+
+    Errors: EmbeddedError if the server does not take it to heart.
+    """
+    with cluster.connect("postgres") as connection:
+        _write_access_rules(cluster, OF_THE_HUB)
+        connection.execute("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + RELOAD_TIMEOUT_S
+    while _takes_superuser(cluster):
+        if time.monotonic() > deadline:
+            raise EmbeddedError("PostgreSQL does not read its rules of access anew.")
+        time.sleep(POLL_S)
+
+
+def _takes_superuser(cluster: Cluster) -> bool:
+    try:
+        cluster.connect("postgres").close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _init(cluster: Cluster) -> None:
-    """Make the cluster beside its place and move it there whole, so that a broken attempt leaves nothing."""
+    """Make the cluster beside its place and move it there whole, so that a broken attempt leaves nothing.
+
+    `initdb` wants an account with a name, which the server does not.
+    """
     unfinished = cluster.data.with_name("data.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
+    account = replace(get_named_account(), gid=cluster.account.gid) if cluster.account.is_another else cluster.account
+    _make_private(unfinished, account)
     options = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     access = [f"--username={SUPERUSER}", "--auth-local=peer", "--auth-host=reject"]
     result = subprocess.run(
         [str(cluster.programs / "initdb"), f"--pgdata={unfinished}", *options, *access]
         + ([] if cluster.is_durable else ["--no-sync"]),
-        user=cluster.account.switch_uid,
-        group=cluster.account.switch_gid,
-        extra_groups=cluster.account.switch_groups,
+        user=account.switch_uid,
+        group=account.switch_gid,
+        extra_groups=account.switch_groups,
         env=ENVIRONMENT,
         cwd="/",
         stdin=subprocess.DEVNULL,
@@ -155,6 +208,7 @@ def _init(cluster: Cluster) -> None:
     )
     if result.returncode != 0:
         raise EmbeddedError(f"PostgreSQL's initdb failed:\n{result.stderr.strip() or result.stdout.strip()}")
+    _give(unfinished, cluster.account)
     unfinished.rename(cluster.data)
 
 
@@ -167,13 +221,8 @@ def _check_version(cluster: Cluster) -> None:
         )
 
 
-def _write_access_rules(cluster: Cluster) -> None:
-    """Let in the hub's own user alone, as any role, told by the kernel: there is no password to leak."""
-    names = {get_own_account().name, cluster.account.name}
-    rules = {
-        "pg_hba.conf": f"local all all peer map={IDENT_MAP}\n",
-        "pg_ident.conf": "".join(f'{IDENT_MAP} "{name}" all\n' for name in sorted(names)),
-    }
+def _write_access_rules(cluster: Cluster, hba: str) -> None:
+    rules = {"pg_hba.conf": hba, "pg_ident.conf": f'{IDENT_MAP} "{get_own_account().name}" {SUPERUSER}\n'}
     for name, text in rules.items():
         path = cluster.data.parent / name
         path.write_text(text)
@@ -204,14 +253,14 @@ def _make_folder(folder: Path, account: Account) -> None:
             f" Put them back, or remove {folder} to start with an empty database."
         )
     if can_enter(account, folder.parent):
-        _make_private(folder, account)
+        _make_private(folder, account, is_passable=True)
         return
     target = SHARED_BASE / secrets.token_hex(8)
     try:
         if not SHARED_BASE.exists():
             SHARED_BASE.mkdir(parents=True)
             SHARED_BASE.chmod(0o711)
-        _make_private(target, account)
+        _make_private(target, account, is_passable=True)
     except OSError as error:
         raise EmbeddedError(
             f"The user {account.name}, as whom PostgreSQL runs, cannot enter {folder.parent}, and {SHARED_BASE} cannot"
@@ -220,8 +269,10 @@ def _make_folder(folder: Path, account: Account) -> None:
     folder.symlink_to(target)
 
 
-def _make_private(folder: Path, account: Account) -> None:
-    folder.mkdir(mode=0o700)
+def _make_private(folder: Path, account: Account, *, is_passable: bool = False) -> None:
+    """Make a folder that nobody but the account may open; where told so, those of its group pass through."""
+    folder.mkdir()
+    folder.chmod(0o710 if is_passable and account.is_another else 0o700)
     account.own(folder)
 
 
@@ -231,11 +282,12 @@ def _socket_folder(folder: Path, account: Account) -> Iterator[Path]:
     sockets = folder / "run"
     if len(os.fsencode(sockets / SOCKET_NAME)) > SOCKET_PATH_MAX_BYTES:
         with tempfile.TemporaryDirectory(prefix="llmhub-", dir=SHORT_FOLDER) as temporary:
+            Path(temporary).chmod(0o710 if account.is_another else 0o700)
             account.own(Path(temporary))
             yield Path(temporary)
         return
     with suppress(FileExistsError):
-        _make_private(sockets, account)
+        _make_private(sockets, account, is_passable=True)
     yield sockets
 
 
@@ -257,8 +309,14 @@ def _copy_programs(package: Path, copy: Path, account: Account) -> None:
     for source in (package / "pginstall18", package / ".dylibs", package.with_name(f"{package.name}.libs")):
         if source.exists():
             shutil.copytree(source, unfinished / source.relative_to(package.parent), symlinks=True)
-    for parent, _, files in os.walk(unfinished):
+    _give(unfinished, account)
+    unfinished.rename(copy)
+
+
+def _give(folder: Path, account: Account) -> None:
+    """Let an account own a folder and everything in it."""
+    for parent, _, files in os.walk(folder):
         account.own(Path(parent))
         for name in files:
-            os.chown(Path(parent, name), account.uid, account.gid, follow_symlinks=False)
-    unfinished.rename(copy)
+            if account.is_another:
+                os.chown(Path(parent, name), account.uid, account.gid, follow_symlinks=False)

@@ -162,6 +162,19 @@ def wait_until(
         pause(POLL_S)
 
 
+def log_size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def has_said(log: Path, words: str, *, since: int) -> bool:
+    """Tell whether a log has had these words since it was so long; of one begun anew meanwhile, at all."""
+    if not log.exists():
+        return False
+    with log.open("rb") as file:
+        file.seek(since if since <= log.stat().st_size else 0)
+        return words.encode() in file.read()
+
+
 def read_tail(log: Path, *, lines: int = 12) -> str:
     """Return the end of a log, indented for a message."""
     try:

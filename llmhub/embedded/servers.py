@@ -1,6 +1,7 @@
 """The servers beside the hub, each running for as long as its context: the embedded one unless there is another."""
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -39,6 +40,7 @@ def _postgres(options: Options, supervisor: Supervisor, environment: Mapping[str
             stack.callback(supervisor.stop, "postgres")
             child = supervisor.start(postgres.get_command(cluster), stop_timeout_s=postgres.STOP_TIMEOUT_S)
             supervisor.wait_until(partial(postgres.is_ready, cluster), child, timeout_s=postgres.START_TIMEOUT_S)
+            postgres.shut_superuser_out(cluster)
         yield {
             "DATABASE_URL": cluster.url(postgres.APPLICATION_ROLE),
             "DATABASE_OWNER_URL": cluster.url(postgres.OWNER_ROLE),
@@ -68,12 +70,20 @@ def _model(options: Options, supervisor: Supervisor) -> Iterator[dict[str, str]]
     with ExitStack() as stack:
         with step(f"Local model {model.MODEL_NAME}"):
             port = _get_lasting_port(options.home / "model.port")
-            env = {"PATH": os.defpath}
-            command = model.get_command(port=port, log=options.logs / "model.log", env=env, root=ROOT)
+            key = _get_lasting_key(options.home / "model.key")
+            server = model.new_model(port=port, key=key, log=options.logs / "model.log")
+            command = model.get_command(server, env={"PATH": os.defpath}, root=ROOT)
             stack.callback(supervisor.stop, "model")
             child = supervisor.start(command, stop_timeout_s=model.STOP_TIMEOUT_S)
-            supervisor.wait_until(partial(model.is_ready, port), child, timeout_s=model.START_TIMEOUT_S)
-        yield {"LLMHUB_LOCAL_MODEL_URL": model.get_url(port)}
+            supervisor.wait_until(partial(model.is_ready, server), child, timeout_s=model.START_TIMEOUT_S)
+        yield {"LLMHUB_LOCAL_MODEL_URL": server.url, "LLMHUB_LOCAL_MODEL_KEY": key}
+
+
+def _get_lasting_key(file: Path) -> str:
+    """Return the key of the last start: the provider's then stays as it is."""
+    if not file.exists():
+        write_private(file, secrets.token_urlsafe(32))
+    return file.read_text().strip()
 
 
 def _get_lasting_port(file: Path) -> int:

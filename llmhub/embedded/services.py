@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from llmhub.embedded.accounts import Account
 from llmhub.embedded.options import ROOT, get_reached_host
 from llmhub.embedded.ports import is_answering
 from llmhub.embedded.process import Command
@@ -25,15 +26,16 @@ BEAT_OPTIONS = ("--pidfile=",)
 
 @dataclass(frozen=True, slots=True)
 class HubCommands:
-    """Commands that share one environment and one folder of logs."""
+    """Commands that share one environment and one folder of logs, run as one account."""
 
     logs: Path
     env: Mapping[str, str] = field(repr=False)
+    account: Account | None = None
 
     def prepare(self, secrets: Mapping[str, str]) -> Command:
-        """Migrate; on the first start also make what `secrets` are for."""
+        """Migrate, as whoever starts it; on the first start also make what `secrets` are for."""
         command = self._python("prepare", str(ROOT / "manage.py"), "prepare")
-        return replace(command, env={**self.env, **secrets})
+        return replace(command, env={**self.env, **secrets}, account=None)
 
     def web(self, host: str, port: int, *, processes: int) -> Command:
         workers = ("--workers", str(processes)) if processes > 1 else ()
@@ -54,7 +56,12 @@ class HubCommands:
 
     def _python(self, name: str, *arguments: str) -> Command:
         return Command(
-            name=name, argv=[sys.executable, *arguments], log=self.logs / f"{name}.log", env=self.env, cwd=ROOT
+            name=name,
+            argv=[sys.executable, *arguments],
+            log=self.logs / f"{name}.log",
+            env=self.env,
+            cwd=ROOT,
+            account=self.account,
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from llmhub.embedded import services, wheels
+from llmhub.embedded.accounts import Account, find_hub_account
 from llmhub.embedded.console import say, step
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.home import (
@@ -23,7 +24,7 @@ from llmhub.embedded.home import (
     runtime_file,
     write_credentials,
 )
-from llmhub.embedded.options import Options, read_options
+from llmhub.embedded.options import ROOT, Options, read_options
 from llmhub.embedded.ports import get_free_port
 from llmhub.embedded.process import Guard
 from llmhub.embedded.servers import running_servers
@@ -31,6 +32,7 @@ from llmhub.embedded.services import HubCommands
 from llmhub.embedded.supervisor import StopRequestedError, Supervisor
 
 OWNER = "DATABASE_OWNER_URL"
+MODEL_KEY = "LLMHUB_LOCAL_MODEL_KEY"
 DESCRIPTION = """\
 Run the whole hub until Ctrl-C: web, worker and beat, with PostgreSQL, Valkey and a small local model of its own
 for what the environment does not name.
@@ -82,9 +84,11 @@ def run(options: Options, environment: Mapping[str, str]) -> None:
         variables = stack.enter_context(running_servers(options, supervisor, environment))
         variables |= {name: secrets.variables[name] for name in HUB_SECRETS}
         stack.enter_context(runtime_file(options.home, variables))
-        env = get_environment(options, environment, variables)
-        owner = {name: variables[name] for name in (OWNER,) if name in variables}
-        stack.enter_context(running_hub(options, supervisor, env=env, secrets=secrets, owner=owner))
+        account = find_account(options)
+        env = get_environment(options, environment, variables, account=account)
+        first = {name: secrets.variables[name] for name in FIRST_SECRETS}
+        first |= {name: variables[name] for name in (OWNER, MODEL_KEY) if name in variables}
+        stack.enter_context(running_hub(options, supervisor, env=env, account=account, for_prepare=first))
         say(get_banner(options, secrets, took_s=time.monotonic() - began_at))
         supervisor.watch()
 
@@ -99,15 +103,31 @@ def check_wheels(options: Options) -> None:
         wheels.get_model_file()
 
 
-def get_environment(options: Options, environment: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
-    """Return what web, worker and beat are started with; the secrets of the first admin are not among it."""
+def find_account(options: Options) -> Account | None:
+    """Return as whom root has web, worker and beat run, and let that account through to what it needs."""
+    account = find_hub_account(python=sys.executable, root=ROOT, port=options.port)
+    if account is not None:
+        os.chown(options.home, -1, account.gid)
+        options.home.chmod(0o710)
+    elif os.geteuid() == 0:
+        say("  Web, worker and beat run as root: no other account can read their code, or listen on the port")
+    return account
+
+
+def get_environment(
+    options: Options, environment: Mapping[str, str], variables: Mapping[str, str], *, account: Account | None
+) -> dict[str, str]:
+    """Return what web, worker and beat are started with; what only `prepare` needs is not among it."""
     metrics = options.home / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir()
-    taken_out = {*FIRST_SECRETS, "LLMHUB_LOCAL_MODEL_URL"}
+    if account is not None:
+        account.own(metrics)
+    taken_out = {*FIRST_SECRETS, "LLMHUB_LOCAL_MODEL_URL", MODEL_KEY}
     return {
         **{name: value for name, value in environment.items() if name not in taken_out},
-        **variables,
+        **{name: value for name, value in variables.items() if name != MODEL_KEY},
+        **({"HOME": "/"} if account is not None else {}),
         "LLMHUB_ALLOWED_HOSTS": environment.get("LLMHUB_ALLOWED_HOSTS") or ",".join(options.own_names),
         "LLMHUB_HOME": str(options.home),
         "HOST": options.host,
@@ -121,12 +141,17 @@ def get_environment(options: Options, environment: Mapping[str, str], variables:
 
 @contextmanager
 def running_hub(
-    options: Options, supervisor: Supervisor, *, env: Mapping[str, str], secrets: Secrets, owner: Mapping[str, str]
+    options: Options,
+    supervisor: Supervisor,
+    *,
+    env: Mapping[str, str],
+    account: Account | None,
+    for_prepare: Mapping[str, str],
 ) -> Iterator[None]:
     """Bring the database up to date, then run web, worker and beat; web answers before the others are started."""
-    commands = HubCommands(options.logs, env)
+    commands = HubCommands(options.logs, env, account)
     with step("Database: tables, admin user, demo application"):
-        supervisor.run(commands.prepare({**owner, **{name: secrets.variables[name] for name in FIRST_SECRETS}}))
+        supervisor.run(commands.prepare(for_prepare))
     try:
         with step("Web"):
             command = commands.web(options.host, options.port, processes=options.web_processes)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from llmhub.embedded import wheels
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port
-from llmhub.embedded.process import Command
+from llmhub.embedded.process import Command, has_said, log_size
 
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 1.0
+LISTENS = "Ready to accept connections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Valkey:
     port: int
     password: str = field(repr=False)
     log: Path
+    log_size: int = 0
 
     @property
     def url(self) -> str:
@@ -26,7 +28,7 @@ class Valkey:
 
 
 def new_valkey(log: Path) -> Valkey:
-    return Valkey(port=get_loopback_port(), password=secrets.token_urlsafe(24), log=log)
+    return Valkey(port=get_loopback_port(), password=secrets.token_urlsafe(24), log=log, log_size=log_size(log))
 
 
 def get_command(valkey: Valkey) -> Command:
@@ -45,7 +47,12 @@ def get_command(valkey: Valkey) -> Command:
 
 
 def is_ready(valkey: Valkey) -> bool:
-    """Tell our server from another process that took the port: only ours knows the password."""
+    """Tell our server from another process that took the port: ours says when it has it, and knows the password.
+
+    Nobody is told the password before.
+    """
+    if not has_said(valkey.log, LISTENS, since=valkey.log_size):
+        return False
     try:
         with socket.create_connection((LOOPBACK, valkey.port), CONNECT_TIMEOUT_S) as connection:
             connection.sendall(f"AUTH {valkey.password}\r\nPING\r\n".encode())

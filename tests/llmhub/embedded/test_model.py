@@ -5,14 +5,16 @@ from pathlib import Path
 
 import httpx
 import orjson
+import psutil
 import pytest
 
 from llmhub.embedded import model
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import get_loopback_port
-from llmhub.embedded.process import Guard, wait_until
+from llmhub.embedded.process import Child, Guard, wait_until
 from tests.stack import stopping
 
+KEY = "key-of-the-local-model-4711"
 CHAT = {"model": model.MODEL_NAME, "max_tokens": 8, "messages": [{"role": "user", "content": "Say canary."}]}
 
 
@@ -20,21 +22,24 @@ CHAT = {"model": model.MODEL_NAME, "max_tokens": 8, "messages": [{"role": "user"
 class Served:
     client: httpx.Client
     log: Path
+    child: Child
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    port, log = get_loopback_port(), tmp_path_factory.mktemp("model") / "model.log"
+    log = tmp_path_factory.mktemp("model") / "model.log"
+    server = model.new_model(port=get_loopback_port(), key=KEY, log=log)
     # llama.cpp closes connections that it said it would keep, so each request has its own.
     limits = httpx.Limits(max_keepalive_connections=0)
-    command = model.get_command(port=port, log=log, env={}, root=ROOT)
+    command = model.get_command(server, env={}, root=ROOT)
+    headers = {"Authorization": f"Bearer {KEY}"}
     with (
         Guard() as guard,
         stopping(guard, guard.start(command)) as child,
-        httpx.Client(base_url=model.get_url(port), timeout=30, limits=limits) as client,
+        httpx.Client(base_url=server.url, timeout=30, limits=limits, headers=headers) as client,
     ):
-        wait_until(partial(model.is_ready, port), child, timeout_s=model.START_TIMEOUT_S)
-        yield Served(client, log)
+        wait_until(partial(model.is_ready, server), child, timeout_s=model.START_TIMEOUT_S)
+        yield Served(client, log, child)
 
 
 def test_it_serves_one_model_under_its_short_name(served):
@@ -60,6 +65,28 @@ def test_it_streams_a_chat_and_ends_with_its_usage(served):
     assert done == "[DONE]"
     assert len(frames) > 2
     assert orjson.loads(frames[-1])["usage"]["completion_tokens"] > 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer another"}, {"x-api-key": "another"}])
+@pytest.mark.parametrize("path", ["/chat/completions", "/completions", "/embeddings", "/responses", "/messages"])
+def test_who_has_no_key_is_refused(served, headers, path):
+    answer = httpx.post(f"{str(served.client.base_url).rstrip('/')}{path}", json=CHAT, headers=headers, timeout=30)
+
+    assert answer.status_code == 401
+
+
+def test_its_key_shows_nowhere(served):
+    process = psutil.Process(served.child.process.pid)
+
+    shown = [*process.cmdline(), *process.environ().values(), served.log.read_text(), repr(served.child)]
+
+    assert not any(KEY in text for text in shown)
+
+
+def test_a_stranger_on_its_port_is_not_taken_for_it(served, tmp_path):
+    ours = model.new_model(port=served.client.base_url.port, key=KEY, log=tmp_path / "log")
+
+    assert not model.is_ready(ours)
 
 
 def test_what_was_asked_stays_between_caller_and_model(served):

@@ -96,7 +96,8 @@ def test_a_socket_path_too_long_for_the_kernel_is_put_elsewhere(guard, home):
 
 def test_nobody_else_reaches_the_socket(cluster):
     for path in (cluster.sockets, cluster.sockets / postgres.SOCKET_NAME):
-        assert path.stat().st_mode & 0o077 == 0
+        assert path.stat().st_mode & 0o007 == 0
+        assert path.stat().st_gid == cluster.account.gid
 
 
 def test_data_of_another_version_are_refused_in_words(home):

@@ -1,3 +1,4 @@
+import socket
 from collections.abc import Iterator
 from functools import partial
 
@@ -49,8 +50,20 @@ def test_its_password_shows_nowhere(server):
 def test_a_stranger_on_its_port_is_not_taken_for_it(server, tmp_path):
     found, _ = server
     ours = Valkey(port=found.port, password="another", log=tmp_path / "log")
+    shares_its_log = Valkey(port=found.port, password="another", log=found.log)
 
     assert not valkey.is_ready(ours)
+    assert not valkey.is_ready(shares_its_log)
+
+
+def test_a_stranger_on_its_port_is_not_told_the_password(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        stranger.setblocking(False)
+        ours = Valkey(port=stranger.getsockname()[1], password="secret", log=tmp_path / "log")
+
+        assert not valkey.is_ready(ours)
+        with pytest.raises(BlockingIOError):
+            stranger.accept()
 
 
 def test_a_free_port_is_kept_and_a_taken_one_is_replaced(server):

@@ -39,7 +39,8 @@ class Command(BaseCommand):
                 self.say(schema.grant(owner, to=settings.DATABASES[DEFAULT_DB_ALIAS]["USER"]))
             self.say(first_things.make_admin(password))
             self.say(first_things.make_demo(demo_key))
-            self.say(first_things.tend_local_model(settings.ENV.llmhub_local_model_url, now=timezone.now()))
+            key = _revealed(settings.ENV.llmhub_local_model_key)
+            self.say(first_things.tend_local_model(settings.ENV.llmhub_local_model_url, key=key, now=timezone.now()))
 
     def say(self, line: str) -> None:
         if line:
