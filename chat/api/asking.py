@@ -15,7 +15,7 @@ from django.utils import timezone
 from structlog.contextvars import bind_contextvars
 
 from chat.api.dialects import Dialect, ParsedRequest
-from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
+from chat.api.reading import BadRequestError, read_json, refuse_model_fields, refuse_routing_fields
 from chat.ids import uuid7
 from chat.ledger.content import Content, make_content
 from chat.ledger.events import Asked, Caller
@@ -106,6 +106,12 @@ def read_request(request: ASGIRequest, dialect: Dialect) -> ParsedRequest:
     body = read_json(request.body)
     refuse_routing_fields(body)
     return dialect.read(body)
+
+
+def check_may_name(principal: Principal, asked: ChatRequest) -> None:
+    """Errors: BadRequestError for further models, asked for with a key that is not for all."""
+    if principal.allowed_models or principal.allowed_providers:
+        refuse_model_fields(asked.extra)
 
 
 def new_call(dialect: Dialect) -> ChatCall:

@@ -14,7 +14,16 @@ from django.http.response import HttpResponseBase
 
 from chat import metrics
 from chat.api.answers import SERVED, EventStream, chat_headers, json_response, served_problem, whole_response
-from chat.api.asking import authenticate, check_may_chat, identify, new_call, note_asked, off_loop, read_request
+from chat.api.asking import (
+    authenticate,
+    check_may_chat,
+    check_may_name,
+    identify,
+    new_call,
+    note_asked,
+    off_loop,
+    read_request,
+)
 from chat.api.dialects import Dialect, Facts
 from chat.pipeline import STOPPING, ChatCall, ChatPipeline
 from llmhub.access.principals import KeyRefusedError
@@ -57,6 +66,7 @@ class ChatServer:
             await off_loop(request, identify, call, request, principal)
             check_may_chat(principal)
             parsed = await off_loop(request, read_request, request, dialect)
+            check_may_name(principal, parsed.request)
             note_asked(call, request, parsed)
             plan = self.pipeline.manager.plan(
                 provider=parsed.provider, model_name=parsed.request.model_name, may_use=principal.may_use
