@@ -43,7 +43,14 @@ CROWDED = Refusal(503, "too_many_connections", "The hub has no room for another 
 NOT_HTTP = Refusal(400, "invalid_http", "The request is not valid HTTP.")
 
 
+VERSIONS = ("1.0", "1.1")
+
+
 class HeadTooLargeError(Exception):
+    pass
+
+
+class FramingError(Exception):
     pass
 
 
@@ -184,11 +191,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if size_bytes > self.max_head_bytes or len(self.headers) > self.max_headers:
             self._refusal = self._too_large()
             raise HeadTooLargeError
+        if not self._is_framed_in_one_way():
+            raise FramingError
         self._is_in_head = self._has_begun = False
         self._barren_bytes = 0
         self._unbound_time()
         CONNECTIONS.note(self._address, self)
         super().on_headers_complete()
+
+    def _is_framed_in_one_way(self) -> bool:
+        """Whether no server before this one can have seen another end of the body than the parser does."""
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        version = self.parser.get_http_version()
+        return version in VERSIONS and (not codings or (codings == [b"chunked"] and version == "1.1"))
 
     def on_body(self, body: bytes) -> None:
         self._barren_bytes = 0

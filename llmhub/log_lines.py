@@ -24,13 +24,22 @@ def speaks_of_trouble(line: str) -> bool:
 
 
 def in_words(fields: Mapping[str, Any]) -> str:
-    """Return what a line says; what continues it is indented, so that no text can pass for a line of its own."""
+    """Return what a line says, for a terminal.
+
+    What continues it is indented, so that no text can pass for a line of its own; what would steer a screen is spelt.
+    """
     more = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _SAID)
     said = (
         f"{fields['timestamp'][:19].replace('T', ' ')}Z {fields['level'].upper()} {fields['logger']}: {fields['event']}"
     )
     lines = [f"{said} [{more}]" if more else said, *_trace(fields.get("exception", ()))]
-    return "\n    ".join("\n".join(lines).splitlines())
+    return "\n    ".join(map(_spelt, "\n".join(lines).splitlines()))
+
+
+def _spelt(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join([c if c.isprintable() else c.encode("unicode_escape").decode() for c in text])
 
 
 def _find_fields(line: str) -> Mapping[str, Any] | None:

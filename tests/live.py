@@ -31,7 +31,13 @@ class LiveHub:
 
     def __init__(self) -> None:
         config = uvicorn.Config(
-            "llmhub.asgi:application", port=0, log_config=None, lifespan="on", ws="none", http=BoundedHttpProtocol
+            "llmhub.asgi:application",
+            port=0,
+            log_config=None,
+            lifespan="on",
+            ws="none",
+            http=BoundedHttpProtocol,
+            proxy_headers=False,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="live hub", daemon=True)

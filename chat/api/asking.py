@@ -13,7 +13,7 @@ from structlog.contextvars import bind_contextvars
 
 from chat.api.dialects import Dialect, ParsedRequest
 from chat.api.json_bounds import check_bounds
-from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
+from chat.api.reading import BadRequestError, read_json, refuse_model_fields, refuse_routing_fields
 from chat.ids import uuid7
 from chat.ledger.content import make_content, unread_content
 from chat.ledger.events import Asked, Caller
@@ -85,6 +85,12 @@ def understand(body: bytes, *, call: ChatCall, dialect: Dialect) -> ParsedReques
     document = read_json(body)
     refuse_routing_fields(document)
     return dialect.read(document)
+
+
+def check_may_name(principal: Principal, asked: ChatRequest) -> None:
+    """Errors: BadRequestError for further models, asked for with a key that is not for all."""
+    if principal.allowed_models or principal.allowed_providers:
+        refuse_model_fields(asked.extra)
 
 
 def new_call(dialect: Dialect) -> ChatCall:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, cast, get_args
 
 import orjson
@@ -36,8 +37,22 @@ ROUTING_FIELDS = frozenset(
         "proxy",
     }
 )
+MODEL_FIELDS = frozenset({"models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "route"})
+"""What names further models to providers that choose among several themselves."""
+
+EXTENSION_OBJECTS = frozenset(
+    {
+        "extra_body",
+        "extra_query",
+        "fallbacks",
+        "litellm_params",
+        "model_kwargs",
+        "model_list",
+        "provider_options",
+        "user_config",
+    }
+)
 MAX_MODEL_NAME_CHARS = 512
-EXTENSION_OBJECTS = frozenset({"extra_body", "extra_query", "litellm_params", "model_kwargs", "provider_options"})
 TYPED = frozenset(
     {
         "messages", "model", "temperature", "top_p", "top_k", "max_tokens", "stop", "seed", "presence_penalty",
@@ -76,10 +91,22 @@ def refuse_routing_fields(body: JSONObject) -> None:
 
     Errors: BadRequestError for such a field at the top level, or at any depth of an extension object.
     """
-    for name in ROUTING_FIELDS & body.keys():
+    _refuse(body, ROUTING_FIELDS, ROUTING_FIELDS)
+
+
+def refuse_model_fields(body: Extra) -> None:
+    """Refuse what would name more models than the one that was judged.
+
+    Errors: as `refuse_routing_fields`.
+    """
+    _refuse(body, MODEL_FIELDS, MODEL_FIELDS | {"model"})
+
+
+def _refuse(body: Extra, at_the_top: frozenset[str], inside: frozenset[str]) -> None:
+    for name in _named(body, at_the_top):
         raise BadRequestError(f"`{name}` cannot be set by a caller.", param=name, code="forbidden_parameter")
-    for holder in EXTENSION_OBJECTS & body.keys():
-        if field := _find_routing_field(body[holder]):
+    for holder in _named(body, EXTENSION_OBJECTS):
+        if field := _find_inside(body[holder], inside):
             raise BadRequestError(
                 f"`{field}` in `{holder}` cannot be set by a caller.",
                 param=f"{holder}.{field}",
@@ -87,13 +114,24 @@ def refuse_routing_fields(body: JSONObject) -> None:
             )
 
 
-def _find_routing_field(value: Any) -> str | None:
+def _named(wire: Extra, names: frozenset[str]) -> list[str]:
+    """Return the fields with one of these names, in whatever case, and with or without marks between the words."""
+    plain = _without_marks(names)
+    return [name for name in wire if name.replace("_", "").replace("-", "").lower() in plain]
+
+
+@cache
+def _without_marks(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.replace("_", "") for name in names)
+
+
+def _find_inside(value: Any, names: frozenset[str]) -> str | None:
     pending = [value]
     while pending:
         inner = pending.pop()
         if isinstance(inner, dict):
-            if names := ROUTING_FIELDS & inner.keys():
-                return min(names)
+            if found := _named(inner, names):
+                return min(found)
             pending += inner.values()
         elif isinstance(inner, list):
             pending += inner

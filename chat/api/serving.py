@@ -19,6 +19,7 @@ from chat.api.asking import (
     authenticate,
     body_of,
     check_may_chat,
+    check_may_name,
     check_media_type,
     identify,
     new_call,
@@ -90,6 +91,7 @@ class ChatServer:
             is_in_force = True
             check_media_type(request)
             parsed = await self._read(request, dialect, call=call, principal=principal)
+            check_may_name(principal, parsed.request)
             note_asked(call, request, parsed)
             plan = self.pipeline.manager.plan(
                 provider=parsed.provider, model_name=parsed.request.model_name, may_use=principal.may_use

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
@@ -20,6 +21,13 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
         """Show no way to a history: what never changes has none."""
         more = {**(extra_context or {}), "show_history": False}
         answer: HttpResponse = super().changeform_view(request, object_id, form_url, more)
+        return answer
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Tell nobody who may not look whether there is such a row."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        answer: HttpResponse = super().history_view(request, object_id, extra_context)
         return answer
 
     def has_add_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from chat.models import ChatContent, ChatStatus, LedgerEvent
-from tests.attacks.bodies import BodyWriter, is_shown
+from tests.attacks.spellings import BodyWriter, is_shown
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, closed_chat
 

@@ -33,6 +33,7 @@ SHOWN_KEYS = 50
 class ApplicationAdmin(HistoryTab, RowActions):
     list_display = ("name", "switched", "live_keys", "last_used", "chats", "description", "created")
     list_filter = ("is_active",)
+    ordering = ("name",)
     list_per_page = 50
     show_full_result_count = False
     search_fields = ("name", "description")
