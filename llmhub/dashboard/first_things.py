@@ -119,9 +119,10 @@ def _give_key(row: ProviderConfig, key: str) -> str:
 
 def _stored_key(row: ProviderConfig) -> str:
     try:
-        return row.api_key.reveal()
+        key: str = row.api_key.reveal()
     except UndecryptableSecretError:
         return ""
+    return key
 
 
 def _pause_local(row: ProviderConfig, thing: FirstThing) -> str:
