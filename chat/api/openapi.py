@@ -198,6 +198,7 @@ CHAT_FAILURES = {
     "502": "The provider failed.",
     "503": "No provider can be asked now, or the chat could not be recorded.",
     "504": "The provider did not answer in time.",
+    "508": "The request has come through this hub before.",
 }
 BODY_FAILURES = {code: CHAT_FAILURES[code] for code in ("408", "413", "415")}
 COMMON_FAILURES = {
