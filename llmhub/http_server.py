@@ -74,6 +74,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     head_s = 20.0
     unread_s = 60.0
     linger_s = 1.0
+    linger_bytes = 1024 * 1024
     max_head_bytes = 64 * 1024
     max_headers = 200
 
@@ -119,6 +120,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
+            self._throw_away(data)
             return
         was_in_head = self._is_in_head
         self._barren_bytes += len(data)
@@ -239,6 +241,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._is_refused = True
             cycle.keep_alive = False
             cycle.transport = _Lingering(self.transport, self._linger)  # type: ignore[assignment]  # all a cycle calls
+
+    def _throw_away(self, data: bytes) -> None:
+        """Take a little more, so that whoever sends no more than that can read the answer in peace."""
+        self._barren_bytes += len(data)
+        if self._barren_bytes > self.linger_bytes:
+            self.flow.pause_reading()
 
     def _linger(self) -> None:
         """Close, but not at once: a connection closed while its caller still sends is reset, and the answer with it."""
