@@ -105,7 +105,9 @@ def test_no_query_string_makes_any_other_page_fail(staff, path):
     names = ("period", "provider", "model", "as_key", "next", "app_label", "model_name", "field_name", "format", "lang",
              "version", "cursor", "limit", "since", "app", "key", "min_cost", "status", "live")  # fmt: skip
 
-    assert failures(staff, path, odd_queries(*STANDARD, *names)) == {}
+    odd_values = [f"{name}={value}" for name in names for value in ("abc", "%00", HUGE)]
+
+    assert failures(staff, path, [*odd_queries(), *odd_values]) == {}
 
 
 def paths_of(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> Iterator[str]:
