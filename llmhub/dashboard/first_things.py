@@ -11,7 +11,6 @@ from django.db import transaction
 
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
-from llmhub.access.secrets import UndecryptableSecretError
 from llmhub.dashboard.models import FirstThing
 from llmhub.embedded.home import ADMIN_USER, MIN_PASSWORD_CHARS
 from llmhub.embedded.model import CONTEXT_TOKENS, MODEL_NAME
@@ -111,18 +110,10 @@ def _move_local(row: ProviderConfig, thing: FirstThing, *, url: str, key: str, n
 
 def _give_key(row: ProviderConfig, key: str) -> str:
     """Store the model's key with its provider, unless it has it."""
-    if not key or _stored_key(row) == key:
+    if not key or (row.api_key.is_readable and row.api_key.reveal() == key):
         return ""
     row.change({"api_key": key})
     return f"The provider `{row.name}` has a new key."
-
-
-def _stored_key(row: ProviderConfig) -> str:
-    try:
-        key: str = row.api_key.reveal()
-    except UndecryptableSecretError:
-        return ""
-    return key
 
 
 def _pause_local(row: ProviderConfig, thing: FirstThing) -> str:

@@ -38,12 +38,15 @@ MOVED_URL = "http://127.0.0.1:9998/v1"
 def prepare(settings: Any) -> Any:
     environment = settings.ENV
 
-    def run(*, password: str = PASSWORD, key: str = KEY, url: str = URL, out: StringIO | None = None) -> str:
+    def run(
+        *, password: str = PASSWORD, key: str = KEY, url: str = URL, model_key: str = "", out: StringIO | None = None
+    ) -> str:
         settings.ENV = environment.model_copy(
             update={
                 "llmhub_admin_password": SecretStr(password) if password else None,
                 "llmhub_demo_key": SecretStr(key) if key else None,
                 "llmhub_local_model_url": url,
+                "llmhub_local_model_key": SecretStr(model_key) if model_key else None,
             }
         )
         out = out or StringIO()
@@ -134,6 +137,32 @@ def test_the_local_provider_follows_the_model(prepare):
     assert MOVED_URL in prepare(url=MOVED_URL)
 
     assert (local().base_url, local().health, local().priority) == (MOVED_URL, Health.UNKNOWN, 3)
+
+
+def test_the_local_provider_has_the_models_key_follows_it_and_keeps_it_where_none_is_told(prepare):
+    for told, stored in (("model-key-1", "model-key-1"), ("model-key-2", "model-key-2"), ("", "model-key-2")):
+        said = prepare(model_key=told)
+
+        assert local().api_key.reveal() == stored
+        assert "model-key" not in said
+
+
+def test_a_local_model_that_moves_takes_its_key_along(prepare):
+    prepare(model_key="model-key-1")
+
+    prepare(url=MOVED_URL, model_key="model-key-2")
+
+    assert (local().base_url, local().api_key.reveal()) == (MOVED_URL, "model-key-2")
+
+
+def test_the_models_key_is_not_given_to_where_an_admin_sent_the_provider(prepare):
+    prepare(model_key="model-key-1")
+    ProviderConfig.objects.filter(name="local").update(base_url="http://localhost:1/v1")
+
+    prepare(url=MOVED_URL, model_key="model-key-2")
+    prepare(url=MOVED_URL, model_key="model-key-3")
+
+    assert local().api_key.reveal() == "model-key-1"
 
 
 def test_the_local_provider_is_off_while_there_is_no_model(prepare):
