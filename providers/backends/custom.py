@@ -63,7 +63,8 @@ class CustomSettings(OpenAISettings):
     extra_headers: dict[Annotated[str, AfterValidator(_check_header_name)], HeaderValue] = Field(
         default_factory=dict,
         repr=False,
-        description="Headers that go with every call, as a JSON object; whoever sees the provider sees them.",
+        description="Headers that go with every call, as a JSON object; whoever sees the provider sees them. "
+        "To change them, enter the key again.",
         examples=[{"x-team": "search"}],
     )
 
