@@ -21,7 +21,7 @@ from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
 from chat.ledger.lanes import Ledger
 from chat.models import ChatStatus
 from chat.wire import dump
-from llmhub.heavy_work import done_beside
+from llmhub.large_work import done_beside
 from llmhub.memory_budget import UNBOUNDED, Holding
 from providers.errors import AnswerTooLargeError, ProviderTimeoutError, TruncatedReplyError
 from providers.http import STEP_BYTES
@@ -72,8 +72,8 @@ class ChatCall:
     is_caller_gone: Callable[[], bool] = lambda: True
     memory: Holding = UNBOUNDED
     traceparent: str | None = None
-    is_large: bool = False
-    """Whether the answer has grown so much that it is rendered and recorded beside the loop."""
+    large_bytes: int = 0
+    """What was charged of a large answer, which is rendered and recorded beside the loop; 0 of a usual one."""
 
     @property
     def elapsed_s(self) -> float:
@@ -89,12 +89,15 @@ class ChatCall:
 
         Errors: MemoryBudgetExceededError.
         """
-        self.is_large = True
+        self.large_bytes += answer_bytes
         self.memory.take(HELD_TIMES * answer_bytes)
 
     async def handled(self, work: Callable[[], T]) -> T:
         """Do what takes long for a large answer beside the loop."""
-        return await done_beside(work) if self.is_large else work()
+        if not self.large_bytes:
+            return work()
+        owner = self.caller.application or self.caller.actor or ""
+        return await done_beside(owner, work, size_bytes=self.large_bytes)
 
     def note_chunks(self, chunks: Sequence[ChatChunk]) -> None:
         """Keep what the first chunk, and the first with content, tell of a stream."""
@@ -277,7 +280,7 @@ class ChatPipeline:
         if self.tracer is not None:
             self.tracer.trace(call, outcome, response)
         recording = self._record_outcome(call, outcome, answer)
-        if not call.is_large:
+        if not call.large_bytes:
             await recording
             return
         closing = asyncio.create_task(recording)

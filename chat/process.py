@@ -15,6 +15,7 @@ from chat.pipeline import ChatPipeline
 from chat.tracing import find_tracer
 from llmhub.access.use_writer import UseWriter
 from llmhub.database import conninfo
+from llmhub.large_work import stop_large_work
 from llmhub.memory_budget import MemoryBudget
 from providers.manager import ProviderManager, get_provider_manager
 
@@ -62,6 +63,7 @@ async def stop_chats() -> None:
         pipeline = server.pipeline
         await pipeline.finish()
         await pipeline.ledger.stop()
+        stop_large_work()
         if pipeline.tracer is not None:
             await asyncio.to_thread(pipeline.tracer.stop)
         await pipeline.manager.close_all()

@@ -1,4 +1,4 @@
-"""Work on large bodies, done beside the event loop: one piece at a time, the owners in turn, with rests between.
+"""Work on what is large, done beside the event loop: one piece at a time, the owners in turn, with rests between.
 
 A thread takes the interpreter from the loop for as long as one call into C lasts, which grows with the body. The longer
 a piece took, the rarer such pieces must be for others not to notice.
@@ -13,6 +13,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+LARGE_BYTES = 256 * 1024
+"""What is smaller is done at once: a thread would cost more."""
+
+HUGE_BYTES = 4 * 1024 * 1024
+"""What is larger waits for others of its size only."""
 
 EVEN_S = 0.03
 """Work that takes so long is followed by as long a rest; of twice as long work the rest is four times as long."""
@@ -74,6 +81,24 @@ class LargeWork:
 
     def stop(self) -> None:
         self._thread.shutdown(wait=False)
+
+
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[LargeWork, LargeWork]] = WeakKeyDictionary()
+
+
+async def done_beside(owner: str, work: Callable[[], T], *, size_bytes: int) -> T:
+    """Do work on so many bytes in one of the running loop's two threads; see `LargeWork.do`."""
+    loop = asyncio.get_running_loop()
+    if loop not in _of_loops:
+        _of_loops[loop] = LargeWork(), LargeWork()
+    large, huge = _of_loops[loop]
+    return await (huge if size_bytes > HUGE_BYTES else large).do(owner, work)
+
+
+def stop_large_work() -> None:
+    """End the threads of the running loop."""
+    for works in _of_loops.pop(asyncio.get_running_loop(), ()):
+        works.stop()
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any, Exception | None]:

@@ -7,6 +7,8 @@ from providers.types import ChatResponse
 
 MAX_CHOICES = 128
 MAX_TOOL_CALLS = 1024
+MAX_JSON_VALUES = 1_000_000
+"""In a reply, or a frame of a stream."""
 
 
 def check_answer(response: ChatResponse) -> None:

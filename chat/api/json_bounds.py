@@ -1,39 +1,30 @@
-"""How much a JSON body may hold, found out before it is parsed: a small text can become very many objects."""
+"""How much the body of a chat may hold, and how much room it takes once it is parsed."""
 
 from __future__ import annotations
 
-import re
-
 from chat.api.reading import BadRequestError
+from llmhub.json_bounds import Excess, find_excess, glance
+from llmhub.large_work import LARGE_BYTES
 
-LARGE_BYTES = 256 * 1024
-MANY_ITEMS = 4096
-"""What is larger, or holds more, is understood beside the event loop."""
+MANY_VALUES = 4096
+"""What is large, or holds more, is understood beside the event loop."""
 
-HUGE_BYTES = 4 * 1024 * 1024
-"""What is larger waits for others of its size only."""
-
-MAX_ITEMS = 250_000
+MAX_VALUES = 250_000
 """How many values a body may have; a value takes up to a hundred times the memory of its text."""
 
 MAX_DEPTH = 128
 """How deeply they may be nested."""
 
-ITEM_BYTES = 128
-_LEADS_OF_FOUR = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4", rb"\ud", rb"\uD")
+VALUE_BYTES = 128
+_LEADS_OF_FOUR = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
+_SURROGATES = (rb"\ud", rb"\uD")
 _FEW_BYTES = 16 * 1024
-_STEP_BYTES = 1024 * 1024
-
-_MARK = re.compile(rb'["\[\]{},]')
-# A piece of a string, small enough that no other thread waits long for this one.
-_PIECE = re.compile(rb'(?:[^"\\]{1,4096}+|\\.){1,256}+', re.DOTALL)
-_OPENING, _COMMA, _QUOTE = b"[{", ord(","), ord('"')
 
 
 def is_large(body: bytes) -> bool:
     """Whether it takes long to understand a body."""
     size_bytes = len(body)
-    return size_bytes > LARGE_BYTES or (size_bytes > _FEW_BYTES and count_at_most(body, MANY_ITEMS) > MANY_ITEMS)
+    return size_bytes > LARGE_BYTES or (size_bytes > _FEW_BYTES and glance(body)[0] > MANY_VALUES)
 
 
 def room_beyond(body: bytes) -> int:
@@ -42,58 +33,17 @@ def room_beyond(body: bytes) -> int:
     One character beyond Latin makes each of a text's take two bytes, one beyond the basic plane four.
     """
     per_byte = 0
-    if any(lead in body for lead in _LEADS_OF_FOUR):
-        per_byte = 5
-    elif not body.isascii() or rb"\u" in body:
-        per_byte = 2
-    return per_byte * len(body) + ITEM_BYTES * min(count_at_most(body, MAX_ITEMS), MAX_ITEMS)
+    has_escapes = b"\\" in body and rb"\u" in body
+    if not body.isascii() or has_escapes:
+        leads = (*_LEADS_OF_FOUR, *_SURROGATES) if has_escapes else _LEADS_OF_FOUR
+        per_byte = 5 if any(lead in body for lead in leads) else 2
+    return per_byte * len(body) + VALUE_BYTES * min(glance(body)[0], MAX_VALUES)
 
 
 def check_bounds(body: bytes) -> None:
     """Errors: BadRequestError; what is no JSON may pass, or be refused for either."""
-    openings = _count(body, b"[", b"{", most=MAX_DEPTH)
-    if openings > MAX_DEPTH or count_at_most(body, MAX_ITEMS) > MAX_ITEMS:
-        _look_closer(body)
-
-
-def count_at_most(body: bytes, most: int) -> int:
-    """Return a number of values that the body does not exceed, or one above `most` when that may be so."""
-    return 1 + _count(body, b",", b"[", b"{", most=most)
-
-
-def _count(body: bytes, *marks: bytes, most: int) -> int:
-    """Count marks, those in texts too, until there are more than is of interest."""
-    found = 0
-    for start in range(0, len(body), _STEP_BYTES):
-        found += sum([body.count(mark, start, start + _STEP_BYTES) for mark in marks])
-        if found > most:
-            break
-    return found
-
-
-def _look_closer(body: bytes) -> None:
-    """Count what stands outside of strings, and how deeply."""
-    items, strings, depth, at = 1, 0, 0, 0
-    while found := _MARK.search(body, at):
-        at = found.end()
-        mark = body[at - 1]
-        if mark == _QUOTE:
-            strings += 1
-            at = _end_of_string(body, at)
-        elif mark == _COMMA:
-            items += 1
-        elif mark in _OPENING:
-            items += 1
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise BadRequestError(f"The body is nested more than {MAX_DEPTH} deep.", code="json_too_deep")
-        else:
-            depth -= 1
-        if items > MAX_ITEMS or strings > 2 * MAX_ITEMS:
-            raise BadRequestError(f"The body holds more than {MAX_ITEMS} values.", code="too_many_json_values")
-
-
-def _end_of_string(body: bytes, at: int) -> int:
-    while piece := _PIECE.match(body, at):
-        at = piece.end()
-    return at + 1
+    excess = find_excess(body, max_values=MAX_VALUES, max_depth=MAX_DEPTH)
+    if excess is Excess.DEPTH:
+        raise BadRequestError(f"The body is nested more than {MAX_DEPTH} deep.", code="json_too_deep")
+    if excess is Excess.VALUES:
+        raise BadRequestError(f"The body holds more than {MAX_VALUES} values.", code="too_many_json_values")

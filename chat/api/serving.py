@@ -27,12 +27,12 @@ from chat.api.asking import (
     understand,
 )
 from chat.api.dialects import Dialect, Facts, ParsedRequest
-from chat.api.json_bounds import HUGE_BYTES, is_large, room_beyond
+from chat.api.json_bounds import is_large, room_beyond
 from chat.ledger.content import unread_content
 from chat.pipeline import STOPPING, ChatCall, ChatPipeline
 from chat.refusals import Refusals
 from llmhub.access.principals import KeyRefusedError, Principal
-from llmhub.large_work import LargeWork
+from llmhub.large_work import done_beside
 from llmhub.memory_budget import MemoryBudget
 from llmhub.request_bodies import CallerGoneError
 from providers.types import ChatChunk, ChatResponse, JSONObject
@@ -51,7 +51,6 @@ class ChatServer:
         self.memory = memory
         self.refusals = Refusals(pipeline)
         self.early_s = early_s
-        self._large_work, self._huge_work = LargeWork(), LargeWork()
 
     async def serve(self, request: ASGIRequest, dialect: Dialect) -> HttpResponseBase:
         """Return the answer to a chat request, whatever becomes of it.
@@ -114,9 +113,9 @@ class ChatServer:
         body = await body_of(request).read(call.memory)
         if not is_large(body):
             return understand(body, call=call, dialect=dialect)
-        work = self._huge_work if len(body) > HUGE_BYTES else self._large_work
-        call.memory.take(await work.do(principal.name, partial(room_beyond, body)))
-        return await work.do(principal.name, partial(understand, body, call=call, dialect=dialect))
+        beside = partial(done_beside, principal.name, size_bytes=len(body))
+        call.memory.take(await beside(partial(room_beyond, body)))
+        return await beside(partial(understand, body, call=call, dialect=dialect))
 
     async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest, is_in_force: bool) -> None:
         """Record a refused chat, unless nobody knows whose it was."""
@@ -132,8 +131,6 @@ class ChatServer:
     async def stop(self) -> None:
         """Record what was counted only; the ledger must still be there."""
         await self.refusals.finish()
-        self._large_work.stop()
-        self._huge_work.stop()
 
 
 class _Rendering:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from chat.ledger.binary import APPEND_BINARY, binary_parameters, take_binary_arr
 from chat.ledger.entries import LedgerEntry, Receipt, Seat
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 from chat.ledger.metrics import Lane
-from llmhub.heavy_work import LARGE_BYTES, done_beside
+from llmhub.large_work import LARGE_BYTES, done_beside
 
 logger = logging.getLogger(__name__)
 
@@ -249,9 +250,10 @@ class LedgerWriter:
 
     async def _packed(self, entries: Sequence[LedgerEntry]) -> tuple[Any, ...]:
         """Return entries as parameters; large ones are packed beside the loop."""
-        if sum(entry.size_bytes for entry in entries) <= LARGE_BYTES:
+        size_bytes = sum([entry.size_bytes for entry in entries])
+        if size_bytes <= LARGE_BYTES:
             return binary_parameters(self._seat, entries)
-        return await done_beside(binary_parameters, self._seat, entries)
+        return await done_beside("ledger", partial(binary_parameters, self._seat, entries), size_bytes=size_bytes)
 
     async def _write_apart(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """Find the entry that spoiled a batch, by halves, and write the rest."""

@@ -17,10 +17,10 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from llmhub.heavy_work import LARGE_BYTES, done_beside
-from llmhub.json_bounds import MAX_JSON_ITEMS, has_too_many_items
+from llmhub.json_bounds import find_excess
+from llmhub.large_work import LARGE_BYTES, done_beside
 from providers.backends.headers import retry_after_s, upstream_request_id
-from providers.bounds import check_answer
+from providers.bounds import MAX_JSON_VALUES, check_answer
 from providers.errors import (
     AnswerTooLargeError,
     ConfigurationError,
@@ -52,7 +52,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MANY_MESSAGES = 2000
-LARGE_REQUEST_BYTES = 256 * 1024
 MAX_MODEL_PAGES = 100
 MAX_MODELS = 10_000
 MAX_LISTING_BYTES = 8 * 1024 * 1024
@@ -183,7 +182,8 @@ class BaseProvider(ABC):
                     while data := await _next_piece(reply, frames):
                         for together in frames.feed(data):
                             if frames.has_large(together):
-                                piece = await done_beside(frames.translate, together)
+                                translate = partial(frames.translate, together)
+                                piece = await self._beside(translate, size_bytes=sum(map(len, together)))
                             else:
                                 piece = frames.translate(together)
                             if piece:
@@ -262,7 +262,7 @@ class BaseProvider(ABC):
             framing=framing,
             via=request.via,
             note_sent=note_sent,
-            is_large=request.size_bytes > LARGE_REQUEST_BYTES,
+            large_bytes=request.size_bytes if request.size_bytes > LARGE_BYTES else 0,
         )
         reply = await send(call)
         if reply.status < 300:
@@ -297,14 +297,14 @@ class BaseProvider(ABC):
         framing: Framing | None,
         via: tuple[str, ...] = (),
         note_sent: NoteSent | None = None,
-        is_large: bool = False,
+        large_bytes: int = 0,
     ) -> HttpReply:
         headers = {"accept": ACCEPT[framing], **self._checked_auth_headers(), **call.headers}
         content = None
         if call.json is not None:
             headers["content-type"] = "application/json"
             encode = partial(_encode_and_note, call.json, note_sent)
-            content = await asyncio.to_thread(encode) if is_large else encode()
+            content = await self._beside(encode, size_bytes=large_bytes) if large_bytes else encode()
         url = f"{self.endpoint.base_url.rstrip('/')}/{call.path.lstrip('/')}"
         if call.query:
             url = f"{url}?{urlencode(call.query)}"
@@ -334,7 +334,10 @@ class BaseProvider(ABC):
             content = await reply.read(max_bytes=max_bytes, charge=charge)
         if len(content) <= LARGE_BYTES:
             return self._translated(reply, content, translate)
-        return await done_beside(self._translated, reply, content, translate)
+        return await self._beside(partial(self._translated, reply, content, translate), size_bytes=len(content))
+
+    async def _beside(self, work: Callable[[], T], *, size_bytes: int) -> T:
+        return await done_beside(f"provider {self.endpoint.name}", work, size_bytes=size_bytes)
 
     def _translated(self, reply: HttpReply, content: bytes, translate: Callable[[JSONObject], T]) -> T:
         body = _unwrapped(_decode(content))
@@ -552,8 +555,8 @@ def _as_it_is(body: JSONObject) -> JSONObject:
 
 def _decode(content: bytes) -> Any:
     """Errors: MalformedReplyError; AnswerTooLargeError for more items than are worth their memory."""
-    if len(content) > MAX_JSON_ITEMS and has_too_many_items(content):
-        raise AnswerTooLargeError(f"The provider sent JSON of more than {MAX_JSON_ITEMS} items.")
+    if len(content) > MAX_JSON_VALUES and find_excess(content, max_values=MAX_JSON_VALUES):
+        raise AnswerTooLargeError(f"The provider sent JSON of more than {MAX_JSON_VALUES} values.")
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:

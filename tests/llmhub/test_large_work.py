@@ -2,10 +2,11 @@ import asyncio
 import threading
 import time
 from contextvars import ContextVar
+from functools import partial
 
 import pytest
 
-from llmhub.large_work import LargeWork
+from llmhub.large_work import HUGE_BYTES, LargeWork, done_beside, stop_large_work
 
 NAME = ContextVar("NAME", default="")
 
@@ -79,3 +80,14 @@ def spin(seconds):
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass
+
+
+async def test_what_is_large_does_not_wait_for_what_is_huge():
+    may_go_on = threading.Event()
+    huge = asyncio.ensure_future(done_beside("a", partial(may_go_on.wait, 10), size_bytes=HUGE_BYTES + 1))
+
+    assert await done_beside("a", lambda: "large", size_bytes=HUGE_BYTES) == "large"
+
+    may_go_on.set()
+    assert await huge
+    stop_large_work()

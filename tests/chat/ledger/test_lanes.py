@@ -8,7 +8,7 @@ from chat.ledger.errors import UnsureError
 from chat.ledger.lanes import LedgerLanes
 from chat.ledger.writer import WriterLimits
 from llmhub.database import conninfo
-from llmhub.heavy_work import LARGE_BYTES
+from llmhub.large_work import LARGE_BYTES
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
 LARGE = make_content(b"x" * (LARGE_BYTES + 1))
