@@ -116,6 +116,25 @@ BEGIN
   RETURN v_opened;
 END $$;
 
+-- Refuses an end that comes neither from a process that has the secret of the chat's writer, nor is `lost` for a chat that is.
+CREATE FUNCTION ledger_refuse_foreign_ends(
+  p_secret_hash bytea, p_kinds text[], p_chat_ids uuid[], p_events jsonb[]
+) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (
+    SELECT FROM unnest(p_kinds, p_chat_ids, p_events) AS e (kind, chat_id, ev)
+    LEFT JOIN chat_chat AS chat ON chat.id = chat_id
+    WHERE kind = 'outcome'
+      AND NOT EXISTS (
+        SELECT FROM chat_ledgerwriterseat AS seat WHERE seat.writer_id = chat.writer_id AND seat.secret_hash = p_secret_hash
+      )
+      AND NOT (chat.id IS NOT NULL AND ev ->> 'status' = 'lost' AND ledger_is_abandoned(chat.writer_id, chat.started_at))
+  ) THEN
+    RAISE EXCEPTION 'A chat is ended by who did not open it.' USING ERRCODE = 'integrity_constraint_violation';
+  END IF;
+END $$;
+
 -- Plans are kept for the life of a connection, and one made while the tables were empty must not scan them when they are full.
 CREATE FUNCTION ledger_append(
   p_writer uuid, p_secret bytea, p_kinds text[], p_chat_ids uuid[], p_events text[], p_bodies bytea[], p_files text[],
@@ -199,18 +218,16 @@ BEGIN
     RAISE EXCEPTION 'A chat is opened twice.' USING ERRCODE = 'unique_violation';
   END IF;
 
-  -- All seats of a process have its secret, so each ends what another began.
-  IF 'outcome' = ANY (p_kinds) AND EXISTS (
-    SELECT FROM unnest(p_kinds, p_chat_ids, v_events) AS e (kind, chat_id, ev)
+  -- Nearly always the writer that opened a chat ends it, which costs little to see; else another seat of its process,
+  -- which has its secret, or the reaper.
+  IF 'outcome' = ANY (p_kinds) THEN
+    PERFORM FROM unnest(p_kinds, p_chat_ids) AS e (kind, chat_id)
     LEFT JOIN chat_chat AS chat ON chat.id = chat_id
-    WHERE kind = 'outcome'
-      AND chat.writer_id IS DISTINCT FROM p_writer
-      AND NOT EXISTS (
-        SELECT FROM chat_ledgerwriterseat AS seat WHERE seat.writer_id = chat.writer_id AND seat.secret_hash = v_secret_hash
-      )
-      AND NOT (chat.id IS NOT NULL AND ev ->> 'status' = 'lost' AND ledger_is_abandoned(chat.writer_id, chat.started_at))
-  ) THEN
-    RAISE EXCEPTION 'A chat is ended by who did not open it.' USING ERRCODE = 'integrity_constraint_violation';
+    WHERE kind = 'outcome' AND chat.writer_id IS DISTINCT FROM p_writer
+    LIMIT 1;
+    IF FOUND THEN
+      PERFORM ledger_refuse_foreign_ends(v_secret_hash, p_kinds, p_chat_ids, v_events);
+    END IF;
   END IF;
 
   RETURN QUERY
@@ -254,6 +271,7 @@ GRANT SELECT ON chat_chat TO llmhub_app;
 
 REVOKE ALL ON FUNCTION
   ledger_writer_seen(uuid, bytea, text, text, integer),
+  ledger_refuse_foreign_ends(bytea, text[], uuid[], jsonb[]),
   ledger_is_abandoned(uuid, timestamptz),
   ledger_abandoned_chats(integer),
   ledger_project_chats(uuid[], timestamptz[], text[], uuid[], uuid[], jsonb[]),

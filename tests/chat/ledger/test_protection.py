@@ -80,6 +80,7 @@ def test_the_application_reads_and_appends_and_does_no_more():
         "ledger_missing_partitions(1)",
         "ledger_project_chats(NULL, NULL, NULL, NULL, NULL, NULL)",
         "ledger_is_abandoned(NULL, now())",
+        "ledger_refuse_foreign_ends(NULL, NULL, NULL, NULL)",
         "ledger_rebuild_chats(NULL, 1)",
     ],
 )
