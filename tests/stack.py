@@ -22,6 +22,9 @@ from llmhub.embedded.process import Child, Guard, wait_until
 
 STOP_TIMEOUT_S = 10.0
 
+OF_TESTS = "local all all trust\n"
+"""Tests make roles of their own, in databases of their own; nobody else can enter the folder of the socket."""
+
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
@@ -54,10 +57,12 @@ def environment() -> Iterator[dict[str, str]]:
 @contextmanager
 def running_postgres(guard: Guard, home: Path) -> Iterator[str]:
     """Yield the URL of its superuser, who may make each worker a database of its own."""
-    with (
-        postgres.open_cluster(home, log=home / "postgres.log", is_durable=False) as cluster,
-        stopping(guard, guard.start(postgres.get_command(cluster))) as child,
-    ):
+    with ExitStack() as stack:
+        cluster = stack.enter_context(postgres.open_cluster(home, log=home / "postgres.log", is_durable=False))
+        command = postgres.get_command(cluster)
+        with (cluster.data.parent / "pg_hba.conf").open("a") as rules:
+            rules.write(OF_TESTS)
+        child = stack.enter_context(stopping(guard, guard.start(command)))
         wait_until(partial(postgres.is_ready, cluster), child, timeout_s=postgres.START_TIMEOUT_S)
         yield cluster.url(postgres.SUPERUSER)
 
