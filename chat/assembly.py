@@ -139,7 +139,7 @@ class Assembly:
 
     def _take_plain(self, chunk: ChatChunk) -> bool:
         """Take what most chunks are, text alone for a choice that goes on; False for any other."""
-        if len(chunk.choices) != 1 or chunk.usage or chunk.dropped_params:
+        if self._is_measured or len(chunk.choices) != 1 or chunk.usage or chunk.dropped_params:
             return False
         [delta] = chunk.choices
         text = delta.content

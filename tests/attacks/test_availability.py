@@ -30,7 +30,7 @@ from tests.stack import running_valkey
 from tests.streams.web import Web, running_web
 
 POOL = 3
-OWN = 3
+OWN = 4
 """The ledger's writer, who hears of changes of the configuration, and who reads it."""
 
 CALLERS = 60

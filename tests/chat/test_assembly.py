@@ -222,6 +222,15 @@ def test_no_more_is_taken_than_there_is_room_for_as_json(piece):
     assert len(dump(choice_object(choice))) <= 10_000
 
 
+def test_many_pieces_of_a_choice_that_goes_on_use_all_the_room():
+    pieces = [chunk(content="x" * 100) for _ in range(90)]
+
+    assembly, taken = bounded(10_000, *pieces)
+
+    assembly.check()
+    assert len(taken) == 90
+
+
 def test_texts_without_anything_to_escape_use_all_the_room():
     _, free = bounded(100_000, *[chunk(content="x")] * 200_000)
 

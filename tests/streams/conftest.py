@@ -18,7 +18,7 @@ from tests.live import LiveHub
 from tests.streams.load import Load, Outcome
 from tests.streams.web import Web, running_web
 
-FEW = 6
+FEW = 7
 """How many connections to the database the web process is given."""
 
 SILENCE_S = 0.1
@@ -42,7 +42,7 @@ def web(few_connections: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with running_web(
         tmp_path_factory.mktemp("logs"),
         DATABASE_URL=conninfo(user=few_connections),
-        LLMHUB_DATABASE_POOL=str(FEW - 3),
+        LLMHUB_DATABASE_POOL=str(FEW - 4),
         STREAMS_SILENCE_S=str(SILENCE_S),
         STREAMS_UNREAD_S="1.5",
     ) as process:
