@@ -15,7 +15,7 @@ from chat.pipeline import ChatPipeline
 from chat.tracing import find_tracer
 from llmhub.access.use_writer import UseWriter
 from llmhub.database import conninfo
-from llmhub.large_work import stop_large_work
+from llmhub.large_work import start_large_work, stop_large_work
 from llmhub.memory_budget import MemoryBudget
 from providers.manager import ProviderManager, get_provider_manager
 
@@ -33,6 +33,7 @@ _use_writer = UseWriter()
 async def start_chats(memory: MemoryBudget) -> None:
     """Connect the ledger, read the configuration, and be ready to chat on the running event loop."""
     manager = get_provider_manager()
+    start_large_work()
     ledger = LedgerLanes(conninfo())
     await asyncio.gather(_read_configuration(manager), ledger.start())
     pipeline = ChatPipeline(manager, ledger, tracer=find_tracer(settings.OTLP_ENDPOINT))

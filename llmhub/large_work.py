@@ -35,6 +35,7 @@ class LargeWork:
     def __init__(self, *, even_s: float = EVEN_S) -> None:
         self._even_s = even_s
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-work")
+        self._thread.submit(int)  # so that the thread is there from now on
         self._waiting: dict[str, deque[tuple[Callable[[], Any], asyncio.Future[Any]]]] = {}
         self._worker: asyncio.Task[None] | None = None
         self._free_at_s = 0.0
@@ -88,11 +89,16 @@ _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[LargeWork, LargeWo
 
 async def done_beside(owner: str, work: Callable[[], T], *, size_bytes: int) -> T:
     """Do work on so many bytes in one of the running loop's two threads; see `LargeWork.do`."""
+    large, huge = start_large_work()
+    return await (huge if size_bytes > HUGE_BYTES else large).do(owner, work)
+
+
+def start_large_work() -> tuple[LargeWork, LargeWork]:
+    """Return what does large and huge work for the running loop, begun at the first call."""
     loop = asyncio.get_running_loop()
     if loop not in _of_loops:
         _of_loops[loop] = LargeWork(), LargeWork()
-    large, huge = _of_loops[loop]
-    return await (huge if size_bytes > HUGE_BYTES else large).do(owner, work)
+    return _of_loops[loop]
 
 
 def stop_large_work() -> None:

@@ -150,16 +150,8 @@ def is_stalled(upstream: FakeProvider) -> bool:
     return before == upstream.sent_bytes > 0
 
 
-def start_thread_for_what_is_large(web, key):
-    """Let the thread begin that stays."""
-    body = {"model": "up/m", "messages": [{"role": "user", "content": "Hello"}]}
-    web.client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})
-    Chat.objects.all().delete()
-
-
 def test_callers_who_read_nothing_stop_the_provider_and_are_given_up(web, web_key, upstream):
     upstream.always = long_answer(stream_bytes=64 * MIB, whole_bytes=8 * MIB)
-    start_thread_for_what_is_large(web, web_key)
     before, rss_bytes = at_rest(web, upstream), web.rss_bytes
     with calling(web.url, web_key, count=3) as callers:
         for caller, stream in zip(callers, (True, True, False), strict=True):
