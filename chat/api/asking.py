@@ -12,7 +12,7 @@ from django.utils import timezone
 from structlog.contextvars import bind_contextvars
 
 from chat.api.dialects import Dialect, ParsedRequest
-from chat.api.json_bounds import check_bounds
+from chat.api.json_bounds import weigh
 from chat.api.reading import BadRequestError, read_json, refuse_routing_fields
 from chat.ids import uuid7
 from chat.ledger.content import make_content, unread_content
@@ -75,13 +75,17 @@ def check_media_type(request: ASGIRequest) -> None:
         raise MediaTypeError(f"The body must be application/json, not {request.content_type}.")
 
 
-def understand(body: bytes, *, call: ChatCall, dialect: Dialect) -> ParsedRequest:
-    """Note what is kept of a body, and return what it asks for.
+def take_in(body: bytes, call: ChatCall) -> int:
+    """Note what is kept of a body, and return how much more memory than most of its size it takes.
 
-    Errors: BadRequestError with the field's path.
+    Errors: BadRequestError for what is not to be parsed.
     """
     call.content = make_content(body)
-    check_bounds(body)
+    return weigh(body)
+
+
+def understand(body: bytes, dialect: Dialect) -> ParsedRequest:
+    """Errors: BadRequestError with the field's path."""
     document = read_json(body)
     refuse_routing_fields(document)
     return dialect.read(document)

@@ -20,7 +20,8 @@ MAX_DEPTH = 128
 """How deeply they may be nested."""
 
 ITEM_BYTES = 128
-_LEADS_OF_FOUR = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4", rb"\ud", rb"\uD")
+_LEADS_OF_FOUR = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
+_SURROGATES = (rb"\ud", rb"\uD")
 _FEW_BYTES = 16 * 1024
 _STEP_BYTES = 1024 * 1024
 
@@ -33,42 +34,45 @@ _OPENING, _COMMA, _QUOTE = b"[{", ord(","), ord('"')
 def is_large(body: bytes) -> bool:
     """Whether it takes long to understand a body."""
     size_bytes = len(body)
-    return size_bytes > LARGE_BYTES or (size_bytes > _FEW_BYTES and count_at_most(body, MANY_ITEMS) > MANY_ITEMS)
+    return size_bytes > LARGE_BYTES or (size_bytes > _FEW_BYTES and sum(_count_marks(body, MANY_ITEMS)) > MANY_ITEMS)
 
 
-def room_beyond(body: bytes) -> int:
+def weigh(body: bytes) -> int:
     """Return how much more memory than most a body of its size takes, once it is parsed.
 
     One character beyond Latin makes each of a text's take two bytes, one beyond the basic plane four.
+    Errors: BadRequestError for a body beyond the bounds; what is no JSON may pass.
     """
-    per_byte = 0
-    if any(lead in body for lead in _LEADS_OF_FOUR):
-        per_byte = 5
-    elif not body.isascii() or rb"\u" in body:
-        per_byte = 2
-    return per_byte * len(body) + ITEM_BYTES * min(count_at_most(body, MAX_ITEMS), MAX_ITEMS)
-
-
-def check_bounds(body: bytes) -> None:
-    """Errors: BadRequestError; what is no JSON may pass, or be refused for either."""
-    openings = _count(body, b"[", b"{", most=MAX_DEPTH)
-    if openings > MAX_DEPTH or count_at_most(body, MAX_ITEMS) > MAX_ITEMS:
+    commas, openings = _count_marks(body, MAX_ITEMS)
+    if openings > MAX_DEPTH or commas + openings >= MAX_ITEMS:
         _look_closer(body)
+    for_items = ITEM_BYTES * min(commas + openings, MAX_ITEMS) - 2 * len(body)
+    return _width(body) * len(body) + max(0, for_items)
 
 
-def count_at_most(body: bytes, most: int) -> int:
-    """Return a number of values that the body does not exceed, or one above `most` when that may be so."""
-    return 1 + _count(body, b",", b"[", b"{", most=most)
+def _width(body: bytes) -> int:
+    """Return how many bytes more than its own each byte of a text may take."""
+    if any(lead in body for lead in _LEADS_OF_FOUR):
+        return 5
+    has_escapes = b"\\" in body
+    if has_escapes and any(escape in body for escape in _SURROGATES):
+        return 5
+    return 2 if not body.isascii() or (has_escapes and rb"\u" in body) else 0
 
 
-def _count(body: bytes, *marks: bytes, most: int) -> int:
-    """Count marks, those in texts too, until there are more than is of interest."""
-    found = 0
+def _count_marks(body: bytes, most: int) -> tuple[int, int]:
+    """Count commas and opening brackets, those in texts too, until there are more than is of interest.
+
+    One more than both is at least the number of values.
+    """
+    commas = openings = 0
     for start in range(0, len(body), _STEP_BYTES):
-        found += sum([body.count(mark, start, start + _STEP_BYTES) for mark in marks])
-        if found > most:
+        end = start + _STEP_BYTES
+        commas += body.count(b",", start, end)
+        openings += body.count(b"[", start, end) + body.count(b"{", start, end)
+        if commas + openings > most:
             break
-    return found
+    return commas, openings
 
 
 def _look_closer(body: bytes) -> None:

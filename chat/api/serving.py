@@ -23,10 +23,11 @@ from chat.api.asking import (
     identify,
     new_call,
     note_asked,
+    take_in,
     understand,
 )
 from chat.api.dialects import Dialect, Facts, ParsedRequest
-from chat.api.json_bounds import HUGE_BYTES, is_large, room_beyond
+from chat.api.json_bounds import HUGE_BYTES, is_large
 from chat.ledger.content import unread_content
 from chat.pipeline import STOPPING, ChatCall, ChatPipeline
 from chat.refusals import Refusals
@@ -40,6 +41,10 @@ logger = logging.getLogger(__name__)
 
 EARLY_S = 15.0
 """How long a stream may stay silent before its headers are sent; what fails later is told in the stream."""
+
+
+MORE_ROOM_S = 10.0
+"""How long a body that is there waits for the room that it takes beyond most."""
 
 
 class ChatServer:
@@ -111,10 +116,12 @@ class ChatServer:
         call.memory = self.memory.holding(principal.name)
         body = await body_of(request).read(call.memory)
         if not is_large(body):
-            return understand(body, call=call, dialect=dialect)
+            take_in(body, call)
+            return understand(body, dialect)
         work = self._huge_work if len(body) > HUGE_BYTES else self._large_work
-        call.memory.take(await work.do(principal.name, partial(room_beyond, body)))
-        return await work.do(principal.name, partial(understand, body, call=call, dialect=dialect))
+        more_bytes = await work.do(principal.name, partial(take_in, body, call))
+        await call.memory.take_when_free(more_bytes, timeout_s=MORE_ROOM_S)
+        return await work.do(principal.name, partial(understand, body, dialect))
 
     async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest, is_in_force: bool) -> None:
         """Record a refused chat, unless nobody knows whose it was."""

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.api import json_bounds
-from chat.api.json_bounds import LARGE_BYTES, MANY_ITEMS, MAX_DEPTH, MAX_ITEMS, check_bounds, is_large, room_beyond
+from chat.api.json_bounds import LARGE_BYTES, MANY_ITEMS, MAX_DEPTH, MAX_ITEMS, is_large, weigh
 from chat.api.reading import BadRequestError
 
 
 def code_of(body):
     with pytest.raises(BadRequestError) as refused:
-        check_bounds(body)
+        weigh(body)
     return refused.value.code
 
 
@@ -34,7 +34,7 @@ def nested(depth):
     ],
 )
 def test_what_keeps_the_bounds_passes(body):
-    check_bounds(body)
+    weigh(body)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,6 @@ def test_wide_characters_and_many_values_need_more_room():
     narrow, wide, wider = (f'["{"x" * 100_000}{char}"]'.encode() for char in ("x", "Ж", "😀"))
     escaped = json.dumps(["x" * 100_000 + "😀"]).encode()
 
-    assert room_beyond(narrow) < room_beyond(wide) < room_beyond(wider)
-    assert room_beyond(escaped) >= room_beyond(wider)
-    assert room_beyond(b"[" + b"{}," * 50_000 + b"1]") > 50_000 * 64
+    assert weigh(narrow) < weigh(wide) < weigh(wider)
+    assert weigh(escaped) >= weigh(wider)
+    assert weigh(b"[" + b"{}," * 50_000 + b"1]") > 50_000 * 64
