@@ -6,6 +6,7 @@ import re
 import sys
 from enum import Enum, auto
 
+_FEW_BYTES = 16 * 1024
 _FEW_STRINGS = 256
 _STEP_BYTES = 1024 * 1024
 
@@ -36,10 +37,10 @@ def find_excess(text: bytes, *, max_values: int, max_depth: int = sys.maxsize) -
 def glance(text: bytes) -> tuple[int, int]:
     """Return numbers of values, and of objects and lists, that a JSON text does not exceed.
 
-    Passes over its strings where these are few, as in a long prompt; further on, the marks inside them count too.
+    Passes over the strings of a long text where these are few, as in a prompt; elsewhere, the marks in them count too.
     """
     commas = openings = at = 0
-    for _ in range(_FEW_STRINGS):
+    for _ in range(_FEW_STRINGS if len(text) > _FEW_BYTES else 0):
         quote = text.find(b'"', at)
         stop = quote if quote >= 0 else len(text)
         commas += text.count(b",", at, stop)

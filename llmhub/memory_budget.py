@@ -8,7 +8,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-MOST_WAITING = 64
+MOST_WAITING = 128
 """How many requests of one owner wait for room: each has a piece of its body in the server's buffers."""
 
 
@@ -43,7 +43,7 @@ class MemoryBudget:
 
     def _has_room(self, owner: str, size_bytes: int) -> bool:
         left_bytes = self._free_bytes - size_bytes
-        return self._held_bytes.get(owner, 0) + size_bytes <= left_bytes
+        return not size_bytes or self._held_bytes.get(owner, 0) + size_bytes <= left_bytes
 
     def _move(self, owner: str, size_bytes: int) -> None:
         """Count as held by an owner what was free, or the other way round below zero."""
@@ -54,13 +54,16 @@ class MemoryBudget:
         else:
             self._held_bytes.pop(owner, None)
 
-    def _wish(self, owner: str, size_bytes: int) -> _Wish:
+    def _wish(self, owner: str, size_bytes: int, *, goes_first: bool) -> _Wish:
         """Errors: MemoryBudgetExceededError where too many wait."""
         wishes = self._waiting.setdefault(owner, deque())
-        if len(wishes) >= MOST_WAITING:
+        if len(wishes) >= MOST_WAITING and not goes_first:
             raise MemoryBudgetExceededError
         wish = _Wish(size_bytes)
-        wishes.append(wish)
+        if goes_first:
+            wishes.appendleft(wish)
+        else:
+            wishes.append(wish)
         return wish
 
     def _forget(self, owner: str, wish: _Wish) -> None:
@@ -111,13 +114,13 @@ class Holding:
         self.size_bytes += size_bytes
 
     async def take_when_free(self, size_bytes: int, *, timeout_s: float) -> None:
-        """Wait until there is room, behind what others of the same owner wait for.
+        """Wait until there is room, behind what others of the same owner wait for; who holds something goes first.
 
         Errors: MemoryBudgetExceededError when there was none in time, or too many wait already.
         """
         budget = self._budget
         if not budget._has_room(self.owner, size_bytes):  # noqa: SLF001
-            wish = budget._wish(self.owner, size_bytes)  # noqa: SLF001
+            wish = budget._wish(self.owner, size_bytes, goes_first=self.size_bytes > 0)  # noqa: SLF001
             try:
                 async with asyncio.timeout(timeout_s):
                     await wish.granted

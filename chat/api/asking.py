@@ -75,13 +75,17 @@ def check_media_type(request: ASGIRequest) -> None:
         raise MediaTypeError(f"The body must be application/json, not {request.content_type}.")
 
 
-def understand(body: bytes, *, call: ChatCall, dialect: Dialect) -> ParsedRequest:
-    """Note what is kept of a body, and return what it asks for.
+def take_in(body: bytes, call: ChatCall) -> None:
+    """Note what is kept of a body.
 
-    Errors: BadRequestError with the field's path.
+    Errors: BadRequestError for what is not to be parsed.
     """
     call.content = make_content(body)
     check_bounds(body)
+
+
+def understand(body: bytes, dialect: Dialect) -> ParsedRequest:
+    """Errors: BadRequestError with the field's path."""
     document = read_json(body)
     refuse_routing_fields(document)
     return dialect.read(document)

@@ -27,19 +27,6 @@ def is_large(body: bytes) -> bool:
     return size_bytes > LARGE_BYTES or (size_bytes > _FEW_BYTES and glance(body)[0] > MANY_VALUES)
 
 
-def room_beyond(body: bytes) -> int:
-    """Return how much more memory than most a body of its size takes, once it is parsed.
-
-    One character beyond Latin makes each of a text's take two bytes, one beyond the basic plane four.
-    """
-    per_byte = 0
-    has_escapes = b"\\" in body and rb"\u" in body
-    if not body.isascii() or has_escapes:
-        leads = (*_LEADS_OF_FOUR, *_SURROGATES) if has_escapes else _LEADS_OF_FOUR
-        per_byte = 5 if any(lead in body for lead in leads) else 2
-    return per_byte * len(body) + VALUE_BYTES * min(glance(body)[0], MAX_VALUES)
-
-
 def check_bounds(body: bytes) -> None:
     """Errors: BadRequestError; what is no JSON may pass, or be refused for either."""
     excess = find_excess(body, max_values=MAX_VALUES, max_depth=MAX_DEPTH)
@@ -47,3 +34,22 @@ def check_bounds(body: bytes) -> None:
         raise BadRequestError(f"The body is nested more than {MAX_DEPTH} deep.", code="json_too_deep")
     if excess is Excess.VALUES:
         raise BadRequestError(f"The body holds more than {MAX_VALUES} values.", code="too_many_json_values")
+
+
+def room_beyond(body: bytes) -> int:
+    """Return how much more memory than most a body of its size takes, once it is parsed."""
+    for_values = VALUE_BYTES * min(glance(body)[0], MAX_VALUES) - 2 * len(body)
+    return _width(body) * len(body) + max(0, for_values)
+
+
+def _width(body: bytes) -> int:
+    """Return how many bytes more than its own each byte of a text may take.
+
+    One character beyond Latin makes each of a text's take two bytes, one beyond the basic plane four.
+    """
+    if any(lead in body for lead in _LEADS_OF_FOUR):
+        return 5
+    has_escapes = b"\\" in body and rb"\u" in body
+    if has_escapes and any(escape in body for escape in _SURROGATES):
+        return 5
+    return 2 if has_escapes or not body.isascii() else 0

@@ -24,6 +24,7 @@ from chat.api.asking import (
     identify,
     new_call,
     note_asked,
+    take_in,
     understand,
 )
 from chat.api.dialects import Dialect, Facts, ParsedRequest
@@ -41,6 +42,10 @@ logger = logging.getLogger(__name__)
 
 EARLY_S = 15.0
 """How long a stream may stay silent before its headers are sent; what fails later is told in the stream."""
+
+
+MORE_ROOM_S = 10.0
+"""How long a body that is there waits for the room that it takes beyond most."""
 
 
 class ChatServer:
@@ -112,10 +117,12 @@ class ChatServer:
         call.memory = self.memory.holding(principal.name)
         body = await body_of(request).read(call.memory)
         if not is_large(body):
-            return understand(body, call=call, dialect=dialect)
+            take_in(body, call)
+            return understand(body, dialect)
         beside = partial(done_beside, principal.name, size_bytes=len(body))
-        call.memory.take(await beside(partial(room_beyond, body)))
-        return await beside(partial(understand, body, call=call, dialect=dialect))
+        await beside(partial(take_in, body, call))
+        await call.memory.take_when_free(await beside(partial(room_beyond, body)), timeout_s=MORE_ROOM_S)
+        return await beside(partial(understand, body, dialect))
 
     async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest, is_in_force: bool) -> None:
         """Record a refused chat, unless nobody knows whose it was."""

@@ -171,3 +171,30 @@ async def test_only_so_many_of_one_owner_wait():
     await budget.holding("b").take_when_free(1, timeout_s=LONG_S)
     for task in waiting:
         task.cancel()
+
+
+async def test_who_holds_something_is_let_in_before_who_begins():
+    budget = MemoryBudget(100)
+    begun, other = budget.holding("a"), budget.holding("a")
+    begun.take(10)
+    other.take(40)
+    new = asyncio.create_task(budget.holding("a").take_when_free(30, timeout_s=LONG_S))
+    await asyncio.sleep(0)
+    more = asyncio.create_task(begun.take_when_free(30, timeout_s=LONG_S))
+    await asyncio.sleep(0)
+
+    other.give_back()
+    await more
+
+    assert (begun.size_bytes, new.done()) == (40, False)
+    new.cancel()
+
+
+async def test_nothing_finds_room_always():
+    budget = MemoryBudget(100)
+    holding = budget.holding("a")
+    holding.take(50)
+    budget.holding("b").take(25)
+
+    holding.take(0)
+    await holding.take_when_free(0, timeout_s=SOON_S)
