@@ -12,7 +12,7 @@ from django.utils import timezone
 from structlog.contextvars import bind_contextvars
 
 from chat.api.dialects import Dialect, ParsedRequest
-from chat.api.json_bounds import check_bounds
+from chat.api.json_bounds import check_bounds, room_beyond
 from chat.api.reading import BadRequestError, read_json, refuse_model_fields, refuse_routing_fields
 from chat.ids import uuid7
 from chat.ledger.content import make_content, unread_content
@@ -82,6 +82,15 @@ def take_in(body: bytes, call: ChatCall) -> None:
     """
     call.content = make_content(body)
     check_bounds(body)
+
+
+def weigh(body: bytes, call: ChatCall) -> int:
+    """Note what is kept of a large body, and return how much more memory than most of its size it takes.
+
+    Errors: as `take_in`.
+    """
+    take_in(body, call)
+    return room_beyond(body)
 
 
 def understand(body: bytes, dialect: Dialect) -> ParsedRequest:

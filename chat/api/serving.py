@@ -26,9 +26,10 @@ from chat.api.asking import (
     note_asked,
     take_in,
     understand,
+    weigh,
 )
 from chat.api.dialects import Dialect, Facts, ParsedRequest
-from chat.api.json_bounds import is_large, room_beyond
+from chat.api.json_bounds import is_large
 from chat.ledger.content import unread_content
 from chat.pipeline import STOPPING, ChatCall, ChatPipeline
 from chat.refusals import Refusals
@@ -120,8 +121,7 @@ class ChatServer:
             take_in(body, call)
             return understand(body, dialect)
         beside = partial(done_beside, principal.name, size_bytes=len(body))
-        await beside(partial(take_in, body, call))
-        await call.memory.take_when_free(await beside(partial(room_beyond, body)), timeout_s=MORE_ROOM_S)
+        await call.memory.take_when_free(await beside(partial(weigh, body, call)), timeout_s=MORE_ROOM_S)
         return await beside(partial(understand, body, dialect))
 
     async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest, is_in_force: bool) -> None:
