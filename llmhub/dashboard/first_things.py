@@ -11,6 +11,7 @@ from django.db import transaction
 
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
+from llmhub.access.secrets import MisplacedSecretError, UndecryptableSecretError
 from llmhub.dashboard.models import FirstThing
 from llmhub.embedded.home import ADMIN_USER, MIN_PASSWORD_CHARS
 from llmhub.embedded.model import CONTEXT_TOKENS, MODEL_NAME
@@ -100,20 +101,27 @@ def _move_local(row: ProviderConfig, thing: FirstThing, *, url: str, key: str, n
     FirstThing.objects.filter(pk=thing.pk).update(address=url)
     if not is_ours:
         return ""
-    ProviderConfig.objects.filter(pk=row.pk).update(
-        base_url=url, enabled=row.enabled or was_away, health=Health.UNKNOWN, health_changed_at=now
-    )
-    row.refresh_from_db()
-    _give_key(row, key)
+    try:
+        row.change({"base_url": url, "enabled": row.enabled or was_away, **({"api_key": key} if key else {})})
+    except ValidationError as error:
+        return f"Did not move the provider `{row.name}` to {url}: {' '.join(error.messages)}"
+    ProviderConfig.objects.filter(pk=row.pk).update(health=Health.UNKNOWN, health_changed_at=now)
     return f"The provider `{row.name}` is at {url} now."
 
 
 def _give_key(row: ProviderConfig, key: str) -> str:
     """Store the model's key with its provider, unless it has it."""
-    if not key or (row.api_key.is_readable and row.api_key.reveal() == key):
+    if not key or _has_key(row, key):
         return ""
     row.change({"api_key": key})
     return f"The provider `{row.name}` has a new key."
+
+
+def _has_key(row: ProviderConfig, key: str) -> bool:
+    try:
+        return bool(row.api_key.reveal(place=row.key_place) == key)
+    except (MisplacedSecretError, UndecryptableSecretError):
+        return False
 
 
 def _pause_local(row: ProviderConfig, thing: FirstThing) -> str:

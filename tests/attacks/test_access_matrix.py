@@ -16,7 +16,6 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
-from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
@@ -31,6 +30,7 @@ from tests.live import LiveHub
 from tests.people import make_staff
 from tests.providers.admin.rows import DEAD_URL
 from tests.test_permissions import ADMIN, OF_ROWS, OPERATOR, PAGES, REVIEWER, STANDARD, arguments, row_of
+from tests.undone import undone
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -227,11 +227,9 @@ class Visitor:
 
     def ask(self, method: str, url: str) -> str:
         self._client.cookies = SimpleCookie(dict(self._who.cookies))
-        with transaction.atomic():
+        with undone():
             response = self._client.generic(method, f"/{url}", b"{}", "application/json")
-            found = outcome(response)
-            transaction.set_rollback(True)
-        return found
+            return outcome(response)
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_a_key_that_is_made_used_and_deleted_leaves_both_ends(hub_role, applicat
 def test_that_a_secret_was_replaced_is_kept_and_the_secret_is_not(hub_role, application, statement, model, label):
     ApiKey.objects.issue(application, name="first", scopes=["chat"])
     Authenticator.objects.create(user=User.objects.create_user("ann"), type="totp", data={"secret": "canary"})
-    ProviderConfig.objects.update(api_key="canary")
+    ProviderConfig.objects.get().change({"api_key": "canary"})
     before = latest(model).pgh_id
 
     hub_role.run(statement)
@@ -145,7 +145,7 @@ def test_that_a_secret_was_replaced_is_kept_and_the_secret_is_not(hub_role, appl
 
 
 def test_a_key_that_is_replaced_as_if_keys_were_rotated_is_a_key_that_changed(hub_role):
-    ProviderConfig.objects.update(api_key="canary")
+    ProviderConfig.objects.get().change({"api_key": "canary"})
     before = latest(ProviderConfig)
 
     hub_role.run("SET LOCAL llmhub.is_rotating = 'yes'; UPDATE providers_providerconfig SET api_key = 'another'")

@@ -80,6 +80,7 @@ def test_its_rights_to_tables_are_those_listed_here_and_no_others(hub_role):
     kept = {model._meta.db_table for model in event_models()} | {"chat_chat"}
     expected = {name: READ if name in kept else WORK for name in managed | {"django_cache"}}
     expected |= dict.fromkeys(["chat_ledgerevent", "chat_chatcontent", "django_migrations", "dashboard_change"], READ)
+    expected |= dict.fromkeys(["providers_connectiontest", "providers_connectiontestoutcome"], READ | {"INSERT"})
 
     found = {name: set(rights) for name, rights in fetch(RIGHTS, LOGIN) if rights}
 

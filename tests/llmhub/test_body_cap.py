@@ -12,7 +12,7 @@ from llmhub.memory_budget import MemoryBudget
 
 MAX_BYTES = 10
 MEMORY_BYTES = 100
-KEY = "lh_known"
+KEY = "lh_known_0123456789abcdef"
 KNOWN = {key_digest(KEY)}
 
 

@@ -30,14 +30,14 @@ MUTANTS = (
         promise="Nobody has the whole of an answer before its outcome is committed",
         path="chat/pipeline.py",
         sound="""\
-        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=answer_json)
+        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer=lambda: answer_json)
         if held:
             yield held
 """,
         broken="""\
         if held:
             yield held
-        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer_json=answer_json)
+        await self._close(call, ChatStatus.SUCCEEDED, response=response, answer=lambda: answer_json)
 """,
         tests=(f"{CHATS}::test_a_stream_does_not_end_as_whole_when_its_outcome_cannot_be_recorded",),
     ),

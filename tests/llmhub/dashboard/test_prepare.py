@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from llmhub.access.changes import event_models
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
+from llmhub.access.secrets import MisplacedSecretError
 from llmhub.dashboard import schema
 from llmhub.dashboard.models import Change
 from llmhub.dashboard.schema import LOCK
@@ -25,6 +26,7 @@ from llmhub.database import conninfo
 from providers.manager import get_provider_manager
 from providers.models import Health, ProviderConfig
 from tests.live import until
+from tests.providers.admin.rows import stored_key
 
 pytestmark = pytest.mark.django_db
 
@@ -143,7 +145,7 @@ def test_the_local_provider_has_the_models_key_follows_it_and_keeps_it_where_non
     for told, stored in (("model-key-1", "model-key-1"), ("model-key-2", "model-key-2"), ("", "model-key-2")):
         said = prepare(model_key=told)
 
-        assert local().api_key.reveal() == stored
+        assert stored_key(local()) == stored
         assert "model-key" not in said
 
 
@@ -152,7 +154,7 @@ def test_a_local_model_that_moves_takes_its_key_along(prepare):
 
     prepare(url=MOVED_URL, model_key="model-key-2")
 
-    assert (local().base_url, local().api_key.reveal()) == (MOVED_URL, "model-key-2")
+    assert (local().base_url, stored_key(local())) == (MOVED_URL, "model-key-2")
 
 
 def test_the_models_key_is_not_given_to_where_an_admin_sent_the_provider(prepare):
@@ -162,7 +164,8 @@ def test_the_models_key_is_not_given_to_where_an_admin_sent_the_provider(prepare
     prepare(url=MOVED_URL, model_key="model-key-2")
     prepare(url=MOVED_URL, model_key="model-key-3")
 
-    assert local().api_key.reveal() == "model-key-1"
+    with pytest.raises(MisplacedSecretError):
+        stored_key(local())
 
 
 def test_the_local_provider_is_off_while_there_is_no_model(prepare):
