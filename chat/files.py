@@ -28,6 +28,7 @@ _PLACES = (b'"data:', b'"data"', b'"file_data"')
 _PLACE = re.compile(b"|".join(_PLACES))
 _LONGEST_PLACE = max(map(len, _PLACES))
 _FEW_QUOTES = 256
+_SMALL_BYTES = 16 * 1024
 _HEAD_BYTES = 512
 _KEY = rb'(?<!\\)"(%b)"[ \t\r\n]*+:[ \t\r\n]*+"'
 _URL = re.compile(_KEY % rb"url|image_url|file_url|file_data" + rb"\Z")
@@ -64,6 +65,8 @@ def cut_files(raw: bytes) -> tuple[bytes, tuple[CutFile, ...]]:
     A file stands as a `data:` URL in `url`, `image_url`, `file_url` or `file_data`, or as Base64 in `file_data`, or in
     `data` beside its `format` or `media_type`. Takes time by the length of the body, whatever it holds.
     """
+    if len(raw) <= _SMALL_BYTES and _PLACE.search(raw) is None:
+        return raw, ()
     pieces: list[bytes] = []
     files: list[CutFile] = []
     kept_bytes = kept_until = 0

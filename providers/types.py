@@ -109,7 +109,7 @@ class ChatRequest:
 
     Shape: `tools`, `tool_choice` and `response_format` are OpenAI's wire objects; `extra` holds the
     parameters that the hub does not know, as they came; `via` the hubs that the request came through.
-    Units: `size_bytes` is the size of the body that said all this, 0 where there was none.
+    Units: `size_bytes` is the size of the body that said all this; 0 where it is small, or there was none.
     """
 
     messages: tuple[ChatMessage, ...]

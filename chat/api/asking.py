@@ -23,6 +23,7 @@ from llmhub.access.guesses import GUESSES
 from llmhub.access.keys import presented_key
 from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit
 from llmhub.access.sessions import session_principal
+from llmhub.large_work import LARGE_BYTES
 from llmhub.request_bodies import RequestBody
 from providers.hubs import hubs_before
 from providers.manager import ProviderManager
@@ -154,7 +155,10 @@ def note_asked(call: ChatCall, request: ASGIRequest, parsed: ParsedRequest) -> N
     """
     asked = parsed.request
     via = _header(request, "VIA")
-    call.request = replace(asked, size_bytes=call.content.size_bytes, via=hubs_before(via) if via else ())
+    size_bytes = call.content.size_bytes
+    if via or size_bytes > LARGE_BYTES:
+        asked = replace(asked, size_bytes=size_bytes, via=hubs_before(via) if via else ())
+    call.request = asked
     call.failover = _header(request, "X_LLMHUB_NO_FALLBACK") != "1"
     call.deadline_s = _deadline_s(_header(request, "X_LLMHUB_TIMEOUT_S"))
     call.asked = Asked(
