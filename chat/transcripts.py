@@ -10,9 +10,12 @@ from uuid import UUID
 import orjson
 
 from chat.models import ChatContent, ContentPart
+from llmhub.json_bounds import find_excess
+from providers.bounds import MAX_JSON_VALUES
 from providers.types import JSONObject
 
 MAX_DEPTH = 200
+"""No deeper than JSON writers take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +91,10 @@ def _turn(message: Any) -> JSONObject:
 
 def _parse(body: Body | None) -> Any:
     """Return a JSON document, as it was read for the provider; None where the body is none that can be shown as one."""
+    data = body.data if body else b""
+    if find_excess(data, max_values=MAX_JSON_VALUES, max_depth=MAX_DEPTH):
+        return None
     try:
-        document = orjson.loads(body.data if body else b"")
+        return orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
-    return document if _is_shallow(document) else None
-
-
-def _is_shallow(document: Any) -> bool:
-    """Whether a document is nested no deeper than JSON writers take."""
-    level = [document]
-    for _ in range(MAX_DEPTH):
-        level = [item for value in level if isinstance(value, dict | list) for item in _items(value)]
-        if not level:
-            return True
-    return False
-
-
-def _items(value: dict[str, Any] | list[Any]) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value

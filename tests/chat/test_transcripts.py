@@ -5,6 +5,7 @@ import pytest
 from chat.ledger.append import append_events
 from chat.ledger.content import make_answer, make_content
 from chat.transcripts import get_transcript
+from providers.bounds import MAX_JSON_VALUES
 from providers.types import Attempt
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
@@ -53,8 +54,14 @@ def test_the_turns_of_a_request_are_shown_as_they_were_sent(request_body, turns)
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b'"text"', b'{"model":"m"}', b'{"messages":NaN}', b'{"message":' + b"[" * 500 + b"]" * 500 + b"}"],
-    ids=["cut", "string", "no-messages", "nan", "deep"],
+    [
+        pytest.param(b"{", id="cut"),
+        pytest.param(b'"text"', id="string"),
+        pytest.param(b'{"model":"m"}', id="no-messages"),
+        pytest.param(b'{"messages":NaN}', id="nan"),
+        pytest.param(b'{"message":' + b"[" * 500 + b"]" * 500 + b"}", id="deep"),
+        pytest.param(b'{"message":"x","x":[' + b"{}," * MAX_JSON_VALUES + b"{}]}", id="of-too-many-values"),
+    ],
 )
 def test_a_request_that_is_no_conversation_is_shown_as_text(body):
     assert list(transcript_of(body).turns) == [{"role": "request", "content": body.decode()}]
