@@ -31,7 +31,7 @@ from tests.streams.web import Web, running_web
 
 POOL = 3
 OWN = 4
-"""The ledger's writer, who hears of changes of the configuration, and who reads it."""
+"""The two lanes of the ledger, who hears of changes of the configuration, and who reads it."""
 
 CALLERS = 60
 
@@ -98,9 +98,11 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-def connections_of(role: str) -> int:
+def connections_of(role: str, *, waiting_for: str = "") -> int:
+    """Count connections of the role, or those of them that wait for something of this type."""
+    counting = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND %s IN ('', wait_event_type)"
     with psycopg.connect(conninfo()) as connection:
-        row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [role]).fetchone()
+        row = connection.execute(counting, [role, waiting_for]).fetchone()
         return int(row[0]) if row else 0
 
 
@@ -142,7 +144,7 @@ def test_a_key_loses_its_force_at_once_while_pages_hold_every_connection_they_ha
         with httpx.Client(base_url=web.url, timeout=60) as client:
             for _ in range(POOL):
                 callers.submit(client.get, "/api/audit/chats", headers=bearer(key))
-            until(lambda: connections_of(role) == POOL + OWN)
+            until(lambda: connections_of(role, waiting_for="Lock") == POOL)
 
             ApiKey.objects.filter(digest=key_digest(revoked)).revoke(now=timezone.now())
 

@@ -36,7 +36,7 @@ NAMES = ("no key", "unknown", REVOKED, "valid")
 SIZES = """
     SELECT coalesce(sum(pg_column_size(event.header) + coalesce(pg_column_size(content.body), 0)), 0)
     FROM chat_ledgerevent AS event LEFT JOIN chat_chatcontent AS content USING (id, chat_id)
-    WHERE convert_from(event.header, 'UTF8')::jsonb #>> '{ev,application}' = %s
+    WHERE convert_from(event.header, 'UTF8')::jsonb #>> '{ev,app}' = %s
 """
 
 
