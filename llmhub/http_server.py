@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 import sys
 from collections.abc import Callable
@@ -258,7 +259,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _bound_time(self) -> None:
         if self._timer is None:
-            self._timer = self.loop.call_later(self.head_s, self._on_time_over)
+            # Not to the moment: those who came together would all come back together.
+            later_s = self.head_s * random.uniform(1.0, 1.25)  # noqa: S311 (nothing here is secret)
+            self._timer = self.loop.call_later(later_s, self._on_time_over)
 
     def _unbound_time(self) -> None:
         if self._timer is not None:
