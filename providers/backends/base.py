@@ -59,7 +59,7 @@ MAX_REFUSAL_BYTES = 256 * 1024
 MAX_NAME_PARTS = 6
 """A name with more is that of a hub behind hubs: where they list each other's models, names would grow for ever."""
 
-TURN_COST = 8 * 1024
+TURN_COST = 4 * 1024
 FRAME_COST = 512
 FRAMES_TOGETHER = TURN_COST // FRAME_COST
 LARGE_FRAME_BYTES = 16 * 1024
