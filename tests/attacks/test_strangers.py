@@ -172,6 +172,27 @@ def test_requests_of_strangers_that_only_wait_keep_nobody_out(stage, waiting):
             assert late.recv(12) == b"HTTP/1.1 200"
 
 
+def test_sessions_that_nobody_has_are_slowed_as_unknown_keys_are(stage):
+    head = "POST {} HTTP/1.1\r\nhost: localhost\r\ncookie: sessionid={:032}\r\ncontent-length: 2\r\n\r\n{{}}"
+    with ExitStack() as stack:
+        connections = [stack.enter_context(stage.connect()) for _ in range(40)]
+        for number, connection in enumerate(connections):
+            connection.sendall(head.format(PATH, number).encode())
+        time.sleep(2.5)
+        for connection in connections:
+            connection.setblocking(False)
+        answered = sum(is_answered(connection) for connection in connections)
+
+    assert answered == 20
+
+
+def is_answered(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.recv(1))
+    except BlockingIOError:
+        return False
+
+
 def test_a_revoked_key_leaves_one_entry_and_a_number_and_next_to_nothing_on_disk(stage):
     with psycopg.connect(conninfo(), autocommit=True) as database:
         size = "SELECT pg_database_size(current_database())"
