@@ -21,8 +21,17 @@ MAX_FILES = 1000
 MAX_PLACES = 20_000
 """So many places are looked at: a body that is full of what looks like files costs no more than its length."""
 
-_WORDS = re.compile(r"text/|application/(?:json|xml|javascript|x-ndjson)\b|[^;]*\+(?:json|xml)\b")
-"""Types of files that are read as words: these are what was said, and stay."""
+_NO_WORDS = re.compile(
+    r"\s*(?:(?:image|audio|video)/|application/(?:pdf|zip|msword|vnd\.))(?![^;]*(?:json|xml)\s*(?:;|\Z)).*|",
+    re.IGNORECASE,
+)
+"""Types of files that nobody reads as words. What any other holds may be what was said, and stays."""
+
+_SOUND = re.compile(r"wav|mp[34]|mpeg|flac|ogg|opus|aac|aiff|m4a|webm|pcm16|g711_[au]law", re.IGNORECASE)
+"""What a `format` may say that makes a file of sound of what stands beside it."""
+
+_UNSAID = "text/plain"
+"""The type of a `data:` URL that names none."""
 
 _PLACES = (b'"data:', b'"data"', b'"file_data"')
 _PLACE = re.compile(b"|".join(_PLACES))
@@ -126,7 +135,7 @@ def _payloads(raw: bytes) -> Iterator[tuple[int, int, str]]:
             return
         if media_type is None:
             media_type = _type_beside(raw, quote, stop)
-        if media_type is not None and not _WORDS.match(media_type):
+        if media_type is not None and _NO_WORDS.fullmatch(media_type):
             yield start, stop, media_type
 
 
@@ -150,7 +159,7 @@ def _data_url(raw: bytes, quote: int) -> tuple[int, str] | None:
     header = _HEADER.match(raw, quote + 1)
     if header is None or not _URL.search(raw, max(0, quote - _HEAD_BYTES), quote + 1):
         return None
-    return header.end(), _text(header[1]).partition(";")[0]
+    return header.end(), _text(header[1]).partition(";")[0].strip() or _UNSAID
 
 
 def _bare(raw: bytes, quote: int) -> tuple[int, str | None] | None:
@@ -161,12 +170,14 @@ def _bare(raw: bytes, quote: int) -> tuple[int, str | None] | None:
 
 
 def _type_beside(raw: bytes, key: int, stop: int) -> str | None:
-    """Return the type that stands right before a key, or right behind its value."""
+    """Return the type that stands right before a key, or right behind its value; None where that is no type."""
     beside = _TYPE_AFTER.match(raw, stop + 1) or _TYPE_BEFORE.search(raw, max(0, key - _HEAD_BYTES), key)
     if beside is None:
         return None
     told = _text(beside[2])
-    return f"audio/{told}" if beside[1] == b"format" else told
+    if beside[1] != b"format":
+        return told or None
+    return f"audio/{told}" if _SOUND.fullmatch(told) else None
 
 
 def _text(told: bytes) -> str:

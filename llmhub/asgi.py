@@ -31,6 +31,8 @@ from providers.manager import get_provider_manager
 PAGE_BODY_BYTES = 1024 * 1024
 """The largest body of what is no chat: forms of the admin, and JSON that configures."""
 
+PAGE_MEMORY_BYTES = 64 * PAGE_BODY_BYTES
+"""What such bodies take together. It is theirs alone: who sends them need have no key, and may have many addresses."""
 
 SWITCH_S = 0.001
 """How long a thread may keep the interpreter from the event loop; Python's own 5 ms come several times in a chat."""
@@ -41,7 +43,8 @@ def is_known_key(digest: str) -> bool:
 
 
 memory = MemoryBudget(settings.MEMORY_BUDGET_BYTES)
-django_pages = BodyCap(PageLimit(django_application), memory, is_known_key, max_body_bytes=PAGE_BODY_BYTES)
+page_memory = MemoryBudget(PAGE_MEMORY_BYTES)
+django_pages = BodyCap(PageLimit(django_application), page_memory, is_known_key, max_body_bytes=PAGE_BODY_BYTES)
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES)
 
 

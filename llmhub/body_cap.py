@@ -11,6 +11,7 @@ from llmhub.access.addresses import told_address
 from llmhub.access.errors import error_body
 from llmhub.access.guesses import GUESSES
 from llmhub.access.keys import is_well_formed, key_digest, presented_key
+from llmhub.connection_bounds import address_group
 from llmhub.handlers import send_whole
 from llmhub.memory_budget import MemoryBudget, MemoryBudgetExceededError
 from llmhub.request_bodies import (
@@ -25,6 +26,7 @@ from llmhub.request_bodies import (
     hang_up,
     has_body,
     hold_up,
+    note_idling,
 )
 
 API = "/api/"
@@ -60,7 +62,7 @@ class BodyCap:
         elif declared_bytes(scope) > self._max_body_bytes:
             await self._refuse_size(scope, send)
         else:
-            with self._memory.holding(address) as holding:
+            with self._memory.holding(address_group(address)) as holding:
                 try:
                     holding.take(declared_bytes(scope) or self._max_body_bytes)
                 except MemoryBudgetExceededError as error:
@@ -78,6 +80,7 @@ class BodyCap:
         size_bytes = 0
         is_whole = False
         due_s = asyncio.get_running_loop().time() + self._body_s
+        note_idling(scope, is_idling=True)
 
         async def receive_bounded() -> Message:
             nonlocal size_bytes, is_whole
@@ -88,6 +91,7 @@ class BodyCap:
                 await self._refuse_slowness(scope, send)
                 return {"type": "http.disconnect"}
             is_whole = not message.get("more_body", False)
+            note_idling(scope, is_idling=not is_whole)
             size_bytes += len(message.get("body", b""))
             if size_bytes <= self._max_body_bytes:
                 return message

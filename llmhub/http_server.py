@@ -16,7 +16,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from llmhub.connection_bounds import ConnectionBounds
-from llmhub.request_bodies import HANG_UP
+from llmhub.request_bodies import HANG_UP, IDLING
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _refusal = NOT_HTTP
     _is_refused = False
+    _idling: RequestResponseCycle | None = None
     _extensions: dict[str, Any]
     _address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._extensions = {HANG_UP: {"now": self._hang_up}}
+        self._extensions = {HANG_UP: {"now": self._hang_up}, IDLING: {"say": self._note_idling}}
         self._address = self.client[0] if self.client else ""
         if not CONNECTIONS.enter(self._address, self):
             self._is_refused = True
@@ -112,7 +113,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
-        self._answering = self.cycle = None  # type: ignore[assignment]  # they hold what was read, and lead back here
+        self._answering = self._idling = self.cycle = None  # type: ignore[assignment]  # they hold what was read, and lead back here
         self._extensions.clear()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -145,7 +146,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @property
     def is_silent(self) -> bool:
-        return self._is_idle or self._is_refused
+        is_idling = self._idling is not None and self._idling is self._answering
+        return self._is_idle or self._is_refused or is_idling
 
     def drop(self) -> None:
         self.transport.close()
@@ -242,6 +244,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._is_refused = True
             cycle.keep_alive = False
             cycle.transport = _Lingering(self.transport, self._linger)  # type: ignore[assignment]  # all a cycle calls
+
+    def _note_idling(self, is_idling: bool) -> None:
+        """Note whether nothing is done for the request being answered but to wait, whoever sent it."""
+        self._idling = self._answering if is_idling else None
 
     def _throw_away(self, data: bytes) -> None:
         """Take a little more, so that whoever sends no more than that can read the answer in peace."""

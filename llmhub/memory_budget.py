@@ -73,13 +73,16 @@ class MemoryBudget:
             del self._waiting[owner]
 
     def _fulfil(self) -> None:
-        """Let in who waited longest of each owner, in turn, as long as there is room for any of them."""
+        """Let in who waited longest of each owner, in turn, as long as there is room for any of them.
+
+        Who was cancelled stands among them until it runs again, and is passed over.
+        """
         is_any_let_in = bool(self._waiting)
         while is_any_let_in:
             is_any_let_in = False
             for owner, wishes in list(self._waiting.items()):
-                wish = wishes[0]
-                if self._has_room(owner, wish.size_bytes):
+                wish = next((wish for wish in wishes if not wish.granted.cancelled()), None)
+                if wish and self._has_room(owner, wish.size_bytes):
                     self._move(owner, wish.size_bytes)
                     self._forget(owner, wish)
                     wish.granted.set_result(None)

@@ -27,6 +27,9 @@ FIRST_ROOM_BYTES = 64 * 1024
 HANG_UP = "llmhub.hang_up"
 """The server's extension that throws away what a caller still sends, and closes once the answer is sent."""
 
+IDLING = "llmhub.idling"
+"""The server's extension that is told of requests from nobody known which only wait: they make room for others."""
+
 
 class BodyTooLargeError(Exception):
     pass
@@ -137,14 +140,22 @@ def hang_up(scope: Mapping[str, Any]) -> None:
         say["now"]()
 
 
+def note_idling(scope: Mapping[str, Any], *, is_idling: bool) -> None:
+    """Say whether a request only waits, and may be dropped where connections are few."""
+    if say := (scope.get("extensions") or {}).get(IDLING):
+        say["say"](is_idling)
+
+
 async def hold_up(scope: Mapping[str, Any], receive: Receive, *, seconds: float) -> None:
     """Let a caller wait whose request will not be read.
 
     Errors: CallerGoneError.
     """
     hang_up(scope)
+    note_idling(scope, is_idling=True)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while (await receive())["type"] != "http.disconnect":
                 pass
             raise CallerGoneError
+    note_idling(scope, is_idling=False)

@@ -49,17 +49,19 @@ class MediaTypeError(Exception):
 
 
 async def authenticate(request: ASGIRequest, manager: ProviderManager) -> Principal:
-    """Return who calls, by API key or by the session of a signed-in user. An unknown key may have to wait.
+    """Return who calls, by API key or by the session of a signed-in user. An unknown one may have to wait.
 
     Errors: KeyRefusedError; CallerGoneError from who does not wait.
     """
     key = presented_key(_header(request, "AUTHORIZATION"), _header(request, "X_API_KEY"))
-    if key is None and settings.SESSION_COOKIE_NAME in request.COOKIES:
-        return await session_principal(request)
+    has_session = key is None and settings.SESSION_COOKIE_NAME in request.COOKIES
     try:
+        if has_session:
+            return await session_principal(request)
         return admit(key, manager.registry.snapshot().keys, now=timezone.now())
     except KeyRefusedError as refused:
-        if key is not None and refused.principal is None and (wait_s := GUESSES.note(client_address(request))):
+        is_guess = (has_session or key is not None) and refused.principal is None
+        if is_guess and (wait_s := GUESSES.note(client_address(request))):
             await body_of(request).refuse_after(wait_s)
         raise
 

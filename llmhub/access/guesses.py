@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 
+from llmhub.connection_bounds import address_group
+
 BURST = 20
 EVERY_S = 3.0
 """So many at once, and then one each few seconds: twenty a minute."""
@@ -22,6 +24,7 @@ class Guesses:
     def note(self, address: str, *, now_s: float | None = None) -> float:
         """Note an unknown key, and return for how many seconds its answer is to wait."""
         now_s = time.monotonic() if now_s is None else now_s
+        address = address_group(address)
         due_s = max(self._due_s.pop(address, now_s), now_s) + EVERY_S
         wait_s = due_s - now_s - BURST * EVERY_S
         self._due_s[address] = min(due_s, now_s + BURST * EVERY_S + LONGEST_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from llmhub.access.models import ApiKey
 from llmhub.access.principals import Scope
 from llmhub.database import conninfo
 from llmhub.embedded.process import Guard
+from llmhub.memory_budget import MemoryBudget
 from tests import fakes
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, until
@@ -235,3 +237,22 @@ def test_a_database_that_takes_no_writes_is_told_before_a_chat_finds_out(hub, we
     until(lambda: web.client.get("/readyz").status_code == 200)
     assert (status["status"], status["database"]) == ("degraded", False)
     assert status["pending_actions"][0]["code"] == "database_read_only"
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "before-another"])
+async def test_callers_who_leave_as_others_end_neither_fail_these_nor_take_their_room_along(others: int):
+    budget = MemoryBudget(100)
+    ending = budget.holding("good")
+    ending.take(50)
+    leaving = [asyncio.create_task(budget.holding("evil").take_when_free(40, timeout_s=60.0)) for _ in range(20)]
+    staying = [asyncio.create_task(budget.holding("evil").take_when_free(30, timeout_s=60.0)) for _ in range(others)]
+    await asyncio.sleep(0)
+
+    for task in leaving:
+        task.cancel()
+    ending.give_back()  # before those who were cancelled run again
+    ended = await asyncio.gather(*leaving, return_exceptions=True)
+    await asyncio.gather(*staying)
+
+    assert {type(error) for error in ended} == {asyncio.CancelledError}
+    assert budget.held_bytes == 30 * others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -107,6 +108,18 @@ def test_of_a_body_that_is_no_json_for_the_hub_no_file_is_kept(stage):
     kept = ChatContent.objects.get(chat_id=stage.hub.last_chat().pk)
     assert b"aVZCT1J3MEtHZ28=" not in bytes(kept.body)
     assert json.loads(kept.files)[0]["size_bytes"] == 11
+
+
+@pytest.mark.parametrize("header", ["", ";charset=utf-8", "Text/Plain", "application/x-sh", "application/octet-stream"])
+def test_a_file_of_words_is_in_the_record_whatever_it_calls_itself(stage, header):
+    words = base64.b64encode(b"Tell me what nobody is to know of.").decode()
+    part = {"type": "file", "file": {"filename": "a.txt", "file_data": f"data:{header};base64,{words}"}}
+    body = json.dumps({"model": "up/fake-large", "messages": [{"role": "user", "content": [part]}]}).encode()
+
+    assert stage.check(body)
+
+    kept = ChatContent.objects.get(chat_id=stage.hub.last_chat().pk, part="request")
+    assert bytes(kept.body) == body
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat/multi"])

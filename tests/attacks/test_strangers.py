@@ -64,6 +64,18 @@ class Stage:
             connection.sendall(head.encode() + b"x" * sent)
         return connection
 
+    def is_form_awaited(self, stack: ExitStack, *, source: str, size_bytes: int) -> bool:
+        """Announce a form, send none of it, and stay; say whether it was not refused at once."""
+        connection = socket.create_connection(("127.0.0.1", self.port), 0.03, source_address=(source, 0))
+        stack.enter_context(connection)
+        head = f"POST /admin/login/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: {size_bytes}\r\n\r\n"
+        connection.sendall(head.encode())
+        try:
+            connection.recv(1)
+        except TimeoutError:
+            return True
+        return False
+
     @contextmanager
     def memory_watched(self) -> Iterator[Memory]:
         with Memory(self.web) as memory:
@@ -125,6 +137,60 @@ def test_who_has_no_key_is_answered_before_the_body_and_holds_no_memory(stage):
 
         assert [connection.recv(12) for connection in connections] == [b"HTTP/1.1 401"] * 40
     assert memory.grown_mb < 50
+
+
+def test_strangers_at_many_addresses_take_no_room_from_chats(stage):
+    with ExitStack() as stack:
+        for number in range(2, 20):
+            for size_bytes in (MB, MB // 4, MB // 16, MB // 64, MB // 256, 512):
+                while stage.is_form_awaited(stack, source=f"127.0.0.{number}", size_bytes=size_bytes):
+                    pass
+        began_s = time.monotonic()
+        answer = stage.post(CHAT, "good")
+
+    assert (answer.status_code, time.monotonic() - began_s < 5) == (200, True)
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        pytest.param(b"POST /v1/chat/completions HTTP/1.1\r\nx-api-key: lh_of_nobody\r\n", id="chat"),
+        pytest.param(b"POST /api/providers HTTP/1.1\r\nx-api-key: lh_of_nobody\r\n", id="api"),
+        pytest.param(b"POST /admin/login/ HTTP/1.1\r\nx: x\r\n", id="form"),
+    ],
+)
+def test_requests_of_strangers_that_only_wait_keep_nobody_out(stage, waiting):
+    is_whole = b"admin" not in waiting
+    head = waiting + b"host: localhost\r\ncontent-length: 2\r\n\r\n" + (b"{}" if is_whole else b"")
+    with ExitStack() as stack:
+        for _ in range(1024 + 60):  # an address's, and the guesses that wait less than a few seconds
+            connection = socket.create_connection(("127.0.0.1", stage.port), WITHIN_S, source_address=("127.0.0.9", 0))
+            stack.enter_context(connection).sendall(head)
+        for _ in range(3):
+            late = socket.create_connection(("127.0.0.1", stage.port), WITHIN_S, source_address=("127.0.0.9", 0))
+            stack.enter_context(late).sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            assert late.recv(12) == b"HTTP/1.1 200"
+
+
+def test_sessions_that_nobody_has_are_slowed_as_unknown_keys_are(stage):
+    head = "POST {} HTTP/1.1\r\nhost: localhost\r\ncookie: sessionid={:032}\r\ncontent-length: 2\r\n\r\n{{}}"
+    with ExitStack() as stack:
+        connections = [stack.enter_context(stage.connect()) for _ in range(40)]
+        for number, connection in enumerate(connections):
+            connection.sendall(head.format(PATH, number).encode())
+        time.sleep(2.5)
+        for connection in connections:
+            connection.setblocking(False)
+        answered = sum(is_answered(connection) for connection in connections)
+
+    assert answered == 20
+
+
+def is_answered(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.recv(1))
+    except BlockingIOError:
+        return False
 
 
 def test_a_revoked_key_leaves_one_entry_and_a_number_and_next_to_nothing_on_disk(stage):

@@ -103,6 +103,8 @@ def test_a_file_is_described_where_it_stood(part, kept):
         pytest.param(lambda said: {"text\\": said}, id="a-key-that-ends-in-a-backslash"),
         pytest.param(lambda said: {"text": '"data"', "format": said}, id="a-text-that-is-a-key"),
         pytest.param(lambda said: {"data": said.partition(",")[2]}, id="data-of-no-type"),
+        pytest.param(lambda said: {"data": said.partition(",")[2], "format": "text"}, id="data-of-another-format"),
+        pytest.param(lambda said: {"data": said.partition(",")[2], "media_type": ""}, id="data-of-an-empty-type"),
     ],
 )
 def test_no_text_is_taken_for_a_file(words, said):
@@ -111,7 +113,22 @@ def test_no_text_is_taken_for_a_file(words, said):
     assert cut_files(raw) == (raw, ())
 
 
-@pytest.mark.parametrize("media_type", ["text/plain;charset=utf-8", "application/json", "image/svg+xml"])
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "text/plain;charset=utf-8",
+        "Text/Plain",
+        " text/plain",
+        "",
+        ";charset=utf-8",
+        "application/json",
+        "application/yaml",
+        "application/octet-stream",
+        "application/vnd.oci.image.manifest.v1+json",
+        "image/svg+xml",
+        "IMAGE/SVG+XML;a=b",
+    ],
+)
 def test_a_file_of_words_is_kept_as_what_was_said(media_type):
     raw = json.dumps({"file_data": f"data:{media_type};base64,{ENCODED}"}).encode()
 

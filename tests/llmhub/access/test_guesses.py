@@ -48,3 +48,11 @@ def test_only_so_many_addresses_are_kept_in_mind(found):
         found.note(f"address {number}", now_s=0)
 
     assert len(found._due_s) == guesses.MAX_ADDRESSES
+
+
+def test_addresses_of_one_network_guess_together(found):
+    for number in range(BURST):
+        found.note(f"2001:db8::{number + 1:x}", now_s=0)
+
+    assert found.note("2001:db8::ffff", now_s=0) > 0
+    assert found.note("2001:db8:0:1::1", now_s=0) == 0
