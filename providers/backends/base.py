@@ -65,6 +65,10 @@ FRAMES_TOGETHER = TURN_COST // FRAME_COST
 LARGE_FRAME_BYTES = 16 * 1024
 """What one stream does before others have their turn, and what a frame is of it. Units: bytes, or their worth."""
 
+FIRST_FRAMES = 256
+FIRST_TURN_COST = FIRST_FRAMES * FRAME_COST
+"""What a stream does before its first turn is over: most are over by then."""
+
 MAX_MESSAGE_CHARS = 300
 MAX_KNOWN_REFUSALS = 256
 SURELY_SHALLOW = 100
@@ -189,8 +193,8 @@ class BaseProvider(ABC):
                             if piece:
                                 yield piece
                             frames.check()
-                            if frames.spent > TURN_COST:
-                                frames.spent = 0
+                            if frames.spent > frames.turn_cost:
+                                frames.spent, frames.turn_cost = 0, TURN_COST
                                 await asyncio.sleep(0)
                     if piece := frames.translate(frames.flush()):
                         yield piece
@@ -435,6 +439,7 @@ class _FrameReader:
         self._failure: ProviderError | None = None
         self.spent = 0
         """What was done since others had their turn."""
+        self.turn_cost = FIRST_TURN_COST
         self.is_over = False
         """Whether `[DONE]` was read: what follows is ignored."""
         self.skipped = 0
@@ -447,7 +452,8 @@ class _FrameReader:
         """Cut what came into frames, no more of them together than are done in one turn."""
         frames = self._parser.feed(data)
         self.spent += len(data)
-        if len(frames) <= FRAMES_TOGETHER:
+        most = self.turn_cost // FRAME_COST
+        if len(frames) <= most:
             return (frames,)
         return [frames[first : first + FRAMES_TOGETHER] for first in range(0, len(frames), FRAMES_TOGETHER)]
 
