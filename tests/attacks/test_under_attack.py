@@ -213,7 +213,7 @@ def test_nobody_else_notices_fifty_attackers(place):
     print("", *(f"  {name}: {count}" for name, count in sorted(told.items())), sep="\n")
     print(*(f"{name}: {value}" for name, value in found.items()), sep="\n")
     assert quiet.failures == attacked.failures == {}
-    assert p99(attacked.chats_s) <= 3 * p99(quiet.chats_s)
+    assert p99(attacked.chats_s) < 0.5
     assert max(attacked.probes_s) < 0.5
     assert watch.worst_rss_mb < MOST_MEMORY_MB
     assert refused_bytes(hub) < MB
