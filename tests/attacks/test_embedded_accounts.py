@@ -39,15 +39,21 @@ class Started:
         return psycopg.connect(url, autocommit=True)
 
     def processes(self, *words: str) -> list[psutil.Process]:
-        return [
-            process for process in family(self.up.process.pid) if any(w in " ".join(process.cmdline()) for w in words)
-        ]
+        return [process for process in family(self.up.process.pid) if any(w in command_of(process) for w in words)]
+
+
+def command_of(process: psutil.Process) -> str:
+    """Return how a process was started; nothing for one that is over by now."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie is one, too
+        return ""
 
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[Started]:
     with passable_folder() as folder, running_up(folder / "home", LLMHUB_LOCAL_MODEL="0") as up:
-        web = next(p for p in family(up.process.pid) if "uvicorn" in " ".join(p.cmdline()))
+        web = next(p for p in family(up.process.pid) if "uvicorn" in command_of(p))
         yield Started(up, web.environ())
 
 
