@@ -31,6 +31,8 @@ class HubCommands:
     logs: Path
     env: Mapping[str, str] = field(repr=False)
     account: Account | None = None
+    hearts: Path | None = None
+    """A folder that the account may write to; without one, hearts lie beside the logs."""
 
     def prepare(self, secrets: Mapping[str, str]) -> Command:
         """Migrate, as whoever starts it; on the first start also make what `secrets` are for."""
@@ -51,7 +53,7 @@ class HubCommands:
         return self._with_heart(self._python("beat", "-m", "celery", "-A", "llmhub", "--quiet", "beat", *BEAT_OPTIONS))
 
     def _with_heart(self, command: Command) -> Command:
-        heart = self.logs / f"{command.name}.heart"
+        heart = (self.hearts or self.logs) / f"{command.name}.heart"
         return replace(command, heart=heart, env={**command.env, "LLMHUB_HEART": str(heart)})
 
     def _python(self, name: str, *arguments: str) -> Command:

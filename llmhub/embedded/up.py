@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from llmhub.embedded import services, wheels
 from llmhub.embedded.accounts import Account, find_hub_account
@@ -118,11 +119,7 @@ def get_environment(
     options: Options, environment: Mapping[str, str], variables: Mapping[str, str], *, account: Account | None
 ) -> dict[str, str]:
     """Return what web, worker and beat are started with; what only `prepare` needs is not among it."""
-    metrics = options.home / "metrics"
-    shutil.rmtree(metrics, ignore_errors=True)
-    metrics.mkdir()
-    if account is not None:
-        account.own(metrics)
+    metrics = get_own_folder(options.home / "metrics", account)
     taken_out = {*FIRST_SECRETS, "LLMHUB_LOCAL_MODEL_URL", MODEL_KEY}
     return {
         **{name: value for name, value in environment.items() if name not in taken_out},
@@ -139,6 +136,15 @@ def get_environment(
     }
 
 
+def get_own_folder(folder: Path, account: Account | None) -> Path:
+    """Make a folder anew in which web, worker and beat may write."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    if account is not None:
+        account.own(folder)
+    return folder
+
+
 @contextmanager
 def running_hub(
     options: Options,
@@ -149,7 +155,7 @@ def running_hub(
     for_prepare: Mapping[str, str],
 ) -> Iterator[None]:
     """Bring the database up to date, then run web, worker and beat; web answers before the others are started."""
-    commands = HubCommands(options.logs, env, account)
+    commands = HubCommands(options.logs, env, account, hearts=get_own_folder(options.home / "hearts", account))
     with step("Database: tables, admin user, demo application"):
         supervisor.run(commands.prepare(for_prepare))
     try:

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from llmhub.embedded.accounts import GROUP_ID, HUB_ID, POSTGRES_ID, can_run, find_hub_account
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.postgres import SOCKET_NAME
+from tests.live import until
 from tests.llmhub.embedded.conftest import passable_folder
 from tests.llmhub.embedded.processes import Up, family, running_up
 
@@ -138,6 +139,12 @@ def test_another_user_reaches_neither_socket_nor_data_nor_secrets(started, uid):
     )  # fmt: skip
 
     assert opened.stdout == ""
+
+
+def test_worker_and_beat_can_show_that_they_are_alive(started):
+    hearts = [started.up.home / "hearts" / f"{name}.heart" for name in ("worker", "beat")]
+
+    until(lambda: all(heart.exists() for heart in hearts), within_s=30)
 
 
 @needs_root
