@@ -15,15 +15,17 @@ from django.conf import settings
 
 from chat.process import start_chats, stop_chats
 from llmhub.body_cap import BodyCap
+from llmhub.bulk_process import BulkProcess
 from llmhub.connection_bounds import connections_for, raise_file_limit
 from llmhub.gateway_urls import PATHS, PREFIXES
 from llmhub.handlers import GatewayHandler
-from llmhub.http_server import CONNECTIONS
+from llmhub.http_server import CONNECTIONS, BoundedHttpProtocol
 from llmhub.loop_lag import watch_lag
 from llmhub.malloc import give_memory_back
 from llmhub.memory_budget import MemoryBudget
 from llmhub.page_limit import PageLimit
 from llmhub.probes import READINESS
+from llmhub.process_role import process_role
 from llmhub.request_bodies import Receive, Scope, Send
 from llmhub.stop_notice import StopNotice
 from providers.manager import get_provider_manager
@@ -67,11 +69,15 @@ async def live(receive: Receive, send: Send) -> None:
     gc.collect()
     gc.freeze()  # what is loaded by now stays: collections need not look at it again
     lag = asyncio.create_task(watch_lag())
-    StopNotice(settings.STOP_NOTICE_S, READINESS.begin_to_drain).install()
+    bulk = BulkProcess()
+    if process_role(sys.argv) == "web":
+        BoundedHttpProtocol.other_process = bulk
+        bulk.warm_up()
+    StopNotice(settings.STOP_NOTICE_S, READINESS.begin_to_drain, bulk.begin_to_stop).install()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     READINESS.begin_to_drain()
-    await gateway.finish()
+    await asyncio.gather(gateway.finish(), bulk.stop())
     lag.cancel()
     await stop_chats()
     await send({"type": "lifespan.shutdown.complete"})

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import httptools
+import uvicorn
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from llmhub.connection_bounds import ConnectionBounds
 from llmhub.request_bodies import HANG_UP, IDLING
@@ -42,12 +45,27 @@ CONNECTIONS = ConnectionBounds()
 
 CROWDED = Refusal(503, "too_many_connections", "The hub has no room for another connection now.")
 NOT_HTTP = Refusal(400, "invalid_http", "The request is not valid HTTP.")
+PIPELINED = Refusal(400, "pipelined_request", "A large body may not be sent before the request before it is answered.")
 
 
 VERSIONS = ("1.0", "1.1")
 
 
+class OtherProcess(Protocol):
+    """Another process that answers some of the requests."""
+
+    def is_for(self, size_bytes: int | None) -> bool:
+        """Whether it answers a request with a body of this size; None where that is not declared."""
+
+    def give(self, protocol: BoundedHttpProtocol, connection: socket.socket, read: bytes) -> None:
+        """Hand a connection over, with what was read of the request, which is the first on it as far as one knows."""
+
+
 class HeadTooLargeError(Exception):
+    pass
+
+
+class PipelinedError(Exception):
     pass
 
 
@@ -69,8 +87,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     What may follow a chunked body is held to the same size, and never taken for headers. A caller who takes nothing
     of what it is sent for `unread_s`, or of whom nothing is heard, has gone: on Linux, whose kernel watches for it.
-    Another protocol that is offered is passed over.
+    Another protocol that is offered is passed over. A request for another process goes there, connection and all.
     """
+
+    other_process: ClassVar[OtherProcess | None] = None
 
     head_s = 20.0
     unread_s = 60.0
@@ -83,7 +103,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _has_begun = False
     _barren_bytes = 0
     _read_bytes = 0
-    _is_resuming = False
+    _is_deaf = False
+    """Whether what the parser tells does not count."""
+    _is_in_body = False
+    _is_leaving = False
     _answering: RequestResponseCycle | None = None
     _timer: asyncio.TimerHandle | None = None
     _refusal = NOT_HTTP
@@ -91,6 +114,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _idling: RequestResponseCycle | None = None
     _extensions: dict[str, Any]
     _address = ""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        read: bytes = b"",
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._read_elsewhere = read
+        self._head: list[bytes] = []
+
+    def successor(self, read: bytes) -> BoundedHttpProtocol:
+        """Return what answers on another connection, of which so much was read elsewhere."""
+        return type(self)(self.config, self.server_state, self.app_state, self.loop, read=read)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -105,6 +145,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if sys.platform == "linux" and self.client:
             unread_ms = round(self.unread_s * 1000)
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
+        if self._read_elsewhere:
+            self.data_received(self._read_elsewhere)
+            self._read_elsewhere = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
         CONNECTIONS.leave(self._address, self)
@@ -126,10 +169,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         was_in_head = self._is_in_head
         self._barren_bytes += len(data)
+        if not self._is_in_body:
+            self._head.append(data)
         while data:
             self._read_bytes = len(data)
             super().data_received(data)
             data = data[self._read_bytes :]
+        if self._is_leaving:
+            self._leave()
+            return
         if self._is_in_head and not was_in_head:
             self._barren_bytes = 0  # what came before this head is in it
         if self._is_refused or self.transport.is_closing():
@@ -169,20 +217,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._read_bytes = paused.args[0]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._is_resuming = True
+        self._is_deaf = True
         framing = [b"%s: %s\r\n" % header for header in self.headers if header[0] in FRAMING]
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n")
-        self._is_resuming = False
+        self._is_deaf = self._is_leaving
 
     def on_message_begin(self) -> None:
-        if self._is_resuming:
+        if self._is_deaf:
             return
         self._is_in_head = self._has_begun = True
         super().on_message_begin()
         self.scope["extensions"] = self._extensions
 
     def on_url(self, url: bytes) -> None:
-        if not self._is_resuming:
+        if not self._is_deaf:
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -190,7 +238,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._is_resuming:
+        if self._is_deaf:
             return
         size_bytes = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
         if size_bytes > self.max_head_bytes or len(self.headers) > self.max_headers:
@@ -198,6 +246,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise HeadTooLargeError
         if not self._is_framed_in_one_way():
             raise FramingError
+        if self._is_for_other_process():
+            self._check_alone()
+            self._is_deaf = self._is_leaving = True
+            return
+        self._head.clear()
+        self._is_in_body = True
         self._is_in_head = self._has_begun = False
         self._barren_bytes = 0
         self._unbound_time()
@@ -210,12 +264,44 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         return version in VERSIONS and (not codings or (codings == [b"chunked"] and version == "1.1"))
 
+    def _is_for_other_process(self) -> bool:
+        if self.other_process is None or self.scheme == "https":  # whose state cannot go along
+            return False
+        size_bytes: int | None = 0
+        for name, value in self.headers:
+            if name == b"transfer-encoding":
+                size_bytes = None
+                break
+            if name == b"content-length":
+                size_bytes = int(value)
+        return self.other_process.is_for(size_bytes)
+
+    def _check_alone(self) -> None:
+        """Errors: PipelinedError where an earlier request still has to be answered over this connection."""
+        if not self._is_idle or self.transport.get_write_buffer_size():
+            self._refusal = PIPELINED
+            raise PipelinedError
+
+    def _leave(self) -> None:
+        """Let the other process answer, and be gone here without a word to the caller."""
+        self._is_refused = True  # should more be read meanwhile
+        self._unbound_time()
+        connection = self.transport.get_extra_info("socket")
+        read = b"".join(self._head)
+        self._head.clear()
+        assert self.other_process is not None
+        self.other_process.give(self, socket.socket(fileno=os.dup(connection.fileno())), read)
+        self.transport.abort()
+
     def on_body(self, body: bytes) -> None:
+        if self._is_leaving:
+            return
         self._barren_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self.parser.should_upgrade():
+        self._is_in_body = False
+        if not (self._is_leaving or self.parser.should_upgrade()):
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's words; ours are in the hub's shape)

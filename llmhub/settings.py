@@ -205,7 +205,7 @@ TEMPLATES = [
     },
 ]
 
-IS_WEB = process_role(sys.argv) == "web"
+IS_WEB = process_role(sys.argv) in ("web", "bulk")
 DATABASES = {
     "default": web_database(ENV.database_url, pool=ENV.llmhub_database_pool) if IS_WEB else database(ENV.database_url)
 }

@@ -9,17 +9,13 @@ from llmhub.embedded.accounts import Account
 from llmhub.embedded.options import ROOT, get_reached_host
 from llmhub.embedded.ports import is_answering
 from llmhub.embedded.process import Command
+from llmhub.uvicorn_options import as_arguments
 
-DRAIN_TIMEOUT_S = 30
 READY_TIMEOUT_S = 90.0
 PROBE_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 12.0
 
-WEB_OPTIONS = (
-    *("--loop", "uvloop", "--http", "llmhub.http_server:BoundedHttpProtocol", "--ws", "none", "--lifespan", "on"),
-    *("--log-config", "llmhub/uvicorn_log.json", "--no-access-log", "--no-server-header", "--no-proxy-headers"),
-    *("--timeout-keep-alive", "75", "--timeout-graceful-shutdown", str(DRAIN_TIMEOUT_S)),
-)
+WEB_OPTIONS = tuple(as_arguments())
 WORKER_OPTIONS = ("--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle")
 BEAT_OPTIONS = ("--pidfile=",)
 

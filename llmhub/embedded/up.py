@@ -31,6 +31,7 @@ from llmhub.embedded.process import Guard
 from llmhub.embedded.servers import running_servers
 from llmhub.embedded.services import HubCommands
 from llmhub.embedded.supervisor import StopRequestedError, Supervisor
+from llmhub.uvicorn_options import DRAIN_TIMEOUT_S
 
 OWNER = "DATABASE_OWNER_URL"
 MODEL_KEY = "LLMHUB_LOCAL_MODEL_KEY"
@@ -161,7 +162,7 @@ def running_hub(
     try:
         with step("Web"):
             command = commands.web(options.host, options.port, processes=options.web_processes)
-            web = supervisor.start(command, stop_timeout_s=services.DRAIN_TIMEOUT_S + 5, is_echoed=True)
+            web = supervisor.start(command, stop_timeout_s=DRAIN_TIMEOUT_S + 5, is_echoed=True)
             is_ready = partial(services.is_web_ready, options.host, options.port)
             supervisor.wait_until(is_ready, web, timeout_s=services.READY_TIMEOUT_S)
         for command in (commands.worker(), commands.beat()):

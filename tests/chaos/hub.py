@@ -24,6 +24,7 @@ from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port
 from llmhub.embedded.process import Child, Command, Guard, wait_until
 from llmhub.embedded.services import HubCommands
+from llmhub.uvicorn_options import DRAIN_TIMEOUT_S
 from tests.chaos.load import PROVIDER
 from tests.chaos.promises import Event, Row, Seat
 from tests.chaos.upstream import MODEL
@@ -31,7 +32,7 @@ from tests.live import until
 from tests.llmhub.embedded.processes import bare_environment, runs
 
 GONE_S = 20.0
-STOP_S = services.DRAIN_TIMEOUT_S + 10.0
+STOP_S = DRAIN_TIMEOUT_S + 10.0
 
 EVENTS = """
     SELECT id::text, kind, chat_id::text, writer_id::text, writer_seq,

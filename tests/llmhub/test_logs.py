@@ -343,6 +343,7 @@ def test_a_task_is_named_in_its_lines_until_it_ends():
     [
         pytest.param(["/venv/bin/uvicorn", "llmhub.asgi:application"], "web", id="web"),
         pytest.param(["/x/uvicorn/__main__.py", "llmhub.asgi:application"], "web", id="web-module"),
+        pytest.param(["/x/llmhub/bulk_process.py", "5"], "bulk", id="bulk"),
         pytest.param(["/x/celery/__main__.py", "-A", "llmhub", "--quiet", "worker"], "worker", id="worker"),
         pytest.param(["celery", "-A", "llmhub", "beat", "--pidfile="], "beat", id="beat"),
         pytest.param(["manage.py", "prepare"], "prepare", id="command"),

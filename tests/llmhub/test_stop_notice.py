@@ -10,9 +10,14 @@ from llmhub.stop_notice import StopNotice
 class Server:
     def __init__(self):
         self.numbers = []
+        self.has_begun_to_stop = False
         self.is_told = asyncio.Event()
 
+    def begin_to_stop(self):
+        self.has_begun_to_stop = True
+
     def hear(self, number, _frame):
+        assert self.has_begun_to_stop
         self.numbers.append(number)
         self.is_told.set()
 
@@ -28,7 +33,7 @@ def server():
 
 async def test_the_server_hears_of_the_stop_after_the_notice(server):
     noted = asyncio.Event()
-    StopNotice(0.05, noted.set).install()
+    StopNotice(0.05, noted.set, server.begin_to_stop).install()
 
     os.kill(os.getpid(), signal.SIGTERM)
     await noted.wait()
@@ -39,7 +44,7 @@ async def test_the_server_hears_of_the_stop_after_the_notice(server):
 
 
 async def test_a_second_signal_is_heard_at_once(server):
-    StopNotice(60, lambda: None).install()
+    StopNotice(60, lambda: None, server.begin_to_stop).install()
 
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -49,7 +54,7 @@ async def test_a_second_signal_is_heard_at_once(server):
 
 
 async def test_without_a_notice_the_server_hears_at_once(server):
-    StopNotice(0, lambda: None).install()
+    StopNotice(0, lambda: None, server.begin_to_stop).install()
 
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.sleep(0)

@@ -14,6 +14,7 @@ from llmhub.embedded import postgres, services, wheels
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.process import wait_until
 from llmhub.settings import Environment
+from llmhub.uvicorn_options import DRAIN_TIMEOUT_S
 from tests.stack import stopping
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -143,7 +144,7 @@ def test_who_starts_processes_by_hand_is_told_the_options_of_up(options):
 
 
 def test_web_is_given_longer_to_stop_than_chats_to_finish():
-    assert int(SERVICES["web"]["stop_grace_period"].removesuffix("s")) > services.DRAIN_TIMEOUT_S
+    assert int(SERVICES["web"]["stop_grace_period"].removesuffix("s")) > DRAIN_TIMEOUT_S
 
 
 def test_the_image_takes_nothing_that_it_does_not_name():
