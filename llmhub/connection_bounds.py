@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import resource
 import sys
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
+from itertools import chain
 from typing import Protocol
 
 logger = logging.getLogger(__name__)
@@ -25,52 +27,70 @@ class Silent(Protocol):
     def drop(self) -> None: ...
 
 
-class ConnectionBounds:
-    """The open connections of a process, of each address those first that were silent longest.
+@dataclass(slots=True)
+class _Group:
+    """The connections of one address, in each part those first that were silent longest."""
 
-    Where there is no room, the longest silent one is closed for a new one: those who only hold connections keep nobody
-    out, a probe neither.
+    unheard: dict[Silent, None] = field(default_factory=dict)
+    heard: dict[Silent, None] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.unheard) + len(self.heard)
+
+    def remove(self, connection: Silent) -> bool:
+        """Take a connection out; return whether it was there."""
+        for part in (self.heard, self.unheard):
+            if connection in part:
+                del part[connection]
+                return True
+        return False
+
+
+class ConnectionBounds:
+    """The open connections of a process.
+
+    Where there is no room, one is closed for a new one: of those on which no request was heard yet the one that is
+    silent longest, else of the others. Who only holds connections keeps nobody out, a probe neither.
     """
 
     def __init__(self) -> None:
         self.most = self.most_per_address = sys.maxsize
         self._count = 0
-        self._by_address: dict[str, dict[Silent, None]] = {}
+        self._groups: dict[str, _Group] = {}
 
     def enter(self, address: str, connection: Silent) -> bool:
         """Take in a new connection; False where that is impossible, as all others are at work."""
-        group = address_group(address)
-        if len(self._by_address.get(group, ())) >= self.most_per_address and not self._make_room(group):
+        name = address_group(address)
+        if len(self._groups.get(name, ())) >= self.most_per_address and not self._make_room(name):
             return False
-        if self._count >= self.most and not self._make_room(max(self._by_address, key=self._size_of)):
+        if self._count >= self.most and not self._make_room(max(self._groups, key=self._size_of)):
             return False
-        self._by_address.setdefault(group, {})[connection] = None
+        self._groups.setdefault(name, _Group()).unheard[connection] = None
         self._count += 1
         return True
 
     def note(self, address: str, connection: Silent) -> None:
-        """Note that something was heard on a connection."""
-        own = self._by_address.get(address_group(address), {})
-        if connection in own:
-            del own[connection]
-            own[connection] = None
+        """Note that a request was heard on a connection."""
+        group = self._groups.get(address_group(address))
+        if group is not None and group.remove(connection):
+            group.heard[connection] = None
 
     def leave(self, address: str, connection: Silent) -> None:
-        group = address_group(address)
-        own = self._by_address.get(group, {})
-        if connection in own:
-            del own[connection]
+        name = address_group(address)
+        group = self._groups.get(name)
+        if group is not None and group.remove(connection):
             self._count -= 1
-            if not own:
-                del self._by_address[group]
+            if not group:
+                del self._groups[name]
 
-    def _size_of(self, group: str) -> int:
-        return len(self._by_address[group])
+    def _size_of(self, name: str) -> int:
+        return len(self._groups[name])
 
-    def _make_room(self, group: str) -> bool:
-        for connection in self._by_address[group]:
+    def _make_room(self, name: str) -> bool:
+        group = self._groups[name]
+        for connection in chain(group.unheard, group.heard):
             if connection.is_silent:
-                self.leave(group, connection)
+                self.leave(name, connection)
                 connection.drop()
                 return True
         return False

@@ -59,15 +59,16 @@ MAX_REFUSAL_BYTES = 256 * 1024
 MAX_NAME_PARTS = 6
 """A name with more is that of a hub behind hubs: where they list each other's models, names would grow for ever."""
 
-TURN_COST = 4 * 1024
-FRAME_COST = 512
+FRAME_COST = 16 * 1024
+TURN_COST = 8 * FRAME_COST
 FRAMES_TOGETHER = TURN_COST // FRAME_COST
-LARGE_FRAME_BYTES = 16 * 1024
-"""What one stream does before others have their turn, and what a frame is of it. Units: bytes, or their worth."""
+TURN_S = 0.004
+"""What one stream does in so much time, and what a frame is of it; no model is faster. Units: bytes, or alike."""
 
-FIRST_FRAMES = 256
-FIRST_TURN_COST = FIRST_FRAMES * FRAME_COST
-"""What a stream does before its first turn is over: most are over by then."""
+FIRST_TURN_COST = 256 * FRAME_COST
+"""What a stream may do at once: most are over by then."""
+
+LARGE_FRAME_BYTES = 16 * 1024
 
 MAX_MESSAGE_CHARS = 300
 MAX_KNOWN_REFUSALS = 256
@@ -194,8 +195,7 @@ class BaseProvider(ABC):
                                 yield piece
                             frames.check()
                             if frames.spent > frames.turn_cost:
-                                frames.spent, frames.turn_cost = 0, TURN_COST
-                                await asyncio.sleep(0)
+                                await frames.end_turn()
                     if piece := frames.translate(frames.flush()):
                         yield piece
                     frames.check_whole(content_type=reply.content_type)
@@ -438,8 +438,9 @@ class _FrameReader:
         self._has_frames = False
         self._failure: ProviderError | None = None
         self.spent = 0
-        """What was done since others had their turn."""
         self.turn_cost = FIRST_TURN_COST
+        """What was done in this turn, and what may be."""
+        self._turn_began_s = time.monotonic()
         self.is_over = False
         """Whether `[DONE]` was read: what follows is ignored."""
         self.skipped = 0
@@ -447,6 +448,11 @@ class _FrameReader:
     @property
     def is_finished(self) -> bool:
         return self._reader.finished
+
+    async def end_turn(self) -> None:
+        """Let others have their turn, until as much time has passed as this one may take."""
+        await asyncio.sleep(max(0.0, self._turn_began_s + TURN_S - time.monotonic()))
+        self.spent, self.turn_cost, self._turn_began_s = 0, TURN_COST, time.monotonic()
 
     def feed(self, data: bytes) -> Sequence[list[bytes]]:
         """Cut what came into frames, no more of them together than are done in one turn."""
