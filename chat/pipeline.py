@@ -54,7 +54,8 @@ HELD_TIMES = 3
 class ChatCall:
     """One request for a chat: who asks, for what, and how far it has come.
 
-    Shape: `memory` is what it holds of the process's memory, until it has ended.
+    Shape: `memory` is what it holds of the process's memory, until it has ended; `turn` lets the next huge body have
+    its turn, once this one is in the record.
     Units: `deadline_s` seconds for the whole chat; `started_s` in seconds of the monotonic clock.
     """
 
@@ -71,6 +72,7 @@ class ChatCall:
     dropped_params: tuple[str, ...] = ()
     is_caller_gone: Callable[[], bool] = lambda: True
     memory: Holding = UNBOUNDED
+    turn: Callable[[], None] | None = None
     traceparent: str | None = None
     large_bytes: int = 0
     """What was charged of a large answer, which is rendered and recorded beside the loop; 0 of a usual one."""
@@ -91,6 +93,16 @@ class ChatCall:
         """
         self.large_bytes += answer_bytes
         self.memory.take(HELD_TIMES * answer_bytes)
+
+    def end_turn(self) -> None:
+        turn, self.turn = self.turn, None
+        if turn is not None:
+            turn()
+
+    def let_go(self) -> None:
+        """Give back what others wait for."""
+        self.end_turn()
+        self.memory.give_back()
 
     async def handled(self, work: Callable[[], T]) -> T:
         """Do what takes long for a large answer beside the loop."""
@@ -230,6 +242,7 @@ class ChatPipeline:
                 self.ledger.append_when_up(_unbegun(call).entry())
             raise
         call.content = unread_content(call.content.size_bytes)  # it is in the record, and need not be in memory
+        call.end_turn()
         return call.request
 
     async def _abandon(

@@ -19,7 +19,7 @@ import uvicorn
 
 from llmhub.handover import Handover, MakeProtocol
 from llmhub.http_server import BoundedHttpProtocol
-from llmhub.large_work import LARGE_BYTES
+from llmhub.large_work import HUGE_BYTES, LARGE_BYTES, start_large_work
 from llmhub.uvicorn_options import DRAIN_TIMEOUT_S, OPTIONS
 
 logger = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ class BulkServer(uvicorn.Server):
         self._end = end
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        start_large_work(at_once_bytes=HUGE_BYTES)
         await super().startup(sockets=sockets or [])
         self._handover = Handover(self._end, self._make_protocol, self._note_end)
         BoundedHttpProtocol.other_process = self

@@ -146,8 +146,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             unread_ms = round(self.unread_s * 1000)
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
         if self._read_elsewhere:
-            self.data_received(self._read_elsewhere)
-            self._read_elsewhere = b""
+            self.loop.call_soon(
+                self.data_received, b""
+            )  # not now: a transport cannot pause before it has begun to read
 
     def connection_lost(self, exc: Exception | None) -> None:
         CONNECTIONS.leave(self._address, self)
@@ -164,6 +165,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
+        if self._read_elsewhere:
+            data = self._read_elsewhere + data
+            self._read_elsewhere = b""
         if self._is_refused:
             self._throw_away(data)
             return

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -21,7 +22,7 @@ LARGE_BYTES = 256 * 1024
 HUGE_BYTES = 4 * 1024 * 1024
 """What is larger waits for others of its size only."""
 
-EVEN_S = 0.03
+EVEN_S = 0.01
 """Work that takes so long is followed by as long a rest; of twice as long work the rest is four times as long."""
 
 LONGEST_REST_S = 3.0
@@ -84,27 +85,40 @@ class LargeWork:
         self._thread.shutdown(wait=False)
 
 
-_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[LargeWork, LargeWork]] = WeakKeyDictionary()
+@dataclass(frozen=True, slots=True)
+class _Threads:
+    large: LargeWork
+    huge: LargeWork
+    at_once_bytes: int
+
+
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Threads] = WeakKeyDictionary()
 
 
 async def done_beside(owner: str, work: Callable[[], T], *, size_bytes: int) -> T:
     """Do work on so many bytes in one of the running loop's two threads; see `LargeWork.do`."""
-    large, huge = start_large_work()
-    return await (huge if size_bytes > HUGE_BYTES else large).do(owner, work)
+    threads = start_large_work()
+    if size_bytes <= threads.at_once_bytes:
+        return work()
+    return await (threads.huge if size_bytes > HUGE_BYTES else threads.large).do(owner, work)
 
 
-def start_large_work() -> tuple[LargeWork, LargeWork]:
-    """Return what does large and huge work for the running loop, begun at the first call."""
+def start_large_work(*, at_once_bytes: int = 0) -> _Threads:
+    """Return what does large and huge work for the running loop, begun at the first call.
+
+    Shape: up to `at_once_bytes` nothing is done beside the loop; for a process that serves large requests alone.
+    """
     loop = asyncio.get_running_loop()
     if loop not in _of_loops:
-        _of_loops[loop] = LargeWork(), LargeWork()
+        _of_loops[loop] = _Threads(LargeWork(), LargeWork(), at_once_bytes)
     return _of_loops[loop]
 
 
 def stop_large_work() -> None:
     """End the threads of the running loop."""
-    for works in _of_loops.pop(asyncio.get_running_loop(), ()):
-        works.stop()
+    if threads := _of_loops.pop(asyncio.get_running_loop(), None):
+        threads.large.stop()
+        threads.huge.stop()
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any, Exception | None]:

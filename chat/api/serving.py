@@ -34,7 +34,7 @@ from chat.ledger.content import unread_content
 from chat.pipeline import STOPPING, ChatCall, ChatPipeline
 from chat.refusals import Refusals
 from llmhub.access.principals import KeyRefusedError, Principal
-from llmhub.large_work import done_beside
+from llmhub.large_work import HUGE_BYTES, done_beside
 from llmhub.memory_budget import MemoryBudget
 from llmhub.request_bodies import CallerGoneError
 from providers.types import ChatChunk, ChatResponse, JSONObject
@@ -57,6 +57,8 @@ class ChatServer:
         self.memory = memory
         self.refusals = Refusals(pipeline)
         self.early_s = early_s
+        self._huge = asyncio.Lock()
+        """Held by the one huge body that is being understood and recorded: it takes most memory then."""
 
     async def serve(self, request: ASGIRequest, dialect: Dialect) -> HttpResponseBase:
         """Return the answer to a chat request, whatever becomes of it.
@@ -83,7 +85,7 @@ class ChatServer:
             problem = served_problem(error)
         finally:
             if not goes_on:
-                call.memory.give_back()
+                call.let_go()
         headers = {**chat_headers(call), **problem.headers}
         return json_response(dialect.error(problem), status=problem.status, headers=headers)
 
@@ -120,6 +122,9 @@ class ChatServer:
         if not is_large(body):
             take_in(body, call)
             return understand(body, dialect)
+        if len(body) > HUGE_BYTES:
+            await self._huge.acquire()
+            call.turn = self._huge.release
         beside = partial(done_beside, principal.name, size_bytes=len(body))
         await call.memory.take_when_free(await beside(partial(weigh, body, call)), timeout_s=MORE_ROOM_S)
         return await beside(partial(understand, body, dialect))
@@ -179,7 +184,7 @@ class _Rendering:
             _log_fault(error)
             yield self._dialect.error_frame(served_problem(error))
         finally:
-            self._call.memory.give_back()
+            self._call.let_go()
 
     def _frames(self, piece: list[ChatChunk] | ChatResponse) -> bytes:
         if isinstance(piece, ChatResponse):
