@@ -1,3 +1,4 @@
+import asyncio
 import uuid
 
 import pytest
@@ -121,11 +122,24 @@ async def test_the_minute_ends_by_itself_and_another_begins(ledger):
     found = Refusals(ChatPipeline(ProviderManager(), ledger), minute_s=0)
     await refuse(found, times=2)
     while len(ledger.entries) < 2:
-        await refusals.asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     await refuse(found)
 
     assert ledger.repeats == [0, 1, 0]
+
+
+async def test_a_stop_as_the_minute_ends_records_what_was_counted_once(ledger):
+    found = Refusals(ChatPipeline(ProviderManager(), ledger), minute_s=0)
+    await refuse(found, times=3)
+    asyncio.get_running_loop().call_soon(lambda: stopping.append(asyncio.ensure_future(found.finish())))
+    stopping = []
+    while not stopping:
+        await asyncio.sleep(0)
+
+    await stopping[0]
+
+    assert ledger.repeats == [0, 2]
 
 
 async def test_what_cannot_be_recorded_at_the_minutes_end_is_counted_on(found, ledger):
