@@ -42,7 +42,7 @@ class ConnectionBounds:
         group = address_group(address)
         if len(self._by_address.get(group, ())) >= self.most_per_address and not self._make_room(group):
             return False
-        if self._count >= self.most and not self._make_room(max(self._by_address, key=self._size_of)):
+        if self._count >= self.most and not any(map(self._make_room, self._largest_first())):
             return False
         self._by_address.setdefault(group, {})[connection] = None
         self._count += 1
@@ -64,8 +64,8 @@ class ConnectionBounds:
             if not own:
                 del self._by_address[group]
 
-    def _size_of(self, group: str) -> int:
-        return len(self._by_address[group])
+    def _largest_first(self) -> list[str]:
+        return sorted(self._by_address, key=lambda group: len(self._by_address[group]), reverse=True)
 
     def _make_room(self, group: str) -> bool:
         for connection in self._by_address[group]:
