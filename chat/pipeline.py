@@ -96,8 +96,7 @@ class ChatCall:
         """Do what takes long for a large answer beside the loop."""
         if not self.large_bytes:
             return work()
-        owner = self.caller.application or self.caller.actor or ""
-        return await done_beside(owner, work, size_bytes=self.large_bytes)
+        return await done_beside(self.memory.owner, work, size_bytes=self.large_bytes)
 
     def note_chunks(self, chunks: Sequence[ChatChunk]) -> None:
         """Keep what the first chunk, and the first with content, tell of a stream."""

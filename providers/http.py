@@ -186,7 +186,7 @@ class HttpReply:
             body += piece
             if len(body) > max_bytes:
                 raise _too_large("reply", max_bytes)
-            if len(body) > charged_bytes:
+            while len(body) > charged_bytes:
                 charge(STEP_BYTES)
                 charged_bytes += STEP_BYTES
         return bytes(body)
