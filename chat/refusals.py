@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from chat import metrics
 from chat.ids import uuid7
 from chat.ledger.content import unread_content
-from chat.ledger.errors import LedgerUnavailableError
+from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError
 from chat.ledger.events import Caller, Void
 from chat.pipeline import ChatCall, ChatPipeline, void_of
 from providers.problems import Problem
@@ -87,6 +87,8 @@ class Refusals:
         for error, void in minute.repeated.items():
             try:
                 await self._pipeline.ledger.append(void.entry())
+            except EntryRefusedError:  # as is one that is stored already, though the database did not say so
+                _note_lost(void.repeats)
             except LedgerUnavailableError:
                 later = self._minute(caller).repeated
                 later[error] = replace(void, repeats=void.repeats + (later[error].repeats if error in later else 0))
@@ -97,7 +99,11 @@ class Refusals:
             self._begin_end(caller)
         await asyncio.gather(*self._ending)
         if lost := sum(void.repeats for minute in self._minutes.values() for void in minute.repeated.values()):
-            logger.error("The number of %d refused chats could not be recorded.", lost)
+            _note_lost(lost)
+
+
+def _note_lost(repeats: int) -> None:
+    logger.error("The number of %d refused chats could not be recorded.", repeats)
 
 
 def _whose(caller: Caller) -> Caller:

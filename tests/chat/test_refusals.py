@@ -5,7 +5,7 @@ import pytest
 
 from chat import refusals
 from chat.ledger.content import make_content, unread_content
-from chat.ledger.errors import LedgerUnavailableError
+from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError
 from chat.ledger.events import Asked, Caller
 from chat.pipeline import ChatCall, ChatPipeline
 from chat.refusals import Refusals
@@ -23,10 +23,13 @@ class Ledger:
     def __init__(self):
         self.entries = []
         self.is_up = True
+        self.refused = None
 
     async def append(self, entry, **_):
         if not self.is_up:
             raise LedgerUnavailableError
+        if entry.chat_id == self.refused:
+            raise EntryRefusedError
         self.entries.append(entry)
 
     @property
@@ -152,3 +155,14 @@ async def test_what_cannot_be_recorded_at_the_minutes_end_is_counted_on(found, l
     await found.finish()
 
     assert sum(ledger.repeats) + ledger.repeats.count(0) == 6
+
+
+async def test_what_the_database_refuses_at_the_minutes_end_is_told_in_the_log_and_not_counted_on(found, ledger, caplog):
+    *_, ledger.refused = await refuse(found, times=3)
+
+    await found.finish()
+    await refuse(found, times=2)
+    await found.finish()
+
+    assert ledger.repeats == [0, 0, 1]
+    assert [record.getMessage() for record in caplog.records] == ["The number of 2 refused chats could not be recorded."]
