@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.utils import timezone
 
-from llmhub.database import release_connections, released_afterwards
+from llmhub.database import release_connections
 from llmhub.places import leave_place
 from providers import routing
 from providers.backends.base import BaseProvider
@@ -342,8 +342,10 @@ async def _in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     """Do what uses the ORM; no connection is held afterwards, as what follows may take long."""
 
     def do() -> T:
-        with released_afterwards():
+        try:
             return function(*args, **kwargs)
+        finally:
+            release_connections()
 
     return await sync_to_async(do)()
 
