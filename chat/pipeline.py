@@ -85,12 +85,15 @@ class ChatCall:
         return max(0.0, self.elapsed_s - self.journey.upstream_s)
 
     def charge(self, answer_bytes: int) -> None:
-        """Hold so much more of an answer, which is large then.
+        """Hold so much more of an answer, which is large then; below zero, so much less.
 
         Errors: MemoryBudgetExceededError.
         """
         self.large_bytes += answer_bytes
-        self.memory.take(HELD_TIMES * answer_bytes)
+        if answer_bytes < 0:
+            self.memory.give_back(-HELD_TIMES * answer_bytes)
+        else:
+            self.memory.take(HELD_TIMES * answer_bytes)
 
     async def handled(self, work: Callable[[], T]) -> T:
         """Do what takes long for a large answer beside the loop."""

@@ -48,7 +48,7 @@ HEADERS = {"accept-encoding": "identity", "user-agent": "llmhub"}
 
 Failure = tuple[type[ProviderError], str]
 Charge = Callable[[int], None]
-"""Is told of so many bytes more that are held; raises where there is no room for them."""
+"""Is told of so many bytes more that are held, or below zero less; raises where there is no room for them."""
 
 
 def free_of_charge(_size_bytes: int) -> None:

@@ -152,12 +152,14 @@ class ProviderManager:
         journey = journey if journey is not None else Journey()
         failures: list[ProviderError] = []
         for candidate in self._to_try(request, plan, failover=failover):
+            held = _Held(charge)
             try:
                 async with self._attempt(candidate, journey) as backend:
                     return await backend.chat(
-                        replace(request, model_name=candidate.model_name), note_sent=journey.note_sent, charge=charge
+                        replace(request, model_name=candidate.model_name), note_sent=journey.note_sent, charge=held.take
                     )
             except ProviderError as error:
+                held.give_back()
                 failures.append(error)
                 if not error.failover:
                     break
@@ -313,6 +315,22 @@ class ProviderManager:
             connections = self._loops.pop(asyncio.get_running_loop(), None)
         if connections is not None:
             await connections.close()
+
+
+class _Held:
+    """What is held of the answer to one attempt, of which nothing is left when that fails."""
+
+    def __init__(self, charge: Charge) -> None:
+        self._charge = charge
+        self._size_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        self._charge(size_bytes)
+        self._size_bytes += size_bytes
+
+    def give_back(self) -> None:
+        if self._size_bytes:
+            self._charge(-self._size_bytes)
 
 
 async def _of_each_enabled(work: Callable[[str], Awaitable[T]]) -> dict[str, T]:

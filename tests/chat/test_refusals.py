@@ -24,6 +24,7 @@ class Ledger:
         self.entries = []
         self.is_up = True
         self.refused = None
+        self.has_grown = asyncio.Event()
 
     async def append(self, entry, **_):
         if not self.is_up:
@@ -31,6 +32,7 @@ class Ledger:
         if entry.chat_id == self.refused:
             raise EntryRefusedError
         self.entries.append(entry)
+        self.has_grown.set()
 
     @property
     def repeats(self):
@@ -124,8 +126,8 @@ async def test_of_a_key_in_force_bodies_are_kept_up_to_a_size(found, ledger, mon
 async def test_the_minute_ends_by_itself_and_another_begins(ledger):
     found = Refusals(ChatPipeline(ProviderManager(), ledger), minute_s=0)
     await refuse(found, times=2)
-    while len(ledger.entries) < 2:
-        await asyncio.sleep(0)
+    ledger.has_grown.clear()
+    await ledger.has_grown.wait()
 
     await refuse(found)
 
@@ -135,12 +137,11 @@ async def test_the_minute_ends_by_itself_and_another_begins(ledger):
 async def test_a_stop_as_the_minute_ends_records_what_was_counted_once(ledger):
     found = Refusals(ChatPipeline(ProviderManager(), ledger), minute_s=0)
     await refuse(found, times=3)
-    asyncio.get_running_loop().call_soon(lambda: stopping.append(asyncio.ensure_future(found.finish())))
-    stopping = []
-    while not stopping:
-        await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    stopping = loop.create_future()
+    loop.call_soon(lambda: stopping.set_result(loop.create_task(found.finish())))
 
-    await stopping[0]
+    await (await stopping)
 
     assert ledger.repeats == [0, 2]
 
@@ -157,7 +158,7 @@ async def test_what_cannot_be_recorded_at_the_minutes_end_is_counted_on(found, l
     assert sum(ledger.repeats) + ledger.repeats.count(0) == 6
 
 
-async def test_what_the_database_refuses_at_the_minutes_end_is_told_in_the_log_and_not_counted_on(found, ledger, caplog):
+async def test_a_count_that_the_database_refuses_is_told_in_the_log_and_not_counted_on(found, ledger, caplog):
     *_, ledger.refused = await refuse(found, times=3)
 
     await found.finish()
@@ -165,4 +166,4 @@ async def test_what_the_database_refuses_at_the_minutes_end_is_told_in_the_log_a
     await found.finish()
 
     assert ledger.repeats == [0, 0, 1]
-    assert [record.getMessage() for record in caplog.records] == ["The number of 2 refused chats could not be recorded."]
+    assert caplog.messages == ["The number of 2 refused chats could not be recorded."]
