@@ -22,7 +22,7 @@ from llmhub.http_server import CONNECTIONS
 from llmhub.loop_lag import watch_lag
 from llmhub.malloc import give_memory_back
 from llmhub.memory_budget import MemoryBudget
-from llmhub.page_limit import PageLimit
+from llmhub.page_limit import PageLimit, released
 from llmhub.probes import READINESS
 from llmhub.request_bodies import Receive, Scope, Send
 from llmhub.stop_notice import StopNotice
@@ -44,7 +44,9 @@ def is_known_key(digest: str) -> bool:
 
 memory = MemoryBudget(settings.MEMORY_BUDGET_BYTES)
 page_memory = MemoryBudget(PAGE_MEMORY_BYTES)
-django_pages = BodyCap(PageLimit(django_application), page_memory, is_known_key, max_body_bytes=PAGE_BODY_BYTES)
+django_pages = BodyCap(
+    PageLimit(released(django_application)), page_memory, is_known_key, max_body_bytes=PAGE_BODY_BYTES
+)
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES)
 
 

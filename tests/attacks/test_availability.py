@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -152,6 +153,19 @@ def test_a_key_loses_its_force_at_once_while_pages_hold_every_connection_they_ha
 
             until(lambda: not is_let_in(web, revoked), within_s=1.5)
             locking.rollback()
+
+
+def test_who_does_not_take_an_answer_holds_no_connection_to_the_database(hub, web, key):
+    body = {"model": "nobody/m", "messages": [{"role": "user", "content": "x" * 16_000_000}]}
+    chat = hub.client.post("/v1/chat/completions", json=body, headers=bearer(key)).headers["x-request-id"]
+    with ExitStack() as stack:
+        for _ in range(2 * POOL):
+            reader = stack.enter_context(socket.create_connection(("127.0.0.1", httpx.URL(web.url).port), timeout=60))
+            head = f"GET /api/audit/chats/{chat} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\r\n"
+            reader.sendall(head.encode())
+            assert reader.recv(12) == b"HTTP/1.1 200"
+
+        assert web.client.get("/api/providers", headers=bearer(key)).status_code == 200
 
 
 @pytest.mark.parametrize(
