@@ -152,7 +152,8 @@ def _places(raw: bytes) -> Iterator[int]:
                 yield quote
         else:
             for place in _PLACE.finditer(raw, quote + 1, stop + _LONGEST_PLACE - 1):
-                yield place.start()
+                if place.start() < stop:  # others are the next step's
+                    yield place.start()
 
 
 def _data_url(raw: bytes, quote: int) -> tuple[int, str] | None:

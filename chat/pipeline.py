@@ -87,12 +87,15 @@ class ChatCall:
         return max(0.0, self.elapsed_s - self.journey.upstream_s)
 
     def charge(self, answer_bytes: int) -> None:
-        """Hold so much more of an answer, which is large then.
+        """Hold so much more of an answer, which is large then; below zero, so much less.
 
         Errors: MemoryBudgetExceededError.
         """
         self.large_bytes += answer_bytes
-        self.memory.take(HELD_TIMES * answer_bytes)
+        if answer_bytes < 0:
+            self.memory.give_back(-HELD_TIMES * answer_bytes)
+        else:
+            self.memory.take(HELD_TIMES * answer_bytes)
 
     def end_turn(self) -> None:
         turn, self.turn = self.turn, None
@@ -108,8 +111,7 @@ class ChatCall:
         """Do what takes long for a large answer beside the loop."""
         if not self.large_bytes:
             return work()
-        owner = self.caller.application or self.caller.actor or ""
-        return await done_beside(owner, work, size_bytes=self.large_bytes)
+        return await done_beside(self.memory.owner, work, size_bytes=self.large_bytes)
 
     def note_chunks(self, chunks: Sequence[ChatChunk]) -> None:
         """Keep what the first chunk, and the first with content, tell of a stream."""

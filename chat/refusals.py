@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from chat import metrics
 from chat.ids import uuid7
 from chat.ledger.content import unread_content
-from chat.ledger.errors import LedgerUnavailableError
+from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError
 from chat.ledger.events import Caller, Void
 from chat.pipeline import ChatCall, ChatPipeline, void_of
 from providers.problems import Problem
@@ -52,8 +52,8 @@ class Refusals:
         """
         minute = self._minute(_whose(call.caller))
         error = problem.code or problem.type
-        most = KEPT_ENTRIES if is_in_force else 1
-        if minute.entries[error] and (not is_in_force or minute.entries.total() >= most):
+        is_full = not is_in_force or minute.entries.total() >= KEPT_ENTRIES
+        if is_full and minute.entries[error]:
             self._count(minute, error, call, problem)
             return
         minute.entries[error] += 1
@@ -77,26 +77,33 @@ class Refusals:
         metrics.observe_rejected(dialect=call.asked.dialect, http_status=problem.status)
 
     def _begin_end(self, caller: Caller) -> None:
-        if caller in self._minutes:
-            task = asyncio.create_task(self._end(caller))
+        if minute := self._minutes.pop(caller, None):
+            task = asyncio.create_task(self._end(caller, minute))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
-    async def _end(self, caller: Caller) -> None:
+    async def _end(self, caller: Caller, minute: _Minute) -> None:
         """Record what was only counted; what cannot be recorded now is counted on."""
-        repeated = self._minutes.pop(caller).repeated
-        for error, void in repeated.items():
+        for error, void in minute.repeated.items():
             try:
                 await self._pipeline.ledger.append(void.entry())
+            except EntryRefusedError:  # as is one that is stored already, though the database did not say so
+                _note_lost(void.repeats)
             except LedgerUnavailableError:
                 later = self._minute(caller).repeated
                 later[error] = replace(void, repeats=void.repeats + (later[error].repeats if error in later else 0))
 
     async def finish(self) -> None:
         """Record at once what was counted so far."""
-        await asyncio.gather(*self._ending, *(self._end(caller) for caller in list(self._minutes)))
+        for caller in list(self._minutes):
+            self._begin_end(caller)
+        await asyncio.gather(*self._ending)
         if lost := sum(void.repeats for minute in self._minutes.values() for void in minute.repeated.values()):
-            logger.error("The number of %d refused chats could not be recorded.", lost)
+            _note_lost(lost)
+
+
+def _note_lost(repeats: int) -> None:
+    logger.error("The number of %d refused chats could not be recorded.", repeats)
 
 
 def _whose(caller: Caller) -> Caller:

@@ -14,7 +14,7 @@ django_application = get_asgi_application()
 from django.conf import settings
 
 from chat.process import start_chats, stop_chats
-from llmhub.body_cap import BodyCap
+from llmhub.body_cap import AnswerCap, BodyCap
 from llmhub.bulk_process import BulkProcess
 from llmhub.connection_bounds import connections_for, raise_file_limit
 from llmhub.gateway_urls import PATHS, PREFIXES
@@ -23,7 +23,7 @@ from llmhub.http_server import CONNECTIONS, BoundedHttpProtocol
 from llmhub.loop_lag import watch_lag
 from llmhub.malloc import give_memory_back
 from llmhub.memory_budget import MemoryBudget
-from llmhub.page_limit import PageLimit
+from llmhub.page_limit import PageLimit, released
 from llmhub.probes import READINESS
 from llmhub.process_role import process_role
 from llmhub.request_bodies import Receive, Scope, Send
@@ -36,6 +36,9 @@ PAGE_BODY_BYTES = 1024 * 1024
 PAGE_MEMORY_BYTES = 64 * PAGE_BODY_BYTES
 """What such bodies take together. It is theirs alone: who sends them need have no key, and may have many addresses."""
 
+ANSWERS_TOGETHER = 16
+"""How many times the largest body the answers of pages may take together: those who look at chats read them out."""
+
 SWITCH_S = 0.001
 """How long a thread may keep the interpreter from the event loop; Python's own 5 ms come several times in a chat."""
 
@@ -46,7 +49,13 @@ def is_known_key(digest: str) -> bool:
 
 memory = MemoryBudget(settings.MEMORY_BUDGET_BYTES)
 page_memory = MemoryBudget(PAGE_MEMORY_BYTES)
-django_pages = BodyCap(PageLimit(django_application), page_memory, is_known_key, max_body_bytes=PAGE_BODY_BYTES)
+answer_memory = MemoryBudget(ANSWERS_TOGETHER * settings.MAX_BODY_BYTES)
+django_pages = BodyCap(
+    PageLimit(AnswerCap(released(django_application), answer_memory)),
+    page_memory,
+    is_known_key,
+    max_body_bytes=PAGE_BODY_BYTES,
+)
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""The bounds on requests for what is no chat, kept before Django reads them: size, time, room, guesses."""
+"""The bounds on requests for what is no chat: size, time, room, guesses before Django reads them; room for answers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from llmhub.access.guesses import GUESSES
 from llmhub.access.keys import is_well_formed, key_digest, presented_key
 from llmhub.connection_bounds import address_group
 from llmhub.handlers import send_whole
+from llmhub.large_work import LARGE_BYTES
 from llmhub.memory_budget import MemoryBudget, MemoryBudgetExceededError
 from llmhub.request_bodies import (
     BODY_S,
@@ -30,6 +31,9 @@ from llmhub.request_bodies import (
 )
 
 API = "/api/"
+
+HELD_TIMES = 2
+"""How often a large answer is held until it is taken: as it was recorded, and as it is sent."""
 
 
 class BodyCap:
@@ -107,6 +111,37 @@ class BodyCap:
     async def _refuse_slowness(self, scope: Scope, send: Send) -> None:
         message = f"The body did not arrive within {self._body_s:g} s."
         await _refuse(scope, 408, message, code="request_timeout", send=send)
+
+
+class AnswerCap:
+    """An ASGI application that hands on the answers of another as long as there is room for those not yet taken."""
+
+    def __init__(self, application: Application, memory: MemoryBudget) -> None:
+        self._application = application
+        self._memory = memory
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_refused = False
+
+        async def send_bounded(message: Message) -> None:
+            nonlocal is_refused
+            if message["type"] == "http.response.start":
+                try:
+                    holding.take(_answer_bytes(message))
+                except MemoryBudgetExceededError as error:
+                    is_refused = True
+                    await _refuse(scope, 503, str(error), code="hub_overloaded", send=send, type_="server_error")
+            if not is_refused:
+                await send(message)
+
+        with self._memory.holding(address_group(_address(scope))) as holding:
+            await self._application(scope, receive, send_bounded)
+
+
+def _answer_bytes(start: Message) -> int:
+    """Return what an answer takes beyond what every request does; Django writes names of headers in capitals."""
+    size_bytes = sum(int(value) for name, value in start["headers"] if name.lower() == b"content-length")
+    return HELD_TIMES * size_bytes if size_bytes > LARGE_BYTES else 0
 
 
 async def _refuse_guess(scope: Scope, receive: Receive, send: Send, *, wait_s: float) -> None:

@@ -63,7 +63,7 @@ class ConnectionBounds:
         name = address_group(address)
         if len(self._groups.get(name, ())) >= self.most_per_address and not self._make_room(name):
             return False
-        if self._count >= self.most and not self._make_room(max(self._groups, key=self._size_of)):
+        if self._count >= self.most and not any(map(self._make_room, self._largest_first())):
             return False
         self._groups.setdefault(name, _Group()).unheard[connection] = None
         self._count += 1
@@ -83,8 +83,8 @@ class ConnectionBounds:
             if not group:
                 del self._groups[name]
 
-    def _size_of(self, name: str) -> int:
-        return len(self._groups[name])
+    def _largest_first(self) -> list[str]:
+        return sorted(self._groups, key=lambda name: len(self._groups[name]), reverse=True)
 
     def _make_room(self, name: str) -> bool:
         group = self._groups[name]

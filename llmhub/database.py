@@ -42,14 +42,6 @@ def release_connections() -> None:
 
 
 @contextmanager
-def released_afterwards() -> Iterator[None]:
-    try:
-        yield
-    finally:
-        release_connections()
-
-
-@contextmanager
 def own_connection() -> Iterator[None]:
     """Give this thread a connection outside the pool, kept from the first query to the end of the block."""
     connection = connections[DEFAULT_DB_ALIAS]

@@ -117,8 +117,9 @@ class Holding:
         self.size_bytes += size_bytes
 
     async def take_when_free(self, size_bytes: int, *, timeout_s: float) -> None:
-        """Wait until there is room, behind what others of the same owner wait for; who holds something goes first.
+        """Wait until there is room. Who waits for the same owner is let in as they came, who holds something first.
 
+        A small wish that finds room passes large ones that wait.
         Errors: MemoryBudgetExceededError when there was none in time, or too many wait already.
         """
         budget = self._budget

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from asgiref.sync import sync_to_async
 from django.http import JsonResponse
 
 from llmhub.access.errors import error_body
+from llmhub.database import release_connections
 from llmhub.handlers import send_whole
 from llmhub.places import NoPlaceError, Place, Places
 from llmhub.request_bodies import Application, Message, Receive, Scope, Send
@@ -50,6 +52,20 @@ class PageLimit:
         finally:
             if place is not None:
                 self._places.end(place)
+
+
+def released(application: Application) -> Application:
+    """Return an application that holds no database connection while a caller takes its answer, however slowly."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def release_and_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await sync_to_async(release_connections)()  # in the request's own thread, which has the connection
+            await send(message)
+
+        await application(scope, receive, release_and_send)
+
+    return answer
 
 
 async def _refuse(send: Send) -> None:

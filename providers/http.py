@@ -48,7 +48,7 @@ HEADERS = {"accept-encoding": "identity", "user-agent": "llmhub"}
 
 Failure = tuple[type[ProviderError], str]
 Charge = Callable[[int], None]
-"""Is told of so many bytes more that are held; raises where there is no room for them."""
+"""Is told of so many bytes more that are held, or below zero less; raises where there is no room for them."""
 
 
 def free_of_charge(_size_bytes: int) -> None:
@@ -186,7 +186,7 @@ class HttpReply:
             body += piece
             if len(body) > max_bytes:
                 raise _too_large("reply", max_bytes)
-            if len(body) > charged_bytes:
+            while len(body) > charged_bytes:
                 charge(STEP_BYTES)
                 charged_bytes += STEP_BYTES
         return bytes(body)

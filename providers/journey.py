@@ -116,8 +116,13 @@ def _attempt_of(
         error=failure.message,
         upstream_status=failure.upstream_status,
         upstream_request_id=failure.upstream_request_id,
-        sent=sent[:-1] if isinstance(failure, ConfigurationError | UnreachableError) else sent,
+        sent=sent[:-1] if _is_unsent(failure) else sent,
     )
+
+
+def _is_unsent(failure: ProviderError) -> bool:
+    """Whether the body noted last never left the hub."""
+    return isinstance(failure, ConfigurationError | UnreachableError) and failure.upstream_status is None
 
 
 def all_failed(failures: Sequence[ProviderError], journey: Journey) -> ProviderError:

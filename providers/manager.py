@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.utils import timezone
 
-from llmhub.database import release_connections, released_afterwards
+from llmhub.database import release_connections
 from llmhub.places import leave_place
 from providers import routing
 from providers.backends.base import BaseProvider
@@ -152,12 +152,14 @@ class ProviderManager:
         journey = journey if journey is not None else Journey()
         failures: list[ProviderError] = []
         for candidate in self._to_try(request, plan, failover=failover):
+            held = _Held(charge)
             try:
                 async with self._attempt(candidate, journey) as backend:
                     return await backend.chat(
-                        replace(request, model_name=candidate.model_name), note_sent=journey.note_sent, charge=charge
+                        replace(request, model_name=candidate.model_name), note_sent=journey.note_sent, charge=held.take
                     )
             except ProviderError as error:
+                held.give_back()
                 failures.append(error)
                 if not error.failover:
                     break
@@ -315,6 +317,22 @@ class ProviderManager:
             await connections.close()
 
 
+class _Held:
+    """What is held of the answer to one attempt, of which nothing is left when that fails."""
+
+    def __init__(self, charge: Charge) -> None:
+        self._charge = charge
+        self._size_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        self._charge(size_bytes)
+        self._size_bytes += size_bytes
+
+    def give_back(self) -> None:
+        if self._size_bytes:
+            self._charge(-self._size_bytes)
+
+
 async def _of_each_enabled(work: Callable[[str], Awaitable[T]]) -> dict[str, T]:
     """Do the same for every enabled provider at once; one that fails is logged and left out."""
     names = await _in_database(ProviderConfig.objects.filter(enabled=True).in_order().names)
@@ -342,8 +360,10 @@ async def _in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwar
     """Do what uses the ORM; no connection is held afterwards, as what follows may take long."""
 
     def do() -> T:
-        with released_afterwards():
+        try:
             return function(*args, **kwargs)
+        finally:
+            release_connections()
 
     return await sync_to_async(do)()
 

@@ -31,7 +31,7 @@ LISTENS = f"{MODEL_NAME} is served at"
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LocalModel:
     port: int
     key: str = field(repr=False)
     log: Path
@@ -42,21 +42,21 @@ class Model:
         return f"http://{LOOPBACK}:{self.port}/v1"
 
 
-def new_model(*, port: int, key: str, log: Path) -> Model:
-    return Model(port=port, key=key, log=log, log_size=log_size(log))
+def new_local_model(*, port: int, key: str, log: Path) -> LocalModel:
+    return LocalModel(port=port, key=key, log=log, log_size=log_size(log))
 
 
-def get_command(model: Model, *, env: Mapping[str, str], root: Path) -> Command:
+def get_command(server: LocalModel, *, env: Mapping[str, str], root: Path) -> Command:
     """Pass the key through standard input: it is neither in the environment nor among the arguments."""
-    file, port = str(wheels.get_model_file()), str(model.port)
+    file, port = str(wheels.get_model_file()), str(server.port)
     argv = [sys.executable, "-m", "llmhub.embedded.model", "--file", file, "--port", port]
-    return Command(name="model", argv=argv, log=model.log, env=env, cwd=root, stdin=f"{model.key}\n")
+    return Command(name="model", argv=argv, log=server.log, env=env, cwd=root, stdin=f"{server.key}\n")
 
 
-def is_ready(model: Model) -> bool:
+def is_ready(server: LocalModel) -> bool:
     """Tell our server from another process that took the port: ours says when it has it."""
-    is_ours = has_said(model.log, LISTENS, since=model.log_size)
-    return is_ours and is_answering(LOOPBACK, model.port, "/health", timeout_s=CONNECT_TIMEOUT_S)
+    is_ours = has_said(server.log, LISTENS, since=server.log_size)
+    return is_ours and is_answering(LOOPBACK, server.port, "/health", timeout_s=CONNECT_TIMEOUT_S)
 
 
 def serve(file: Path, *, port: int, key: str) -> None:

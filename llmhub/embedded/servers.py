@@ -71,7 +71,7 @@ def _model(options: Options, supervisor: Supervisor) -> Iterator[dict[str, str]]
         with step(f"Local model {model.MODEL_NAME}"):
             port = _get_lasting_port(options.home / "model.port")
             key = _get_lasting_key(options.home / "model.key")
-            server = model.new_model(port=port, key=key, log=options.logs / "model.log")
+            server = model.new_local_model(port=port, key=key, log=options.logs / "model.log")
             command = model.get_command(server, env={"PATH": os.defpath}, root=ROOT)
             stack.callback(supervisor.stop, "model")
             child = supervisor.start(command, stop_timeout_s=model.STOP_TIMEOUT_S)

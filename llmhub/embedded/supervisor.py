@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.embedded.process import Child, Command, Guard, read_tail, rotate, wait_until
+from llmhub.embedded.process import Child, Command, Guard, log_size, read_tail, rotate, wait_until
 from llmhub.log_lines import readable, speaks_of_trouble
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -74,7 +74,7 @@ class Supervisor:
 
     def start(self, command: Command, *, stop_timeout_s: float, is_echoed: bool = False) -> Child:
         self._stop_if_asked()
-        offset = _size(command.log)
+        offset = log_size(command.log)
         child = self.guard.start(command)
         self._services[command.name] = Service(child, stop_timeout_s, is_echoed, time.monotonic(), offset)
         return child
@@ -163,7 +163,7 @@ class Supervisor:
         if not service.is_echoed:
             return
         log = log or service.child.command.log
-        size = _size(log)
+        size = log_size(log)
         start = max(service.log_offset, size - ECHO_BYTES)
         text, service.log_offset = _read_lines(log, start) if size > start else ("", size)
         lines = [readable(line) for line in text.splitlines() if speaks_of_trouble(line)]
@@ -175,10 +175,6 @@ class Supervisor:
 
 def _describe_end(status: int) -> str:
     return f"ended with status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
-
-
-def _size(log: Path) -> int:
-    return log.stat().st_size if log.exists() else 0
 
 
 def _read_lines(log: Path, start: int) -> tuple[str, int]:

@@ -43,10 +43,11 @@ class ProviderActions(RowActions):
         except (NotRecordedError, ProviderError) as error:
             self.message_user(request, str(error), messages.ERROR)
             return
-        for name, probe in probes.items():
-            tests[name].end(ok=not _probe_fault(probe), words=_probe_fault(probe))
-        failed = {name: fault for name, probe in probes.items() if (fault := _probe_fault(probe))}
-        self._tell(request, well=len(probes) - len(failed), words="healthy", failed=failed)
+        faults = {name: _probe_fault(probe) for name, probe in probes.items()}
+        for name, fault in faults.items():
+            tests[name].end(ok=not fault, words=fault)
+        failed = {name: fault for name, fault in faults.items() if fault}
+        self._tell(request, well=len(faults) - len(failed), words="healthy", failed=failed)
 
     @admin.action(description="Refresh models", permissions=["change"])
     def refresh_models(self, request: HttpRequest, providers: ProviderConfigQuerySet) -> None:

@@ -28,6 +28,7 @@ IS_TRUE = ("1", "true")
 REFUSED = {401: serializers.Refusal, 403: serializers.Refusal}
 NOT_FOUND = REFUSED | {404: serializers.Refusal}
 NOT_VALID = REFUSED | {400: serializers.Refusal}
+TOO_MANY = {429: OpenApiResponse(serializers.Refusal, "Too many callers wait for providers.")}
 FAILED_UPSTREAM = {code: OpenApiResponse(serializers.Refusal, "The provider failed.") for code in (429, 502, 503, 504)}
 
 
@@ -146,7 +147,7 @@ class CheckView(ProviderView):
         summary="Probe a provider now",
         description="Costs no tokens. Who checked what is recorded.",
         request=None,
-        responses={200: serializers.Checked, 503: serializers.Refusal} | NOT_FOUND,
+        responses={200: serializers.Checked, 503: serializers.Refusal} | NOT_FOUND | TOO_MANY,
     )
     def post(self, request: Request, name: str) -> Response:
         row, principal = ProviderConfig.objects.get(name=name), request_principal(request)
@@ -183,7 +184,7 @@ class HealthView(ProviderView):
         description="As last found; false for one not looked at yet. With `live=1` all that are enabled are probed "
         "now, at once; callers who ask while that is under way share its outcome.",
         parameters=[OpenApiParameter("live", bool, description="Probe now.")],
-        responses={200: by_name({"type": "boolean"})} | REFUSED,
+        responses={200: by_name({"type": "boolean"})} | REFUSED | TOO_MANY,
     )
     def get(self, request: Request) -> Response:
         if request.query_params.get("live") in IS_TRUE:

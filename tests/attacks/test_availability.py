@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -36,6 +37,7 @@ OWN = 4
 """The two lanes of the ledger, who hears of changes of the configuration, and who reads it."""
 
 CALLERS = 60
+MB = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +154,42 @@ def test_a_key_loses_its_force_at_once_while_pages_hold_every_connection_they_ha
 
             until(lambda: not is_let_in(web, revoked), within_s=1.5)
             locking.rollback()
+
+
+@pytest.fixture
+def large_chat(hub: LiveHub, key: str) -> str:
+    body = {"model": "nobody/m", "messages": [{"role": "user", "content": "x" * 16 * MB}]}
+    chat_id: str = hub.client.post("/v1/chat/completions", json=body, headers=bearer(key)).headers["x-request-id"]
+    return chat_id
+
+
+@contextmanager
+def not_taken(web: Web, key: str, chat_id: str, *, times: int) -> Iterator[list[int]]:
+    """Ask for a chat so often without taking the answers; yield their status."""
+    head = f"GET /api/audit/chats/{chat_id} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\r\n"
+    statuses = []
+    with ExitStack() as stack:
+        for _ in range(times):
+            reader = stack.enter_context(socket.create_connection(("127.0.0.1", httpx.URL(web.url).port), timeout=60))
+            reader.sendall(head.encode())
+            statuses.append(int(reader.recv(12)[-3:]))
+        yield statuses
+
+
+def test_who_does_not_take_an_answer_holds_no_connection_to_the_database(web, key, large_chat):
+    with not_taken(web, key, large_chat, times=2 * POOL) as statuses:
+        assert statuses == [200] * 2 * POOL
+        assert web.client.get("/api/providers", headers=bearer(key)).status_code == 200
+
+
+def test_answers_that_are_not_taken_share_what_memory_there_is(web, key, large_chat):
+    with not_taken(web, key, large_chat, times=12) as statuses:
+        assert statuses[0] == 200
+        assert statuses[-1] == 503
+        assert web.client.get("/api/providers", headers=bearer(key)).status_code == 200
+        assert web.rss_bytes < 900 * MB
+
+    until(lambda: web.client.get(f"/api/audit/chats/{large_chat}", headers=bearer(key)).status_code == 200)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from chat.models import ChatContent, ChatStatus, LedgerEvent
+from tests import fakes
 from tests.attacks.spellings import BodyWriter, is_shown
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, closed_chat
@@ -120,6 +121,17 @@ def test_a_file_of_words_is_in_the_record_whatever_it_calls_itself(stage, header
 
     kept = ChatContent.objects.get(chat_id=stage.hub.last_chat().pk, part="request")
     assert bytes(kept.body) == body
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [fakes.redirect("https://elsewhere.example/"), fakes.status(401), fakes.status(500)],
+    ids=["3xx", "401", "500"],
+)
+def test_what_a_provider_got_is_in_the_record_however_it_answered(stage, failure):
+    stage.upstream.fail(failure)
+
+    assert stage.check(b'{"model":"up/fake-large","messages":[{"role":"user","content":"hi"}]}')
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat/multi"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.files import MAX_FILES, cut_files, describe_files, dump_files, load_files
+from chat.files import MAX_FILES, MAX_PLACES, cut_files, describe_files, dump_files, load_files
 
 FILE = bytes(range(256)) * 4
 ENCODED = base64.b64encode(FILE).decode()
@@ -220,8 +220,14 @@ def test_files_beyond_the_bound_stay_in_the_body():
     assert kept.count(b"QUJD") == 5
 
 
+def test_files_after_too_many_places_that_look_like_one_stay_in_the_body():
+    raw = json.dumps([*[{"data": "x"}] * MAX_PLACES, {"file_data": "QUJD"}]).encode()
+
+    assert cut_files(raw) == (raw, ())
+
+
 @pytest.mark.parametrize("quotes", [0, 10, 1000], ids=["none", "few", "many"])
-@pytest.mark.parametrize("before", [2**18 - 20, 2**18 - 5, 2**18, 2**18 + 1])
+@pytest.mark.parametrize("before", range(2**18 - 36, 2**18 + 2))
 def test_files_are_found_wherever_they_stand_in_a_long_body(before, quotes):
     text = json.dumps({"text": '"' * quotes, "more": "x"})[:-2]
     raw = (text + "x" * (before - len(text)) + '", "file_data":"QUJD","url":"data:image/png;base64,QUJD"}').encode()

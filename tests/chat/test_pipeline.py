@@ -129,6 +129,16 @@ async def test_an_answer_is_held_in_the_memory_of_the_process_as_long_as_its_cha
     assert budget.held_bytes == 0
 
 
+async def test_an_answer_of_which_nothing_is_left_is_held_no_longer():
+    budget, call = MemoryBudget(1000), new_call()
+    call.memory = budget.holding("a")
+
+    call.charge(100)
+    call.charge(-100)
+
+    assert (budget.held_bytes, call.large_bytes) == (0, 0)
+
+
 async def test_a_small_answer_is_held_at_no_cost(pipeline, plan):
     call = new_call()
     call.memory = MemoryBudget(0).holding("ann")

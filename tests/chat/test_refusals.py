@@ -1,10 +1,11 @@
+import asyncio
 import uuid
 
 import pytest
 
 from chat import refusals
 from chat.ledger.content import make_content, unread_content
-from chat.ledger.errors import LedgerUnavailableError
+from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError
 from chat.ledger.events import Asked, Caller
 from chat.pipeline import ChatCall, ChatPipeline
 from chat.refusals import Refusals
@@ -22,11 +23,16 @@ class Ledger:
     def __init__(self):
         self.entries = []
         self.is_up = True
+        self.refused = None
+        self.has_grown = asyncio.Event()
 
     async def append(self, entry, **_):
         if not self.is_up:
             raise LedgerUnavailableError
+        if entry.chat_id == self.refused:
+            raise EntryRefusedError
         self.entries.append(entry)
+        self.has_grown.set()
 
     @property
     def repeats(self):
@@ -120,12 +126,24 @@ async def test_of_a_key_in_force_bodies_are_kept_up_to_a_size(found, ledger, mon
 async def test_the_minute_ends_by_itself_and_another_begins(ledger):
     found = Refusals(ChatPipeline(ProviderManager(), ledger), minute_s=0)
     await refuse(found, times=2)
-    while len(ledger.entries) < 2:
-        await refusals.asyncio.sleep(0)
+    ledger.has_grown.clear()
+    await ledger.has_grown.wait()
 
     await refuse(found)
 
     assert ledger.repeats == [0, 1, 0]
+
+
+async def test_a_stop_as_the_minute_ends_records_what_was_counted_once(ledger):
+    found = Refusals(ChatPipeline(ProviderManager(), ledger), minute_s=0)
+    await refuse(found, times=3)
+    loop = asyncio.get_running_loop()
+    stopping = loop.create_future()
+    loop.call_soon(lambda: stopping.set_result(loop.create_task(found.finish())))
+
+    await (await stopping)
+
+    assert ledger.repeats == [0, 2]
 
 
 async def test_what_cannot_be_recorded_at_the_minutes_end_is_counted_on(found, ledger):
@@ -138,3 +156,14 @@ async def test_what_cannot_be_recorded_at_the_minutes_end_is_counted_on(found, l
     await found.finish()
 
     assert sum(ledger.repeats) + ledger.repeats.count(0) == 6
+
+
+async def test_a_count_that_the_database_refuses_is_told_in_the_log_and_not_counted_on(found, ledger, caplog):
+    *_, ledger.refused = await refuse(found, times=3)
+
+    await found.finish()
+    await refuse(found, times=2)
+    await found.finish()
+
+    assert ledger.repeats == [0, 0, 1]
+    assert caplog.messages == ["The number of 2 refused chats could not be recorded."]

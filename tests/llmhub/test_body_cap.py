@@ -7,7 +7,8 @@ import pytest
 
 from llmhub.access.guesses import GUESSES
 from llmhub.access.keys import key_digest
-from llmhub.body_cap import BodyCap
+from llmhub.body_cap import HELD_TIMES, AnswerCap, BodyCap
+from llmhub.large_work import LARGE_BYTES
 from llmhub.memory_budget import MemoryBudget
 
 MAX_BYTES = 10
@@ -172,3 +173,42 @@ async def test_a_guesser_who_leaves_is_not_waited_for(guessing_address):
     )
 
     assert caller.sent == []
+
+
+def answering(size_bytes, may_end):
+    async def application(scope, receive, send):
+        length = (b"Content-Length", b"%d" % size_bytes)
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": b"x"})
+        await may_end.wait()
+
+    return application
+
+
+async def test_large_answers_that_are_not_taken_share_what_room_there_is():
+    size_bytes, may_end = LARGE_BYTES + 1, asyncio.Event()
+    memory = MemoryBudget(4 * HELD_TIMES * size_bytes)
+    cap = AnswerCap(answering(size_bytes, may_end), memory)
+    callers = [Caller() for _ in range(4)]
+    addresses = ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")
+
+    async with asyncio.TaskGroup() as tasks:
+        for caller, address in zip(callers, addresses, strict=True):
+            tasks.create_task(cap(scope_of(address=address), caller.receive, caller.send))
+            await asyncio.sleep(0)
+        may_end.set()
+
+    assert [caller.sent[0]["status"] for caller in callers] == [200, 200, 503, 200]
+    assert json.loads(callers[2].sent[1]["body"])["error"]["code"] == "hub_overloaded"
+    assert [len(caller.sent) for caller in callers] == [2, 2, 2, 2]
+    assert memory.held_bytes == 0
+
+
+async def test_small_answers_find_room_always():
+    may_end = asyncio.Event()
+    may_end.set()
+    caller = Caller()
+
+    await AnswerCap(answering(LARGE_BYTES, may_end), MemoryBudget(1))(scope_of(), caller.receive, caller.send)
+
+    assert caller.sent[0]["status"] == 200

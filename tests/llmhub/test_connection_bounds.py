@@ -64,6 +64,17 @@ def test_when_all_is_full_the_address_with_the_most_makes_room(bounds):
     assert [c.is_dropped for c in (*hog, *other)] == [True, False, False, False, False]
 
 
+def test_when_the_address_with_the_most_is_all_at_work_another_makes_room(bounds):
+    busy, silent = [Connection(is_silent=False) for _ in range(3)], [Connection() for _ in range(2)]
+    for address, connections in (("192.0.2.1", busy), ("192.0.2.2", silent)):
+        for connection in connections:
+            bounds.enter(address, connection)
+
+    assert bounds.enter("192.0.2.3", Connection())
+
+    assert [c.is_dropped for c in (*busy, *silent)] == [False, False, False, True, False]
+
+
 def test_leaving_twice_counts_once(bounds):
     gone = Connection()
     bounds.enter("192.0.2.1", gone)

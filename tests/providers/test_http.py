@@ -17,7 +17,7 @@ from providers.errors import (
     UnreachableError,
     UpstreamError,
 )
-from providers.http import ConnectionWatch, HttpCall, HttpClient, find_failure
+from providers.http import STEP_BYTES, ConnectionWatch, HttpCall, HttpClient, HttpReply, find_failure
 from providers.types import Timeouts
 from tests import fakes
 from tests.fakes import FakeProvider
@@ -325,6 +325,15 @@ async def test_a_compressed_reply_is_refused(client):
 
         with pytest.raises(MalformedReplyError, match="compressed"):
             await fetched(client, f"{fake.url}/chat/completions", content=CHAT)
+
+
+async def test_a_large_piece_of_a_reply_is_charged_at_once():
+    charged = []
+    response = httpx.Response(200, stream=httpx.ByteStream(b"x" * (3 * STEP_BYTES + 1)))
+
+    await HttpReply(response, HttpCall(method="GET", url="http://a", timeouts=Timeouts())).read(charge=charged.append)
+
+    assert charged == [STEP_BYTES] * 3
 
 
 async def test_a_reply_without_end_is_refused(client):

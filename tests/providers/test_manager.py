@@ -75,6 +75,16 @@ async def test_each_candidate_is_asked_for_its_own_model(two, manager, first, se
     assert [chat.json["model"] for chat in (*first.chats, *second.chats)] == ["fake-large", "fake-small"]
 
 
+async def test_what_was_held_of_an_answer_that_failed_is_given_back(two, manager, first):
+    first.fail(fakes.pieces(b" " * 2_000_000, b"no JSON"))
+    charged = []
+
+    await manager.chat(HELLO, charge=charged.append)
+
+    assert max(charged) > 0
+    assert sum(charged) == 0
+
+
 @BOTH_WAYS
 @pytest.mark.parametrize("code", [400, 422])
 async def test_a_request_at_fault_is_no_reason_to_ask_another(two, manager, first, second, ask, code):

@@ -28,7 +28,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     log = tmp_path_factory.mktemp("model") / "model.log"
-    server = model.new_model(port=get_loopback_port(), key=KEY, log=log)
+    server = model.new_local_model(port=get_loopback_port(), key=KEY, log=log)
     # llama.cpp closes connections that it said it would keep, so each request has its own.
     limits = httpx.Limits(max_keepalive_connections=0)
     command = model.get_command(server, env={}, root=ROOT)
@@ -84,7 +84,7 @@ def test_its_key_shows_nowhere(served):
 
 
 def test_a_stranger_on_its_port_is_not_taken_for_it(served, tmp_path):
-    ours = model.new_model(port=served.client.base_url.port, key=KEY, log=tmp_path / "log")
+    ours = model.new_local_model(port=served.client.base_url.port, key=KEY, log=tmp_path / "log")
 
     assert not model.is_ready(ours)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
@@ -8,6 +10,7 @@ from rest_framework.test import APIClient
 
 from llmhub.access.principals import Scope
 from llmhub.access.secrets import Secret
+from providers import manager
 from providers.manager import get_provider_manager
 from providers.models import Health, ProviderConfig
 from providers.types import ModelInfo
@@ -303,3 +306,15 @@ def test_no_endpoint_redirects_to_or_from_a_trailing_slash(db, method, path, sco
     answer = getattr(client_with(scope), method)(f"/api/providers{path}/")
 
     assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("post", "ollama/check"), ("post", "ollama/refresh"), ("get", "health?live=1")]
+)
+def test_only_so_many_callers_wait_for_providers(client, monkeypatch, method, path):
+    monkeypatch.setattr(manager, "_runs", threading.BoundedSemaphore(0))
+
+    refused = getattr(client, method)(f"/api/providers/{path}")
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+    assert refused.json()["error"]["message"] == "Too many callers wait for providers: try again soon."
