@@ -36,7 +36,7 @@ PAGE_BODY_BYTES = 1024 * 1024
 PAGE_MEMORY_BYTES = 64 * PAGE_BODY_BYTES
 """What such bodies take together. It is theirs alone: who sends them need have no key, and may have many addresses."""
 
-ANSWERS_TOGETHER = 16
+ANSWERS_TOGETHER = 12
 """How many times the largest body the answers of pages may take together: those who look at chats read them out."""
 
 SWITCH_S = 0.001

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 DRAIN_TIMEOUT_S = 30
 
-OPTIONS: Mapping[str, str | bool | int] = MappingProxyType(
+OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
         "loop": "uvloop",
         "http": "llmhub.http_server:BoundedHttpProtocol",

@@ -59,11 +59,11 @@ MAX_REFUSAL_BYTES = 256 * 1024
 MAX_NAME_PARTS = 6
 """A name with more is that of a hub behind hubs: where they list each other's models, names would grow for ever."""
 
-FRAME_COST = 16 * 1024
+FRAME_COST, LINE_COST = 16 * 1024, 256
 TURN_COST = 8 * FRAME_COST
 FRAMES_TOGETHER = TURN_COST // FRAME_COST
 TURN_S = 0.004
-"""What one stream does in so much time, and what a frame is of it; no model is faster. Units: bytes, or alike."""
+"""What one stream does in so much time, and what a frame or a line is of it; no model is faster. Units: bytes, or alike."""
 
 FIRST_TURN_COST = 256 * FRAME_COST
 """What a stream may do at once: most are over by then."""
@@ -457,7 +457,7 @@ class _FrameReader:
     def feed(self, data: bytes) -> Sequence[list[bytes]]:
         """Cut what came into frames, no more of them together than are done in one turn."""
         frames = self._parser.feed(data)
-        self.spent += len(data)
+        self.spent += len(data) + LINE_COST * data.count(b"\n")
         most = self.turn_cost // FRAME_COST
         if len(frames) <= most:
             return (frames,)

@@ -32,6 +32,18 @@ def test_the_one_that_was_silent_longest_makes_room_for_a_new_one(bounds):
     assert [c.is_dropped for c in (first, second, third, new)] == [False, True, False, False]
 
 
+def test_those_on_which_nothing_was_heard_make_room_before_one_that_has_asked_before(bounds):
+    caller, *strangers, new = (Connection() for _ in range(4))
+    bounds.enter("192.0.2.1", caller)
+    bounds.note("192.0.2.1", caller)
+    for connection in strangers:
+        bounds.enter("192.0.2.1", connection)
+
+    assert bounds.enter("192.0.2.1", new)
+
+    assert [c.is_dropped for c in (caller, *strangers, new)] == [False, True, False, False]
+
+
 def test_what_is_at_work_makes_no_room(bounds):
     busy = [Connection(is_silent=False) for _ in range(3)]
     for connection in busy:

@@ -24,6 +24,8 @@ gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_B
 
 class WatchedProtocol(BoundedHttpProtocol):
     unread_s = UNREAD_S
+    if os.environ.get("STREAMS_BULK") != "1":  # so that one process, which is watched, has all bodies
+        other_process = None
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
