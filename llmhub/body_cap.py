@@ -158,7 +158,8 @@ async def _refuse(
 ) -> None:
     """Answer without reading on."""
     hang_up(scope)
-    await send_whole(JsonResponse(error_body(message, type_=type_, code=code), status=status), send)
+    headers = {"retry-after": f"{MemoryBudgetExceededError.retry_after_s:g}"} if status == 503 else {}
+    await send_whole(JsonResponse(error_body(message, type_=type_, code=code), status=status, headers=headers), send)
 
 
 def _address(scope: Scope) -> str:

@@ -57,20 +57,26 @@ class LargeWork:
             while self._waiting:
                 if (rest_s := self._free_at_s - loop.time()) > 0:
                     await asyncio.sleep(rest_s)
-                work, done = self._next()
-                if done.done():
-                    continue
-                took_s, result, error = await loop.run_in_executor(self._thread, _timed, work)
-                self._free_at_s = loop.time() + min(took_s**2 / self._even_s, LONGEST_REST_S)
-                if done.done():
-                    continue
-                if error is None:
-                    done.set_result(result)
-                else:
-                    done.set_exception(error)
-                del work, done, result, error  # a body must not be held while the next waits
+                await self._do_next(loop)
         finally:
             self._worker = None
+
+    async def _do_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        work, done = self._next()
+        if done.done():
+            return
+        try:
+            took_s, result, error = await loop.run_in_executor(self._thread, _timed, work)
+        except BaseException:
+            done.cancel()
+            raise
+        self._free_at_s = loop.time() + min(took_s**2 / self._even_s, LONGEST_REST_S)
+        if done.done():
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
 
     def _next(self) -> tuple[Callable[[], Any], asyncio.Future[Any]]:
         """Take the first piece of the owner whose turn it is, and put that owner behind the others."""

@@ -30,7 +30,8 @@ class LedgerEntry:
     @property
     def size_bytes(self) -> int:
         """About how much memory the entry takes."""
-        return ENTRY_OVERHEAD_BYTES + len(self.event) + (len(self.content.body or b"") if self.content else 0)
+        kept_bytes = len(self.content.body or b"") + len(self.content.files or "") if self.content else 0
+        return ENTRY_OVERHEAD_BYTES + len(self.event) + kept_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,10 @@ FRAME_COST, LINE_COST = 16 * 1024, 256
 TURN_COST = 8 * FRAME_COST
 FRAMES_TOGETHER = TURN_COST // FRAME_COST
 TURN_S = 0.004
-"""What one stream does in so much time, and what a frame or a line is of it; no model is faster. Units: bytes, or alike."""
+"""What one stream does in so much time, which is faster than any model; and what a frame, or a line, is of it.
+
+Units: bytes, or what takes as long.
+"""
 
 FIRST_TURN_COST = 256 * FRAME_COST
 """What a stream may do at once: most are over by then."""
@@ -281,10 +284,11 @@ class BaseProvider(ABC):
         return reduced, reply
 
     async def _chat_call(self, request: ChatRequest, *, stream: bool) -> WireCall:
-        """Translate a request; one of very many messages in a thread, so that the loop serves others meanwhile."""
+        """Translate a request; one of very many messages beside the loop, so that it serves others meanwhile."""
+        translate = partial(self.chat_call, request, stream=stream)
         if len(request.messages) <= MANY_MESSAGES:
-            return self.chat_call(request, stream=stream)
-        return await asyncio.to_thread(self.chat_call, request, stream=stream)
+            return translate()
+        return await self._beside(translate, size_bytes=request.size_bytes or LARGE_BYTES)
 
     async def _open(self, call: WireCall) -> HttpReply:
         return await self._accepted(await self._send(call, framing=None))
