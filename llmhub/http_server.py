@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 import httptools
 import uvicorn
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -301,7 +302,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._is_leaving:
             return
         self._barren_bytes = 0
-        super().on_body(body)
+        if self.cycle.body or self.cycle.response_complete:
+            super().on_body(body)
+            return
+        self.cycle.body = body  # type: ignore[assignment]  # uvicorn would copy it twice
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         self._is_in_body = False

@@ -95,15 +95,12 @@ class RequestBody:
 
     async def _read(self, holding: Holding) -> bytes:
         message = await self._next()
-        body = message.get("body", b"")
-        if not message.get("more_body", False):
-            return bytes(body)
-        grown = bytearray(body)
+        pieces = [message.get("body", b"")]
         while message.get("more_body", False):
             await self._make_room(holding)
             message = await self._next()
-            grown += message.get("body", b"")
-        return bytes(grown)
+            pieces.append(message.get("body", b""))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _next(self) -> Message:
         message = await self._receive()

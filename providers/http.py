@@ -36,7 +36,7 @@ MAX_REPLY_BYTES = 32 * 1024 * 1024
 MAX_STREAM_BYTES = 128 * 1024 * 1024
 """On the wire, where each token of a stream may come in a frame of some hundred bytes."""
 
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 1024 * 1024
 STEP_BYTES = 256 * 1024
 """What is held of a reply is charged in steps of this size: small ones cost nothing."""
 

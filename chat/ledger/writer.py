@@ -11,18 +11,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
 from chat.ledger import metrics
-from chat.ledger.binary import APPEND_BINARY, binary_parameters, take_binary_arrays
+from chat.ledger.binary import (
+    APPEND_BINARY,
+    APPEND_ONE_BINARY,
+    binary_parameters,
+    binary_parameters_of_one,
+    take_binary,
+)
 from chat.ledger.entries import LedgerEntry, Receipt, Seat
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 from chat.ledger.metrics import Lane
-from llmhub.large_work import LARGE_BYTES, done_beside
+from llmhub.large_work import LARGE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -235,7 +240,7 @@ class LedgerWriter:
             await self._connect()
         began_s = time.monotonic()
         try:
-            rows = await self._execute(APPEND_BINARY, await self._packed([waiting.entry for waiting in batch]))
+            rows = await self._execute(*self._statement([waiting.entry for waiting in batch]))
         except asyncio.CancelledError as error:
             self._fail(batch, error)
             raise
@@ -248,12 +253,10 @@ class LedgerWriter:
                 if not waiting.receipt.done():
                     waiting.receipt.set_result(Receipt(*row))
 
-    async def _packed(self, entries: Sequence[LedgerEntry]) -> tuple[Any, ...]:
-        """Return entries as parameters; large ones are packed beside the loop."""
-        size_bytes = sum([entry.size_bytes for entry in entries])
-        if size_bytes <= LARGE_BYTES:
-            return binary_parameters(self._seat, entries)
-        return await done_beside("ledger", partial(binary_parameters, self._seat, entries), size_bytes=size_bytes)
+    def _statement(self, entries: Sequence[LedgerEntry]) -> tuple[str, tuple[Any, ...]]:
+        if len(entries) == 1 and entries[0].size_bytes > LARGE_BYTES:
+            return APPEND_ONE_BINARY, binary_parameters_of_one(self._seat, entries[0])
+        return APPEND_BINARY, binary_parameters(self._seat, entries)
 
     async def _write_apart(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """Find the entry that spoiled a batch, by halves, and write the rest."""
@@ -297,7 +300,7 @@ class LedgerWriter:
             self._connection = await psycopg.AsyncConnection.connect(
                 self._conninfo, autocommit=True, connect_timeout=self._limits.connect_timeout_s
             )
-            take_binary_arrays(self._connection.adapters)
+            take_binary(self._connection.adapters)
             await self._execute(SESSION, (self._session_name, f"{self._limits.statement_timeout_s}s"))
             if await self._execute(FENCE, (self._session_name,)) != [(True,)]:
                 raise TimeoutError  # its last session goes on still

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chat.ids import uuid7
-from chat.ledger.binary import binary_parameters, take_binary_arrays
+from chat.ledger.binary import binary_parameters, binary_parameters_of_one, take_binary
 from chat.ledger.content import Content
 from chat.ledger.entries import LedgerEntry, Seat, append_parameters
 from llmhub.database import conninfo
@@ -33,7 +33,7 @@ ENTRIES = st.builds(
 @pytest.fixture(scope="module")
 def connection(django_db_setup):
     with psycopg.connect(conninfo(), autocommit=True) as connection:
-        take_binary_arrays(connection.adapters)
+        take_binary(connection.adapters)
         yield connection
 
 
@@ -45,6 +45,17 @@ def test_the_database_reads_what_psycopg_would_have_written(connection, entries)
     row = connection.execute(f"SELECT {TAKEN}", binary_parameters(seat, entries)).fetchone()
 
     assert row == append_parameters(seat, entries)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ENTRIES)
+def test_one_entry_alone_reads_the_same(connection, entry):
+    seat = Seat()
+
+    taken = TAKEN.replace("%b::bytea[]", "ARRAY[%b::bytea]", 1)
+    row = connection.execute(f"SELECT {taken}", binary_parameters_of_one(seat, entry)).fetchone()
+
+    assert row == append_parameters(seat, [entry])
 
 
 def test_text_that_is_not_unicode_is_the_entrys_fault():
