@@ -4,8 +4,15 @@ import asyncio
 import gc
 import os
 import sys
+from tempfile import TemporaryDirectory
+
+from llmhub.process_role import process_role
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmhub.settings")
+ROLE = process_role(sys.argv)
+if ROLE == "web" and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    metrics_folder = TemporaryDirectory(prefix="llmhub-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_folder.name  # shared with the bulk process
 
 from django.core.asgi import get_asgi_application
 
@@ -25,7 +32,6 @@ from llmhub.malloc import give_memory_back
 from llmhub.memory_budget import MemoryBudget
 from llmhub.page_limit import PageLimit, released
 from llmhub.probes import READINESS
-from llmhub.process_role import process_role
 from llmhub.request_bodies import Receive, Scope, Send
 from llmhub.stop_notice import StopNotice
 from providers.manager import get_provider_manager
@@ -77,9 +83,9 @@ async def live(receive: Receive, send: Send) -> None:
     await start_chats(memory)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: collections need not look at it again
-    lag = asyncio.create_task(watch_lag())
+    lag = asyncio.create_task(watch_lag()) if ROLE != "bulk" else None
     bulk = BulkProcess()
-    if process_role(sys.argv) == "web":
+    if ROLE == "web":
         BoundedHttpProtocol.other_process = bulk
         bulk.warm_up()
     StopNotice(settings.STOP_NOTICE_S, READINESS.begin_to_drain, bulk.begin_to_stop).install()
@@ -87,7 +93,8 @@ async def live(receive: Receive, send: Send) -> None:
     await receive()
     READINESS.begin_to_drain()
     await asyncio.gather(gateway.finish(), bulk.stop())
-    lag.cancel()
+    if lag is not None:
+        lag.cancel()
     await stop_chats()
     await send({"type": "lifespan.shutdown.complete"})
 

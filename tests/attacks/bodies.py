@@ -33,6 +33,11 @@ def messages(size: int) -> str:
     return f'{{"model":"{MODEL}","messages":[' + f"{QUESTION}," * (size // len(QUESTION)) + f"{QUESTION}]}}"
 
 
+def values(size: int) -> str:
+    """As many numbers as fit into a body that is not large."""
+    return f'{{"model":"{MODEL}","messages":[{QUESTION}],"x":[' + "1," * ((size - 200) // 2) + "1]}"
+
+
 def no_text(size: int) -> bytes:
     """What is no UTF-8, in the place of a text."""
     return b'{"model":"%b","messages":[{"role":"user","content":"%b"}]}' % (MODEL.encode(), b"\xff" * size)
@@ -54,6 +59,7 @@ WORST: Mapping[str, tuple[Callable[[int], str | bytes], int]] = {
     "hide": (hide, LARGE),
     "objects behind a file": (objects_behind_a_file, 32 * MB),
     "objects behind a file, 8 MB": (objects_behind_a_file, 8 * MB),
+    "values, 256 KB": (values, 256_000),
     "no text": (no_text, LARGE),
     "objects": (objects, LARGE),
     "messages": (messages, LARGE),
