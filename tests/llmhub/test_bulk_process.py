@@ -68,6 +68,11 @@ class Stage:
         assert b"HTTP/1.1 200 OK" in answer
         assert self.upstream.chats[-1].json["messages"] == json.loads(LARGE)["messages"]
 
+    def counted_chats(self) -> float:
+        """Return how many chats web says that there were."""
+        lines = self.web.client.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("llmhub_chats_total{"))
+
     @property
     def bulk(self) -> psutil.Process | None:
         return next(iter(self.web.process.children()), None)
@@ -102,6 +107,7 @@ def test_one_connection_serves_large_bodies_and_small_ones_in_turn_each_by_its_o
     assert not stage.is_by_web(undeclared)
     assert [stage.recorded(answer) for answer in (*answers, undeclared)] == [*bodies, SMALL]
     stage.check_slow_sender()
+    assert stage.counted_chats() == 8
 
 
 def test_neither_hanging_nor_killed_does_the_process_for_large_bodies_keep_small_ones_waiting(stage):
