@@ -304,9 +304,8 @@ class ChatPipeline:
         await asyncio.shield(closing)
 
     async def _record_outcome(self, call: ChatCall, outcome: Outcome, answer: Answer) -> None:
-        content = await call.handled(lambda: make_answer(answer(), outcome.attempts))
-        told = replace(outcome, content=content)
-        await self._record(told.entry(), or_late=lambda: _unrecorded(told).entry())
+        outcome.content = await call.handled(lambda: make_answer(answer(), outcome.attempts))
+        await self._record(outcome.entry(), or_late=lambda: _unrecorded(outcome).entry())
 
     async def _record(self, entry: LedgerEntry, *, or_late: Callable[[], LedgerEntry] | None = None) -> None:
         try:

@@ -4,15 +4,13 @@ import asyncio
 import gc
 import os
 import sys
-from tempfile import TemporaryDirectory
 
 from llmhub.process_role import process_role
+from llmhub.shared_metrics import share_metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmhub.settings")
 ROLE = process_role(sys.argv)
-if ROLE == "web" and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    metrics_folder = TemporaryDirectory(prefix="llmhub-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_folder.name  # shared with the bulk process
+metrics_folder = share_metrics(ROLE)
 
 from django.core.asgi import get_asgi_application
 

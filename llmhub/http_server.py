@@ -8,7 +8,7 @@ import os
 import random
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -245,13 +245,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._is_deaf:
             return
-        size_bytes = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+        size_bytes, framing = len(self.url), []
+        for header in self.headers:
+            name, value = header
+            size_bytes += len(name) + len(value)
+            if name in FRAMING:
+                framing.append(header)
         if size_bytes > self.max_head_bytes or len(self.headers) > self.max_headers:
             self._refusal = self._too_large()
             raise HeadTooLargeError
-        if not self._is_framed_in_one_way():
+        if not self._is_framed_in_one_way(framing):
             raise FramingError
-        if self._is_for_other_process():
+        if self._is_for_other_process(framing):
             self._check_alone()
             self._is_deaf = self._is_leaving = True
             return
@@ -263,23 +268,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         CONNECTIONS.note(self._address, self)
         super().on_headers_complete()
 
-    def _is_framed_in_one_way(self) -> bool:
+    def _is_framed_in_one_way(self, framing: Sequence[tuple[bytes, bytes]]) -> bool:
         """Whether no server before this one can have seen another end of the body than the parser does."""
-        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        codings = [value.lower() for name, value in framing if name == b"transfer-encoding"]
         version = self.parser.get_http_version()
         return version in VERSIONS and (not codings or (codings == [b"chunked"] and version == "1.1"))
 
-    def _is_for_other_process(self) -> bool:
+    def _is_for_other_process(self, framing: Sequence[tuple[bytes, bytes]]) -> bool:
         if self.other_process is None or self.scheme == "https":  # whose state cannot go along
             return False
-        size_bytes: int | None = 0
-        for name, value in self.headers:
-            if name == b"transfer-encoding":
-                size_bytes = None
-                break
-            if name == b"content-length":
-                size_bytes = int(value)
-        return self.other_process.is_for(size_bytes)
+        declared = dict(framing)
+        if b"transfer-encoding" in declared:
+            return self.other_process.is_for(None)
+        return self.other_process.is_for(int(declared.get(b"content-length", 0)))
 
     def _check_alone(self) -> None:
         """Errors: PipelinedError where an earlier request still has to be answered over this connection."""

@@ -20,18 +20,18 @@ class LedgerEntry:
     """One event to append.
 
     Shape: `event` is canonical JSON that names this `kind` and `chat_id`; see `chat.ledger.events`.
+    Units: `size_bytes` is about how much memory the entry takes.
     """
 
     kind: str
     chat_id: UUID | None
     event: str = field(repr=False)
     content: Content | None = None
+    size_bytes: int = field(init=False, repr=False)
 
-    @property
-    def size_bytes(self) -> int:
-        """About how much memory the entry takes."""
+    def __post_init__(self) -> None:
         kept_bytes = len(self.content.body or b"") + len(self.content.files or "") if self.content else 0
-        return ENTRY_OVERHEAD_BYTES + len(self.event) + kept_bytes
+        object.__setattr__(self, "size_bytes", ENTRY_OVERHEAD_BYTES + len(self.event) + kept_bytes)
 
 
 @dataclass(frozen=True, slots=True)

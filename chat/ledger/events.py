@@ -92,7 +92,7 @@ class Void:
         return _entry(EventKind.VOID, self.chat_id, _opening(self) | refusal, self.content)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Outcome:
     """How a chat ended. Shape: `content` is None when nothing is known of an answer."""
 
