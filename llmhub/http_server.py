@@ -91,6 +91,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     Another protocol that is offered is passed over. A request for another process goes there, connection and all.
     """
 
+    bounds: ClassVar[ConnectionBounds] = CONNECTIONS
     other_process: ClassVar[OtherProcess | None] = None
 
     head_s = 20.0
@@ -137,7 +138,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._extensions = {HANG_UP: {"now": self._hang_up}, IDLING: {"say": self._note_idling}}
         self._address = self.client[0] if self.client else ""
-        if not CONNECTIONS.enter(self._address, self):
+        if not self.bounds.enter(self._address, self):
             self._is_refused = True
             transport.write(CROWDED.content())
             transport.close()
@@ -152,7 +153,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             )  # not now: a transport cannot pause before it has begun to read
 
     def connection_lost(self, exc: Exception | None) -> None:
-        CONNECTIONS.leave(self._address, self)
+        self.bounds.leave(self._address, self)
         self._unbound_time()
         if self._answering is not None:  # uvicorn tells the last request alone, which may still wait for its turn
             self._answering.disconnected = True
@@ -265,7 +266,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_in_head = self._has_begun = False
         self._barren_bytes = 0
         self._unbound_time()
-        CONNECTIONS.note(self._address, self)
+        self.bounds.note(self._address, self)
         super().on_headers_complete()
 
     def _is_framed_in_one_way(self, framing: Sequence[tuple[bytes, bytes]]) -> bool:

@@ -14,7 +14,8 @@ import httpx
 import pytest
 import uvicorn
 
-from llmhub.http_server import CONNECTIONS, BoundedHttpProtocol
+from llmhub.connection_bounds import ConnectionBounds
+from llmhub.http_server import BoundedHttpProtocol
 from llmhub.request_bodies import hang_up
 from tests.live import until
 
@@ -264,29 +265,33 @@ def test_a_request_that_is_whole_keeps_its_connection_though_it_is_not_read(serv
 
 
 @pytest.fixture
-def few_connections() -> Iterator[None]:
-    before = CONNECTIONS.most, CONNECTIONS.most_per_address
-    CONNECTIONS.most_per_address = 3
-    yield
-    CONNECTIONS.most, CONNECTIONS.most_per_address = before
+def crowded() -> Iterator[Server]:
+    """A server that has room for three connections."""
+
+    class CrowdedProtocol(BoundedHttpProtocol):
+        bounds = ConnectionBounds()
+
+    CrowdedProtocol.bounds.most_per_address = 3
+    with Server(CrowdedProtocol) as running:
+        yield running
 
 
-def test_a_connection_that_was_silent_longest_makes_room_for_a_new_one(server, few_connections):
-    with server.connect() as first, server.connect() as second, server.connect() as third, server.connect() as new:
+def test_a_connection_that_was_silent_longest_makes_room_for_a_new_one(crowded):
+    with crowded.connect() as first, crowded.connect() as second, crowded.connect() as third, crowded.connect() as new:
         assert first.read_to_the_end() == b""
         for caller in (second, third, new):
             caller.send(GET)
             assert b'"/a"' in caller.read_until(b"0\r\n\r\n")
 
 
-def test_who_comes_when_all_connections_are_at_work_is_told_so(few_connections):
-    with Server(BoundedHttpProtocol) as running, ExitStack() as stack:
+def test_who_comes_when_all_connections_are_at_work_is_told_so(crowded):
+    with ExitStack() as stack:
         for _ in range(3):
-            caller = stack.enter_context(running.connect())
+            caller = stack.enter_context(crowded.connect())
             caller.send(b"GET /held HTTP/1.1\r\nhost: hub\r\n\r\n")
-            assert running.app.held.wait(WITHIN_S)
+            assert crowded.app.held.wait(WITHIN_S)
             caller.read_until(b"\r\n\r\n")
-        late = stack.enter_context(running.connect())
+        late = stack.enter_context(crowded.connect())
 
         assert error_of(late.read_to_the_end())[:2] == (503, "too_many_connections")
 
