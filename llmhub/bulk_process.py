@@ -19,10 +19,13 @@ import uvicorn
 
 from llmhub.handover import Handover, MakeProtocol
 from llmhub.http_server import BoundedHttpProtocol
-from llmhub.large_work import HUGE_BYTES, LARGE_BYTES, start_large_work
+from llmhub.large_work import HUGE_BYTES, start_large_work
 from llmhub.uvicorn_options import DRAIN_TIMEOUT_S, OPTIONS
 
 logger = logging.getLogger(__name__)
+
+BULK_BYTES = 64 * 1024
+"""What is larger is for the bulk process: what is not takes milliseconds at worst."""
 
 WARM_UP_S = 10.0
 """How long after web it is started at the latest: who starts many processes for a moment needs none."""
@@ -41,7 +44,7 @@ OWN_VARIABLES = {
 
 def is_large(size_bytes: int | None) -> bool:
     """Whether a body of this size, None where it is not declared, is for the bulk process."""
-    return size_bytes is None or size_bytes > LARGE_BYTES
+    return size_bytes is None or size_bytes > BULK_BYTES
 
 
 class BulkProcess:

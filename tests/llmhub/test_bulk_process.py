@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from chat.models import Chat, ChatContent, LedgerEvent, LedgerWriterSeat
-from llmhub.large_work import LARGE_BYTES
+from llmhub.bulk_process import BULK_BYTES
 from tests import fakes
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, until
@@ -30,7 +30,7 @@ def chat(text: str) -> bytes:
     return json.dumps({"model": "up/m", "messages": [{"role": "user", "content": text}]}).encode()
 
 
-SMALL, LARGE = chat("Hello"), chat("Hello " * (LARGE_BYTES // 6 + 1))
+SMALL, LARGE = chat("Hello"), chat("Hello " * (BULK_BYTES // 6 + 1))
 
 
 @dataclass
@@ -170,4 +170,4 @@ def test_a_large_body_behind_a_request_that_is_still_answered_is_refused(stage):
                 pass
 
     assert stage.bulk is None
-    assert max((len(request.body) for request in stage.upstream.requests), default=0) < LARGE_BYTES
+    assert max((len(request.body) for request in stage.upstream.requests), default=0) < BULK_BYTES
