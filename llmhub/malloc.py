@@ -8,8 +8,8 @@ import sys
 # Source: malloc.h of glibc, read 2026-11.
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
 
-LARGE_BYTES = 2 * 1024 * 1024
-SPARE_BYTES = 8 * 1024 * 1024
+LARGE_BYTES = 16 * 1024 * 1024
+SPARE_BYTES = 32 * 1024 * 1024
 ARENAS = 2
 
 
