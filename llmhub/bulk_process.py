@@ -54,6 +54,7 @@ class BulkProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._handover: Handover | None = None
         self._make_protocol: MakeProtocol | None = None
+        self._burial: asyncio.Future[int] | None = None
         self._is_stopping = False
 
     def is_for(self, size_bytes: int | None) -> bool:
@@ -105,7 +106,7 @@ class BulkProcess:
         self._handover = None
         if not self._is_stopping:
             logger.error("The process for large bodies has ended; the next of them starts another.")
-            self._burying = asyncio.ensure_future(asyncio.to_thread(process.wait))
+            self._burial = asyncio.ensure_future(asyncio.to_thread(process.wait))
 
 
 class BulkServer(uvicorn.Server):
