@@ -80,7 +80,7 @@ def check_generated(stage: Stage, count: int) -> None:
 
 
 def test_the_record_shows_the_messages_that_the_provider_got(stage):
-    check_generated(stage, 150)
+    check_generated(stage, 60)
 
 
 @pytest.mark.soak

@@ -46,7 +46,7 @@ async def test_what_comes_in_time_is_passed_on_to_the_end(source):
 
 async def test_a_wait_ends_at_the_deadline_and_closes_the_source(source):
     source.items.put_nowait(1)
-    items = until(source.take(), within(0.05))
+    items = until(source.take(), within(0.3))
 
     first = await anext(items)
     with pytest.raises(TimeoutError):
@@ -60,9 +60,10 @@ async def test_a_deadline_that_passes_between_two_waits_ends_the_next(source):
     source.items.put_nowait(1)
     source.items.put_nowait(2)
 
-    async with aclosing(until(source.take(), within(0.05))) as items:
+    deadline_s = within(0.3)
+    async with aclosing(until(source.take(), deadline_s)) as items:
         assert await anext(items) == 1
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(deadline_s - time.monotonic() + 0.01)
         with pytest.raises(TimeoutError):
             await anext(items)
 

@@ -2,7 +2,13 @@ import resource
 
 import pytest
 
-from llmhub.connection_bounds import ConnectionBounds, address_group, connections_for, raise_file_limit
+from llmhub.connection_bounds import (
+    MOST_FILES,
+    ConnectionBounds,
+    address_group,
+    connections_for,
+    raise_file_limit,
+)
 
 
 class Connection:
@@ -113,11 +119,11 @@ def test_addresses_that_one_caller_has_count_as_one(address, group):
 
 def test_the_soft_limit_of_files_is_raised_to_the_hard_one():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most // 2, 512), hard))
     try:
-        most = raise_file_limit()
-
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == most >= min(soft, 512)
+        assert raise_file_limit() == most
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == most
         assert raise_file_limit() == most
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

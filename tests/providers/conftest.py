@@ -58,7 +58,7 @@ class Configuration:
     def settle(self) -> None:
         """Wait until the registry has what the database has."""
         stored = load_snapshot(0)
-        self.wait_for(lambda held: (held.in_order, held.keys) == (stored.in_order, stored.keys))
+        until(lambda: (held := self.registry.snapshot()).in_order == stored.in_order and held.keys == stored.keys)
 
     def wait_for(self, condition: Callable[[Snapshot], object]) -> None:
         until(lambda: condition(self.registry.snapshot()), within_s=WITHIN_S)

@@ -2,8 +2,9 @@ import asyncio
 import threading
 
 import pytest
+from django.db import connection, connections
 
-from providers.manager import ProviderManager
+from providers.manager import ProviderManager, run
 from tests import fakes
 from tests.providers.asking import HELLO, KEY, in_thread, whole_text
 
@@ -44,6 +45,17 @@ async def test_a_backend_is_made_anew_when_its_connection_is_configured_otherwis
     assert manager.get_provider("first") is not backend
     assert manager.get_provider("first") is manager.get_provider("first")
     assert manager.get_provider("second") is other
+
+
+def test_who_waits_for_a_provider_holds_no_connection_to_the_database_meanwhile(config):
+    connection.ensure_connection()
+    held = connections[connection.alias]
+
+    async def wait():
+        return held.connection
+
+    assert held.connection is not None
+    assert run(wait) is None
 
 
 def test_event_loops_do_not_share_connections_and_do_not_disturb_each_other(two, first):

