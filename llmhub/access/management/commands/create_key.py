@@ -11,7 +11,6 @@ from django.utils import timezone
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
 
-
 MAX_DAYS = 36_500
 
 
