@@ -13,6 +13,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from tests.attacks.load import take_what_is_left
+
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n"
 JSON, STREAM = b"application/json", b"text/event-stream"
 BLOCK_CHUNKS = 400
@@ -104,6 +106,6 @@ async def run() -> None:
 
 if __name__ == "__main__":
     if "--slowly" in sys.argv:
-        os.nice(10)
+        take_what_is_left()
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     asyncio.run(run())
