@@ -17,6 +17,7 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from django.conf import settings
+from django.urls import get_resolver
 
 from chat.process import start_chats, stop_chats
 from llmhub.body_cap import AnswerCap, BodyCap
@@ -79,6 +80,8 @@ async def live(receive: Receive, send: Send) -> None:
     sys.setswitchinterval(SWITCH_S)
     bound_connections()
     await start_chats(memory)
+    if ROLE == "web":
+        _ = get_resolver().url_patterns  # else the first look at a page would import it, while all chats wait
     gc.collect()
     gc.freeze()  # what is loaded by now stays: collections need not look at it again
     lag = asyncio.create_task(watch_lag()) if ROLE != "bulk" else None

@@ -68,7 +68,7 @@ TURN_S = 0.004
 Units: bytes, or what takes as long.
 """
 
-FIRST_TURN_COST = 256 * FRAME_COST
+FIRST_TURN_COST = 128 * FRAME_COST
 """What a stream may do at once: most are over by then."""
 
 LARGE_FRAME_BYTES = 16 * 1024
