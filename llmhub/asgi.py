@@ -44,6 +44,9 @@ PAGE_MEMORY_BYTES = 64 * PAGE_BODY_BYTES
 ANSWERS_TOGETHER = 12
 """How many times the largest body the answers of pages may take together: those who look at chats read them out."""
 
+GC_THRESHOLDS = 20_000, 10, 20
+"""Seldom: a chat leaves hundreds of objects and hardly a cycle, and a collection holds up all of them."""
+
 SWITCH_S = 0.001
 """How long a thread may keep the interpreter from the event loop; Python's own 5 ms come several times in a chat."""
 
@@ -84,6 +87,7 @@ async def live(receive: Receive, send: Send) -> None:
         _ = get_resolver().url_patterns  # else the first look at a page would import it, while all chats wait
     gc.collect()
     gc.freeze()  # what is loaded by now stays: collections need not look at it again
+    gc.set_threshold(*GC_THRESHOLDS)
     lag = asyncio.create_task(watch_lag()) if ROLE != "bulk" else None
     bulk = BulkProcess()
     if ROLE == "web":

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from llmhub.connection_bounds import ConnectionBounds
-from llmhub.request_bodies import HANG_UP, IDLING
+from llmhub.request_bodies import HANG_UP, IDLING, WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._extensions = {HANG_UP: {"now": self._hang_up}, IDLING: {"say": self._note_idling}}
+        self._extensions = {
+            HANG_UP: {"now": self._hang_up},
+            IDLING: {"say": self._note_idling},
+            WHOLE: {"ask": self._is_whole},
+        }
         self._address = self.client[0] if self.client else ""
         if not self.bounds.enter(self._address, self):
             self._is_refused = True
@@ -343,6 +347,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._is_refused = True
             cycle.keep_alive = False
             cycle.transport = _Lingering(self.transport, self._linger)  # type: ignore[assignment]  # all a cycle calls
+
+    def _is_whole(self) -> bool:
+        return self._answering is not None and not self._answering.more_body
 
     def _note_idling(self, is_idling: bool) -> None:
         """Note whether nothing is done for the request being answered but to wait, whoever sent it."""

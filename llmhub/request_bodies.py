@@ -31,6 +31,10 @@ IDLING = "llmhub.idling"
 """The server's extension that is told of requests from nobody known which only wait: they make room for others."""
 
 
+WHOLE = "llmhub.whole"
+"""The server's extension that tells whether the request being answered has come to its end."""
+
+
 class BodyTooLargeError(Exception):
     pass
 
@@ -77,11 +81,10 @@ class RequestBody:
         if self.declared_bytes > self._max_bytes:
             raise BodyTooLargeError(f"The body of {self.declared_bytes} bytes is larger than {self._max_bytes}.")
         await holding.take_when_free(FIRST_ROOM_BYTES + ROOM_PER_BYTE * self.declared_bytes, timeout_s=self._body_s)
-        try:
-            async with asyncio.timeout(self._body_s):
-                body = await self._read(holding)
-        except TimeoutError:
-            raise BodyTooSlowError(f"The body did not arrive within {self._body_s:g} s.") from None
+        if is_whole(self._scope):
+            body = await self._read(holding)
+        else:
+            body = await self._read_in_time(holding)
         self.is_read = True
         self._when_whole()
         return body
@@ -92,6 +95,13 @@ class RequestBody:
         Errors: CallerGoneError.
         """
         await hold_up(self._scope, self._receive, seconds=seconds)
+
+    async def _read_in_time(self, holding: Holding) -> bytes:
+        try:
+            async with asyncio.timeout(self._body_s):
+                return await self._read(holding)
+        except TimeoutError:
+            raise BodyTooSlowError(f"The body did not arrive within {self._body_s:g} s.") from None
 
     async def _read(self, holding: Holding) -> bytes:
         message = await self._next()
@@ -135,6 +145,12 @@ def hang_up(scope: Mapping[str, Any]) -> None:
     """Read no more of a request that is about to be answered, and nothing after it."""
     if say := (scope.get("extensions") or {}).get(HANG_UP):
         say["now"]()
+
+
+def is_whole(scope: Mapping[str, Any]) -> bool:
+    """Whether a request is known to be there to its end, so that nobody waits for it."""
+    ask = (scope.get("extensions") or {}).get(WHOLE)
+    return ask is not None and bool(ask["ask"]())
 
 
 def note_idling(scope: Mapping[str, Any], *, is_idling: bool) -> None:

@@ -43,6 +43,8 @@ SAMPLING = (
     "reasoning_effort",
 )
 
+NOTHING_READ = unread_content(0)
+
 
 class MediaTypeError(Exception):
     pass
@@ -118,14 +120,12 @@ def new_call(dialect: Dialect) -> ChatCall:
         started_s=time.monotonic(),
         caller=Caller(),
         asked=Asked(dialect=dialect.name, model_name=""),
-        content=unread_content(0),
+        content=NOTHING_READ,
     )
 
 
 def identify(call: ChatCall, request: ASGIRequest, principal: Principal) -> None:
-    """Note who calls, and how large what came with it is said to be."""
     call.caller = _caller_of(request, principal)
-    call.content = unread_content(body_of(request).size_bytes)
 
 
 def body_of(request: ASGIRequest) -> RequestBody:
