@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from llmhub.access.models import ApiKey
+from llmhub.access.models import ApiKey, Application
 
 pytestmark = pytest.mark.django_db
 
@@ -36,9 +36,22 @@ def test_a_key_has_the_scopes_and_the_end_that_were_asked_for():
     assert (row.scopes, row.expires_at) == (["chat", "audit:read"], None)
 
 
-def test_a_name_that_no_application_may_have_is_refused_in_words():
-    with pytest.raises(CommandError, match="slug"):
-        create("not a name")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["not a name"], "^application: .*slug", id="no-slug"),
+        pytest.param([""], "^application: .*blank", id="no-application"),
+        pytest.param(["billing", "--name", ""], "^--name: .*blank", id="no-name"),
+        pytest.param(["billing", "--name", "x" * 101], "^--name: .*at most 100", id="long-name"),
+        pytest.param(["billing", "--days", "-5"], "^--days: .*from 0 to 36500 .*not -5", id="days-past"),
+        pytest.param(["billing", "--days", "999999999"], "^--days: .*from 0 to 36500", id="days-beyond-dates"),
+    ],
+)
+def test_what_no_key_may_have_is_refused_by_its_name(arguments, words):
+    with pytest.raises(CommandError, match=words):
+        create(*arguments)
+
+    assert not Application.objects.exists()
 
 
 def test_an_unknown_scope_is_refused():
