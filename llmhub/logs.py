@@ -7,17 +7,19 @@ where these cannot be content. Scrubbing what looks like a secret is the net bel
 from __future__ import annotations
 
 import logging
+import logging.config
 import os
 import re
 import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import psycopg
 import structlog
@@ -185,6 +187,26 @@ def note_task(task_id: str, task: Any, **_: object) -> None:
 
 def forget_task(**_: object) -> None:
     unbind_contextvars("task", "task_id")
+
+
+def configure(config: dict[str, Any]) -> None:
+    """Set up logging as Django's settings say; what Python's `warnings` says becomes lines too.
+
+    Such a warning is for who writes the code, so it is no warning of the log: `up` would repeat it.
+    """
+    logging.config.dictConfig(config)
+    warnings.showwarning = _log_warning
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001  (Python's signature)
+    line: str | None = None,  # noqa: ARG001  (likewise)
+) -> None:
+    logging.getLogger("py.warnings").info("%s: %s (%s:%d)", category.__name__, message, filename, lineno)
 
 
 def keep_logging(**_: object) -> None:

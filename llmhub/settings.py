@@ -378,6 +378,7 @@ _IS_DEBUG = ENV.llmhub_log_level == "DEBUG"
 _LIBRARIES_LEVEL = "INFO" if _IS_DEBUG else ENV.llmhub_log_level
 _EACH_TASK_LEVEL = "INFO" if _IS_DEBUG else "WARNING"
 
+LOGGING_CONFIG = "llmhub.logs.configure"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -94,6 +95,16 @@ def test_every_logger_writes_the_same_fields(name):
     assert list(lines.last) == ["timestamp", "level", "logger", "event", "process", "pid"]
     assert lines.last["timestamp"].endswith("Z")
     assert (lines.last["level"], lines.last["logger"], lines.last["event"]) == ("warning", name, "It has 3 parts.")
+
+
+def test_what_python_warns_of_is_a_line_that_up_does_not_repeat():
+    with warnings.catch_warnings(), written(name="py.warnings") as lines:
+        logs.configure({"version": 1, "incremental": True})
+        warnings.simplefilter("always")
+        warnings.warn("this is old", DeprecationWarning, stacklevel=1)
+
+    assert lines.last["level"] == "info"
+    assert str(lines.last["event"]).startswith(f"DeprecationWarning: this is old ({__file__}:")
 
 
 def test_a_line_bears_the_ids_that_are_bound():
