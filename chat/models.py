@@ -107,6 +107,10 @@ class ChatContent(models.Model):
     def __str__(self) -> str:
         return f"{self.part} of {self.chat_id}"
 
+    @property
+    def has_files(self) -> bool:
+        return bool(load_files(self.files))
+
     def described(self) -> bytes:
         """Return the body with a description in the place of each file."""
         return describe_files(bytes(self.body), load_files(self.files))

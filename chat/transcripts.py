@@ -24,6 +24,7 @@ class Body:
 
     data: bytes = field(repr=False)
     size_bytes: int
+    has_files: bool = False
 
     @property
     def text(self) -> str:
@@ -52,7 +53,7 @@ class Transcript:
 def get_transcript(chat_id: UUID) -> Transcript:
     """Read what was said in a chat: whoever shows it records that first. Runs one query."""
     kept = ChatContent.objects.filter(chat_id=chat_id).order_by("id")
-    bodies = {content.part: Body(content.described(), content.size_bytes) for content in kept}
+    bodies = {content.part: Body(content.described(), content.size_bytes, content.has_files) for content in kept}
     answer = _parse(bodies.get(ContentPart.RESPONSE))
     errors = answer.get("errors") if isinstance(answer, dict) else None
     return Transcript(

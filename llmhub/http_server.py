@@ -9,7 +9,7 @@ import random
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import httptools
@@ -322,19 +322,26 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's words; ours are in the hub's shape)
-        self._refuse(self._refusal)
+        fault = sys.exc_info()[1]
+        if isinstance(fault, httptools.HttpParserCallbackError):  # our own, see `on_headers_complete`
+            self._refuse(self._refusal)
+        else:
+            self._refuse(replace(NOT_HTTP, message=f"The request is not valid HTTP: {fault}."))
 
     def _too_large(self) -> Refusal:
         most = f"{self.max_head_bytes} bytes or {self.max_headers} headers"
         return Refusal(431, "headers_too_large", f"The request's head is larger than {most}.")
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Say what is wrong, unless that would fall into another answer, and close."""
+        """Say what is wrong, unless that would fall into another answer, and close.
+
+        An answer under way is given: to who sent more than was declared, it tells what became of the beginning.
+        """
         self._is_refused = True
         self._unbound_time()
         if not self._is_idle:
             if not self._is_incomplete:
-                self.transport.close()
+                self._close_after_answer()
                 return
             self._forget_request()
         self.transport.write(refusal.content())
@@ -345,8 +352,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         cycle = self._answering
         if cycle is not None and cycle.more_body and not self._is_refused:
             self._is_refused = True
-            cycle.keep_alive = False
-            cycle.transport = _Lingering(self.transport, self._linger)  # type: ignore[assignment]  # all a cycle calls
+            self._let_go_after(cycle)
+
+    def _close_after_answer(self) -> None:
+        """Close once the request that is being answered has its answer; at once if it will never be whole."""
+        cycle = self._answering
+        if cycle is None or cycle.more_body:
+            self.transport.close()
+            return
+        self.pipeline.clear()
+        self._let_go_after(cycle)
+
+    def _let_go_after(self, cycle: RequestResponseCycle) -> None:
+        cycle.keep_alive = False
+        cycle.transport = _Lingering(self.transport, self._linger)  # type: ignore[assignment]  # all a cycle calls
 
     def _is_whole(self) -> bool:
         return self._answering is not None and not self._answering.more_body

@@ -74,7 +74,7 @@ class AddressPolicy:
             return f"{address} is a link-local or cloud metadata address, which is never allowed."
         if all(_is_public(form) for form in forms) or self._is_allowed(forms[-1], host=host):
             return ""
-        return f"{address} is a private or reserved address and not among the allowed private hosts."
+        return f"{address} is a private or reserved address and not among LLMHUB_ALLOWED_PRIVATE_HOSTS."
 
     def _is_allowed(self, address: Address, *, host: str) -> bool:
         named = host.lower().removesuffix(".") in self._names

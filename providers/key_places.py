@@ -24,6 +24,11 @@ def key_place(kind: ProviderType, base_url: str, settings: Mapping[str, Any]) ->
     return " ".join((kind.value, origin, *((_digest(headers),) if headers else ())))
 
 
+def origin_in(place: str) -> str:
+    """Return scheme, host and port of a place, "" where it has none."""
+    return place.split()[1] if place else ""
+
+
 def move_fault(entered_for: str, wanted_at: str) -> str:
     """Say why a key that was entered for one place is not sent to another, as the rest of a sentence about the key.
 

@@ -33,6 +33,7 @@ class Raw:
     is_cut: bool
     chars: int
     size_bytes: int
+    has_files: bool
     url: str
 
 
@@ -128,5 +129,6 @@ def _raw(chat: Chat, part: ContentPart, body: Body) -> Raw:
         is_cut=len(text) > MAX_RAW_CHARS,
         chars=len(text),
         size_bytes=body.size_bytes,
+        has_files=body.has_files,
         url=reverse("admin:chat_chat_raw", args=[chat.pk, part]),
     )

@@ -119,7 +119,8 @@ _FILES = {"image_url": _image, "input_audio": _audio, "file": _file}
 def _stored(file: Any) -> str:
     """Say what is known of a file: the record holds its description, or the address it was to be fetched from."""
     if isinstance(file, dict) and isinstance(file.get("bytes"), int):
-        return f"{file.get('media_type') or 'unknown type'}, {file['bytes']:,} bytes, SHA-256 {file.get('sha256')}"
+        kind = file.get("media_type") or "unknown type"
+        return f"{kind}, {file['bytes']:,} bytes, not kept; SHA-256 {file.get('sha256')}"
     return file if isinstance(file, str) else _text(file)
 
 

@@ -29,6 +29,8 @@ from llmhub.access.principals import Principal, Scope
 from providers.api.serializers import Refusal
 from providers.pricing import NANO
 
+WRONG_STATUS = {"invalid_choice": f"`%(value)s` is none of {', '.join(ChatStatus.values)}."}
+WRONG_TIME = {"invalid": "A time is needed, such as 2026-11-22T16:00:00Z."}
 REFUSED = {401: Refusal, 403: Refusal, 503: Refusal}
 
 
@@ -45,9 +47,13 @@ class ChatFilter(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     provider = django_filters.CharFilter("provider", label="Provider that answered.")
     model = django_filters.CharFilter("model_name", label="Model that answered.")
     conversation = django_filters.CharFilter("conversation", label="Conversation.")
-    status = django_filters.ChoiceFilter(choices=ChatStatus.choices, label="How the chat ended.")
-    since = django_filters.IsoDateTimeFilter(method="started_since", label="Started then or later.")
-    until = django_filters.IsoDateTimeFilter(method="started_until", label="Started before.")
+    status = django_filters.ChoiceFilter(
+        choices=ChatStatus.choices, label="How the chat ended.", error_messages=WRONG_STATUS
+    )
+    since = django_filters.IsoDateTimeFilter(
+        method="started_since", label="Started then or later.", error_messages=WRONG_TIME
+    )
+    until = django_filters.IsoDateTimeFilter(method="started_until", label="Started before.", error_messages=WRONG_TIME)
     min_cost = django_filters.NumberFilter(method="cost_at_least", label="Cost at least so much, in USD.")
 
     def started_since(self, chats: ChatQuerySet, _name: str, at: Any) -> ChatQuerySet:

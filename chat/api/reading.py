@@ -8,6 +8,7 @@ from typing import Any, cast, get_args
 
 import orjson
 
+from llmhub.access.parsers import json_fault
 from providers.types import (
     NOTHING,
     ChatMessage,
@@ -78,9 +79,7 @@ def read_json(body: bytes) -> JSONObject:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadRequestError(
-            f"The body is not valid JSON: {error.msg} at character {error.pos}.", code="invalid_json"
-        ) from None
+        raise BadRequestError(json_fault(error), code="invalid_json") from None
     if not isinstance(value, dict):
         raise BadRequestError(f"The body must be a JSON object, not {json_type(value)}.", code="invalid_json")
     return value

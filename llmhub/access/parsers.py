@@ -21,4 +21,11 @@ class JSONParser(BaseParser):
         try:
             return orjson.loads(stream.read())
         except orjson.JSONDecodeError as error:
-            raise ParseError(f"The body is not valid JSON: {error.msg} at character {error.pos}.") from None
+            raise ParseError(json_fault(error)) from None
+
+
+def json_fault(error: orjson.JSONDecodeError) -> str:
+    """Say what is wrong with a body. Of bytes that are no UTF-8 the parser tells neither what nor where they are."""
+    if "UTF-8" in error.msg:
+        return "The body is not valid JSON: it is not encoded in UTF-8."
+    return f"The body is not valid JSON: {error.msg} at character {error.pos}."

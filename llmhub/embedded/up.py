@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -196,12 +197,15 @@ All of this stands in {file}. Ctrl-C stops the hub.
 def get_first_chat(options: Options, secrets: Secrets) -> str:
     if not options.wants_model:
         return "For a first chat, add a provider in the admin: there is no local model.\n"
-    key = secrets.variables["LLMHUB_DEMO_KEY"] if secrets.is_new else "$KEY"
+    if secrets.is_new:
+        title, header = "A first chat:", shlex.quote(f"Authorization: Bearer {secrets.variables['LLMHUB_DEMO_KEY']}")
+    else:
+        title, header = "A chat, where LLMHUB_KEY holds the API key:", '"Authorization: Bearer $LLMHUB_KEY"'
     chat = '{"model": "local/smollm2", "messages": [{"role": "user", "content": "Say hello."}]}'
     return f"""\
-A first chat:
+{title}
 
   curl {options.url}/v1/chat/completions \\
-    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
+    -H {header} -H 'Content-Type: application/json' \\
     -d '{chat}'
 """

@@ -16,6 +16,7 @@ from llmhub.access.secrets import Secret
 from llmhub.pages.times import time_ago
 from providers.admin.setting_fields import faults_of, initial_values, setting_fields, settings_of
 from providers.backends import BACKENDS
+from providers.key_places import origin_in
 from providers.models import ProviderConfig
 from providers.types import ProviderType
 
@@ -50,7 +51,10 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
     )
     forget_api_key = forms.BooleanField(
-        label="Forget the stored key", required=False, widget=UnfoldBooleanWidget, help_text="Needs no new key."
+        label="Forget the stored key",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="Deletes it when you save. The provider can then be moved without entering a key.",
     )
 
     class Meta:
@@ -89,8 +93,10 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         else:
             field.widget.attrs["placeholder"] = f"{stored.masked}: leave empty to keep it"
             words = format_html(
-                "Stored: <code>{}</code>{}. For another type, scheme, host or port it has to be entered again. ",
+                "Stored: <code>{}</code> for {}{}. "
+                "To use it with another type, scheme, host, port or extra headers, enter it again. ",
                 stored.masked,
+                origin_in(self.instance.key_place) or "no valid address",
                 self._key_age(),
             )
         field.help_text = words + field.help_text
@@ -121,6 +127,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         lacking = [name for name in by_field if name != NON_FIELD_ERRORS and name not in self.fields]
         for name in lacking:
             by_field.setdefault(NON_FIELD_ERRORS, []).extend(by_field.pop(name))
+        if "api_key" in by_field and "api_key" in self.fields:
+            self.fields["api_key"].widget.attrs.pop("placeholder", None)  # it says that an empty field will do
         super()._update_errors(errors)  # type: ignore[misc]  # not in the stubs
 
     @property

@@ -12,6 +12,9 @@ from providers.types import ProviderType
 TYPES = [kind.value for kind in ProviderType]
 
 
+WRONG_TYPE: dict[str, Any] = {"invalid_choice": f"`{{input}}` is none of {', '.join(TYPES)}."}
+
+
 class NoUnknownFieldsMixin:
     """Refuses, by name, what a serializer does not know."""
 
@@ -28,7 +31,7 @@ class ProviderChange(NoUnknownFieldsMixin, serializers.Serializer[ProviderConfig
 
     __repr__ = object.__repr__  # the framework's would show what was sent, the key too
 
-    provider_type = serializers.ChoiceField(choices=TYPES, required=False)
+    provider_type = serializers.ChoiceField(choices=TYPES, required=False, error_messages=WRONG_TYPE)
     api_key = serializers.CharField(
         required=False, allow_blank=True, max_length=4096, write_only=True, help_text="Never shown again; empty: none."
     )
@@ -53,7 +56,7 @@ class ProviderChange(NoUnknownFieldsMixin, serializers.Serializer[ProviderConfig
 
 class ProviderRegistration(ProviderChange):
     name = serializers.CharField(max_length=100, help_text="Lower-case letters, digits, dots and dashes.")
-    provider_type = serializers.ChoiceField(choices=TYPES)
+    provider_type = serializers.ChoiceField(choices=TYPES, error_messages=WRONG_TYPE)
 
 
 class ProviderSummary(serializers.ModelSerializer[ProviderConfig]):

@@ -239,6 +239,16 @@ def test_a_long_conversation_shows_its_end(admin_client):
     assert page.turns[-1].role == "assistant"
 
 
+@pytest.mark.parametrize("has_file", [True, False])
+def test_a_body_says_whether_files_were_left_out_of_it(admin_client, has_file):
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'iVBORw0KGgoA' * 20}"}}
+    chat = record({"role": "user", "content": [picture] if has_file else "hello"})
+
+    page = admin_client.get(page_of(chat)).content.decode()
+
+    assert page.count("Its files are not kept") == page.count("bytes, not kept; SHA-256") == has_file
+
+
 @pytest.mark.parametrize(("part", "said"), [("request", "what is this"), ("response", "a test")])
 def test_raw_bodies_are_given_out_whole_as_files(admin_client, part, said):
     chat = record(user("what is this"), answer="a test")

@@ -6,7 +6,7 @@ from chat.admin.turns import MAX_SHOWN_CHARS, Part, pretty_json, shown_turns
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"order":4711}'}}
 STORED = {"media_type": "image/png", "bytes": 12345, "sha256": "ab" * 32}
-TOLD = f"image/png, 12,345 bytes, SHA-256 {'ab' * 32}"
+TOLD = f"image/png, 12,345 bytes, not kept; SHA-256 {'ab' * 32}"
 
 
 def parts_of(**turn):

@@ -363,14 +363,32 @@ def test_requests_sent_ahead_are_answered_in_order(server):
         assert sorted(range(30), key=lambda n: found.index(b'"/%d"' % n)) == list(range(30))
 
 
+def test_a_fault_in_a_head_is_named(server):
+    with server.connect() as caller:
+        caller.send(b"POST / HTTP/1.1\r\nhost: hub\r\ncontent-length: abc\r\n\r\n")
+
+        assert error_of(caller.read_to_the_end())[2].endswith("HTTP: Invalid character in Content-Length.")
+
+
 def test_garbage_behind_a_request_does_not_fall_into_its_answer(server):
     with server.connect() as caller:
-        caller.send(b"GET /held HTTP/1.1\r\nhost: hub\r\n\r\n")
+        caller.send(b"GET /held HTTP/1.1\r\nhost: hub\r\n\r\n\x00garbage\r\n\r\n")
         assert server.app.held.wait(WITHIN_S)
-        caller.send(b"\x00garbage\r\n\r\n")
+        server.app.release.set()
+        found = caller.read_to_the_end()
 
-        assert b"400" not in caller.read_to_the_end()
-    server.app.release.set()
+        assert b"400" not in found
+        assert found.startswith(b"HTTP/1.1 200")
+        assert found.endswith(b"0\r\n\r\n")
+
+
+def test_who_sends_more_than_was_declared_is_answered_for_what_was(server):
+    with server.connect() as caller:
+        caller.send(b"POST /a HTTP/1.1\r\nhost: hub\r\ncontent-length: 2\r\n\r\nhi, and more\r\n\r\n")
+        found = caller.read_to_the_end()
+
+        assert found.startswith(b"HTTP/1.1 200")
+        assert b'"body": "hi"' in found
 
 
 def test_what_follows_a_chunked_body_is_no_header(server):

@@ -160,6 +160,6 @@ def _tiles(total: Usage, viewer: Viewer) -> tuple[Tile, ...]:
             replace(cost, text=usd_words(total.cost_nano_usd)[0]),
             unknown if total.unpriced_chats else "all prices known",
         ),
-        Tile("p50 latency", p50, "about; half were as fast"),
-        Tile("p95 latency", p95, "about; 95 % were as fast"),
+        Tile("p50 latency", p50, "half took less, roughly"),
+        Tile("p95 latency", p95, "95 % took less, roughly"),
     )

@@ -528,7 +528,7 @@ MEDIA = {"status": 415, "code": "unsupported_media_type", "words": "Unsupported 
         (REGISTER, Bad("not UTF-8", b'{"name":"\xff"}', **PARSE)),
         (REGISTER, Bad("half of a surrogate pair", rb'{"name":"\ud800"}', **PARSE)),
         (REGISTER, Bad("NaN", b'{"priority":NaN}', **PARSE)),
-        (REGISTER, Bad("a list as type", registration(provider_type=["x"]), code="invalid_choice", words="choice")),
+        (REGISTER, Bad("a list as type", registration(provider_type=["x"]), code="invalid_choice", words="is none of")),
         (REGISTER, Bad("NUL", registration(name="a\0b"), code="null_characters_not_allowed", param="name")),
         (REGISTER, Bad("NUL in the key", registration(api_key="\0"), code="null_characters_not_allowed")),
         (REGISTER, Bad("no URL", registration(base_url="http://[::1"), code="invalid", param="base_url")),

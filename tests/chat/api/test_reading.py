@@ -28,7 +28,7 @@ def refused(**body):
         pytest.param(b"{", "not valid JSON", id="cut"),
         pytest.param(b"hello", "not valid JSON", id="text"),
         pytest.param(b'{"a": NaN}', "not valid JSON", id="not-a-number"),
-        pytest.param(b'{"a": "\xff"}', "not valid JSON", id="not-utf-8"),
+        pytest.param(b'{"a": "\xff"}', "not encoded in UTF-8", id="not-utf-8"),
         pytest.param(rb'{"a": "\ud800"}', "not valid JSON", id="half-a-surrogate-pair"),
         pytest.param(b"[" * 5000, "not valid JSON", id="too-deep"),
         pytest.param(b"[]", "not a list", id="list"),

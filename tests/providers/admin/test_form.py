@@ -85,6 +85,15 @@ def test_a_refused_form_shows_neither_the_typed_key_nor_the_stored_one(admin_cli
     assert KEY not in page
 
 
+def test_a_form_that_moves_a_stored_key_asks_for_it(admin_client):
+    row = add(api_key=KEY)
+
+    page = admin_client.post(page_of(row), fields_of(row, base_url="http://localhost:2/v1")).content.decode()
+
+    assert "enter it again to use it at http://localhost:2." in page
+    assert "leave empty to keep it" not in page
+
+
 def test_a_connection_is_tried_before_a_provider_is_saved(admin_client):
     with FakeProvider("openai", api_key=KEY) as fake:
         sent = {"provider_type": "openai", "base_url": fake.url, "api_key": KEY, "timeout": 60, "priority": 1}

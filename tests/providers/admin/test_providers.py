@@ -63,6 +63,7 @@ def test_a_stored_key_is_never_shown(admin_client):
     pages = [admin_client.get(path).content.decode() for path in (LIST, page_of(row), f"{page_of(row)}history/")]
 
     assert "…abcd: leave empty to keep it" in pages[1]
+    assert f"<code>…abcd</code> for {DEAD_URL.removesuffix('/v1')}" in pages[1]
     for page in pages:
         assert KEY not in page
         assert row.api_key.token not in page
