@@ -101,6 +101,19 @@ def test_padding_that_grows_when_it_is_rewritten_hides_no_message(stage):
     assert stage.shown(str(stage.hub.last_chat().pk)) == [{"role": "user", "content": "SECRET"}]
 
 
+def test_padding_that_would_outgrow_the_record_hides_no_message(stage):
+    pad = b",".join([b"1e15"] * 1_900_000)  # 32 MiB and more, were it written anew
+    body = (
+        b'{"model":"up/fake-large","pad":[%b],"more":{"url":"data:image/png;base64,iVBORw0KGgo="},'
+        b'"messages":[{"role":"user","content":"SECRET"}]}'
+    ) % pad
+
+    stage.check(body)
+
+    kept = ChatContent.objects.get(chat_id=stage.hub.last_chat().pk, part="request")
+    assert bytes(kept.body).endswith(b'"messages":[{"role":"user","content":"SECRET"}]}')
+
+
 def test_of_a_body_that_is_no_json_for_the_hub_no_file_is_kept(stage):
     body = b'{"model":"up/m","n":%b,"messages":[{"url":"data:image/png;base64,aVZCT1J3MEtHZ28="}]}' % (b"9" * 5000)
 
