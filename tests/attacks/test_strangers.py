@@ -17,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 from django.utils import timezone
+from pytest_django.plugin import DjangoDbBlocker
 
 from chat.models import Chat, ChatContent, LedgerEvent
 from llmhub.access.keys import key_digest
@@ -130,9 +131,13 @@ def stage(hub: LiveHub, upstream: FakeProvider, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def shared_web(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+def shared_web(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Web]:
     with running_web(tmp_path_factory.mktemp("logs")) as web:
         yield web
+    with django_db_blocker.unblock():
+        Chat.objects.all().delete()  # what was counted is recorded at the end
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 
 from django.http import JsonResponse
 
-from llmhub import asgi
+from llmhub import asgi, bulk_process
 from llmhub.gateway_urls import PREFIXES
 from llmhub.handlers import GatewayHandler, send_whole
 from llmhub.http_server import BoundedHttpProtocol
@@ -17,6 +17,7 @@ from django.conf import settings  # isort: skip  (llmhub.asgi sets Django up)
 
 from chat.process import get_chat_server  # isort: skip
 
+HAS_BULK = os.environ.get("STREAMS_BULK") == "1"
 UNREAD_S = float(os.environ.get("STREAMS_UNREAD_S", "60"))
 SILENCE_S = float(os.environ.get("STREAMS_SILENCE_S", "15"))
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES, ping_s=SILENCE_S)
@@ -24,8 +25,9 @@ gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_B
 
 class WatchedProtocol(BoundedHttpProtocol):
     unread_s = UNREAD_S
-    if os.environ.get("STREAMS_BULK") != "1":  # so that one process, which is watched, has all bodies
+    if not HAS_BULK:  # so that one process, which is watched, has all bodies
         other_process = None
+        bulk_process.WARM_UP_S = 3600.0
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
