@@ -55,9 +55,9 @@ class Web:
 
     def held(self, upstream_port: int) -> Held:
         """Return what is held now; `upstream` are the connections to a provider's port."""
+        tasks = self.client.get("/tasks").json()["tasks"]
         sockets = self.process.net_connections("tcp")
         to_upstream = [one for one in sockets if one.raddr and one.raddr.port == upstream_port]
-        tasks = self.client.get("/tasks").json()["tasks"]
         return Held(tasks, len(sockets) - len(to_upstream), len(to_upstream), self.process.num_threads())
 
     @contextmanager
