@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -18,6 +19,7 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from chat.models import Chat, ChatStatus
+from chat.process import get_chat_server
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
 from llmhub.http_server import BoundedHttpProtocol
@@ -106,7 +108,10 @@ class LiveHub:
         return {"authorization": f"Bearer {key}", **{name.replace("_", "-"): value for name, value in more.items()}}
 
     def reset(self) -> None:
-        """Bring back the configuration that migrations leave, and forget the chats."""
+        """Bring back the configuration that migrations leave, and forget the chats, counted ones too."""
+        until(lambda: not self._server.server_state.tasks)
+        counted = get_chat_server().refusals.finish()
+        asyncio.run_coroutine_threadsafe(counted, self._server.servers[0].get_loop()).result(WITHIN_S)
         ApiKey.objects.all().delete()
         Application.objects.all().delete()
         ProviderConfig.objects.all().delete()
