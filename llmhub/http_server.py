@@ -109,6 +109,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """Whether what the parser tells does not count."""
     _is_in_body = False
     _is_leaving = False
+    _is_nothing_before = True
+    _is_head_kept = False
+    """Whether what came of the last request is in `_head` from its first byte on."""
     _answering: RequestResponseCycle | None = None
     _timer: asyncio.TimerHandle | None = None
     _refusal = NOT_HTTP
@@ -179,6 +182,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         was_in_head = self._is_in_head
         self._barren_bytes += len(data)
+        self._is_nothing_before = not self._is_in_body
         if not self._is_in_body:
             self._head.append(data)
         while data:
@@ -236,6 +240,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._is_deaf:
             return
         self._is_in_head = self._has_begun = True
+        self._is_head_kept = self._is_nothing_before
         super().on_message_begin()
         self.scope["extensions"] = self._extensions
 
@@ -266,6 +271,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._is_deaf = self._is_leaving = True
             return
         self._head.clear()
+        self._is_nothing_before = False
         self._is_in_body = True
         self._is_in_head = self._has_begun = False
         self._barren_bytes = 0
@@ -288,8 +294,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self.other_process.is_for(int(declared.get(b"content-length", 0)))
 
     def _check_alone(self) -> None:
-        """Errors: PipelinedError where an earlier request still has to be answered over this connection."""
-        if not self._is_idle or self.transport.get_write_buffer_size():
+        """Errors: PipelinedError where the request came together with an earlier one, or before that was answered."""
+        if not (self._is_head_kept and self._is_idle) or self.transport.get_write_buffer_size():
             self._refusal = PIPELINED
             raise PipelinedError
 

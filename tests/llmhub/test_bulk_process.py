@@ -171,3 +171,19 @@ def test_a_large_body_behind_a_request_that_is_still_answered_is_refused(stage):
 
     assert stage.bulk is None
     assert max((len(request.body) for request in stage.upstream.requests), default=0) < BULK_BYTES
+
+
+def test_a_large_request_that_began_together_with_an_earlier_one_is_never_handed_over_in_part(stage):
+    small = stage.head(f"content-length: {len(SMALL)}") + SMALL
+    rest_like_a_request = stage.head(f"content-length: {len(LARGE)}", "connection: close")
+    with stage.connect() as connection:
+        connection.sendall(small + f"POST {PATH} HTTP/1.1\r\nx: ".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        answer = b""
+        with suppress(ConnectionError):
+            connection.sendall(rest_like_a_request + LARGE)
+            while piece := connection.recv(65536):
+                answer += piece
+
+    assert b"HTTP/1.1 200" not in answer
+    assert len(stage.upstream.chats) == 1
