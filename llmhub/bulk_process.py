@@ -42,7 +42,7 @@ OWN_VARIABLES = {
 }
 
 
-def is_large(size_bytes: int | None) -> bool:
+def is_bulk(size_bytes: int | None) -> bool:
     """Whether a body of this size, None where it is not declared, is for the bulk process."""
     return size_bytes is None or size_bytes > BULK_BYTES
 
@@ -58,7 +58,7 @@ class BulkProcess:
         self._is_stopping = False
 
     def is_for(self, size_bytes: int | None) -> bool:
-        return is_large(size_bytes)
+        return is_bulk(size_bytes)
 
     def give(self, protocol: BoundedHttpProtocol, connection: socket.socket, read: bytes) -> None:
         self._make_protocol = protocol.successor
@@ -130,7 +130,7 @@ class BulkServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     def is_for(self, size_bytes: int | None) -> bool:
-        return not is_large(size_bytes)
+        return not is_bulk(size_bytes)
 
     def give(self, _protocol: BoundedHttpProtocol, connection: socket.socket, read: bytes) -> None:
         self._handover.give(connection, read)

@@ -155,9 +155,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             unread_ms = round(self.unread_s * 1000)
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
         if self._read_elsewhere:
-            self.loop.call_soon(
-                self.data_received, b""
-            )  # not now: a transport cannot pause before it has begun to read
+            # Not now: a transport that has not begun to read cannot pause.
+            self.loop.call_soon(self.data_received, b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.bounds.leave(self._address, self)
