@@ -286,10 +286,16 @@ class HttpClient:
         timeout = {"connect": connect_s, "read": read_s, "write": None, "pool": connect_s}
         headers = {**HEADERS, **call.headers, **self._via(call)}
         url, extensions = self._checked_url(call.url), {"timeout": timeout}
-        if call.content is None or len(call.content) <= PIECE_BYTES:
-            return httpx.Request(call.method, url, headers=headers, content=call.content, extensions=extensions)
-        headers["content-length"] = str(len(call.content))
-        return httpx.Request(call.method, url, headers=headers, stream=_Pieces(call.content), extensions=extensions)
+        content = call.content or b""
+        if len(content) > PIECE_BYTES:
+            headers["content-length"] = str(len(content))
+            return httpx.Request(call.method, url, headers=headers, stream=_Pieces(content), extensions=extensions)
+        # As a stream, of which aiohttp sets the headers: as `content`, httpx would do so first.
+        request = httpx.Request(
+            call.method, url, headers=headers, stream=httpx.ByteStream(content), extensions=extensions
+        )
+        request.read()
+        return request
 
     def _via(self, call: HttpCall) -> dict[str, str]:
         return {"via": ", ".join(f"1.1 {hub}" for hub in (*call.via, self._mark))} if self._mark else {}

@@ -64,7 +64,7 @@ class Journey:
 
     def note_sent(self, body: bytes) -> None:
         """Note the very bytes that are about to go to the provider."""
-        commitment = hmac.digest(self.salt, body, "sha256").hex() if self.salt else None
+        commitment = hmac.new(self.salt, body, "sha256").hexdigest() if self.salt else None
         self.sent.append(SentBody(len(body), commitment))
 
     @contextmanager

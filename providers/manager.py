@@ -232,8 +232,9 @@ class ProviderManager:
             current = self.registry.snapshot().providers.get(candidate.provider.name)
             if current is None or not current.enabled:
                 raise ConfigurationError("The provider was switched off meanwhile.", provider=candidate.provider.name)
-            await self._connections().limiter.admit(candidate.provider.name, candidate.provider.rate_limit)
-            yield self._connections().get(current)
+            connections = self._connections()
+            await connections.limiter.admit(candidate.provider.name, candidate.provider.rate_limit)
+            yield connections.get(current)
 
     # How they are
 

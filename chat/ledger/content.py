@@ -71,4 +71,4 @@ def make_answer(answer_json: bytes, attempts: Iterable[Attempt] = ()) -> Content
 
 def commit(salt: bytes, data: bytes) -> str:
     """Return the HMAC-SHA256 of `data` under `salt`, in hex."""
-    return hmac.digest(salt, data, "sha256").hex()
+    return hmac.new(salt, data, "sha256").hexdigest()
