@@ -122,24 +122,25 @@ def test_while_postgres_says_nothing_callers_are_refused_and_no_provider_is_aske
 
 def test_while_the_network_to_postgres_is_dead_callers_are_refused_and_no_provider_is_asked(trial):
     url = trial.hub.env["DATABASE_URL"]
+    account = urlsplit(url).netloc.rpartition("@")[0]
     with running_proxy(trial, url) as proxy:
         trial.hub.web.stop()
-        through = (
-            f"postgresql://{urlsplit(url).username}@127.0.0.1:{proxy.port}/llmhub?sslmode=disable&gssencmode=disable"
-        )
-        trial.hub.start_web(DATABASE_URL=through)
-        for _ in range(3):
+        through = f"postgresql://{account}@127.0.0.1:{proxy.port}/llmhub?sslmode=disable&gssencmode=disable"
+        try:
+            trial.hub.start_web(DATABASE_URL=through)
+            for _ in range(3):
+                trial.until_recovered()
+                trial.until_told(trial.random.randrange(1, 100))
+                trial.note_fire()
+                trial.fire.do(proxy.speaks.clear)
+                with trial.in_refusal(count=60):
+                    pass
+                trial.fire.do(proxy.speaks.set)
             trial.until_recovered()
-            trial.until_told(trial.random.randrange(1, 100))
-            trial.note_fire()
-            trial.fire.do(proxy.speaks.clear)
-            with trial.in_refusal(count=60):
-                pass
-            trial.fire.do(proxy.speaks.set)
-        trial.until_recovered()
-        broken = trial.verdict()
-        trial.hub.web.kill()
-    trial.hub.start_web()
+            broken = trial.verdict()
+        finally:
+            trial.hub.web.kill()
+            trial.hub.start_web()
 
     assert broken == []
 
