@@ -150,10 +150,13 @@ class Fire:
         body = {"model": f"{PROVIDER}/{MODEL}", "messages": [{"role": "user", "content": marker}]}
         is_stream = not marker.startswith("whole")
         async with self._session.post(self._url, json=body | {"stream": is_stream}) as answer:
-            got |= {"status": answer.status, "chat_id": answer.headers.get("x-request-id")}
+            heard = {"status": answer.status, "chat_id": answer.headers.get("x-request-id")}
             if answer.status != 200:
-                got["error_code"] = json.loads(await answer.read())["error"]["code"]
-            elif is_stream:
+                # Who leaves before the body is there was not told why it was refused, and counts as told nothing.
+                got |= heard | {"error_code": json.loads(await answer.read())["error"]["code"]}
+                return
+            got |= heard
+            if is_stream:
                 await self._read_stream(marker, answer, got)
             else:
                 text = json.loads(await answer.read())["choices"][0]["message"]["content"]
