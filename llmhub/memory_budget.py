@@ -8,6 +8,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+MB = 1024 * 1024
 MOST_WAITING = 128
 """How many requests of one owner wait for room: each has a piece of its body in the server's buffers."""
 
@@ -19,6 +20,16 @@ class MemoryBudgetExceededError(Exception):
 
     def __init__(self) -> None:
         super().__init__("The hub has no memory free for this now; ask again in a few seconds.")
+
+
+class LargerThanBudgetError(Exception):
+    """What is to be held is more than an owner ever may."""
+
+    def __init__(self, size_bytes: int, most_bytes: int) -> None:
+        super().__init__(
+            f"The body takes {-(-size_bytes // MB)} MB of memory once understood, of at most {most_bytes // MB} MB "
+            "for all that one key sends at the same time (LLMHUB_MEMORY_BUDGET_MB): send less at once."
+        )
 
 
 class MemoryBudget:
@@ -54,12 +65,17 @@ class MemoryBudget:
         else:
             self._held_bytes.pop(owner, None)
 
-    def _wish(self, owner: str, size_bytes: int, *, goes_first: bool) -> _Wish:
+    @property
+    def _most_bytes(self) -> int:
+        """What an owner may hold who is alone."""
+        return self.total_bytes // 2
+
+    def _wish(self, owner: str, size_bytes: int, *, spare_bytes: int, goes_first: bool) -> _Wish:
         """Errors: MemoryBudgetExceededError where too many wait."""
         wishes = self._waiting.setdefault(owner, deque())
         if len(wishes) >= MOST_WAITING and not goes_first:
             raise MemoryBudgetExceededError
-        wish = _Wish(size_bytes)
+        wish = _Wish(size_bytes, spare_bytes)
         if goes_first:
             wishes.appendleft(wish)
         else:
@@ -82,7 +98,7 @@ class MemoryBudget:
             is_any_let_in = False
             for owner, wishes in list(self._waiting.items()):
                 wish = next((wish for wish in wishes if not wish.granted.cancelled()), None)
-                if wish and self._has_room(owner, wish.size_bytes):
+                if wish and self._has_room(owner, wish.size_bytes + wish.spare_bytes):
                     self._move(owner, wish.size_bytes)
                     self._forget(owner, wish)
                     wish.granted.set_result(None)
@@ -92,10 +108,11 @@ class MemoryBudget:
 class _Wish:
     """What somebody waits to hold."""
 
-    __slots__ = ("granted", "size_bytes")
+    __slots__ = ("granted", "size_bytes", "spare_bytes")
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(self, size_bytes: int, spare_bytes: int) -> None:
         self.size_bytes = size_bytes
+        self.spare_bytes = spare_bytes
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -116,15 +133,22 @@ class Holding:
         self._budget._move(self.owner, size_bytes)  # noqa: SLF001
         self.size_bytes += size_bytes
 
-    async def take_when_free(self, size_bytes: int, *, timeout_s: float) -> None:
+    async def take_when_free(self, size_bytes: int, *, timeout_s: float, spare_bytes: int = 0) -> None:
         """Wait until there is room. Who waits for the same owner is let in as they came, who holds something first.
 
-        A small wish that finds room passes large ones that wait.
-        Errors: MemoryBudgetExceededError when there was none in time, or too many wait already.
+        A small wish that finds room passes large ones that wait. `spare_bytes` must be free too, as far as an owner may
+        hold so much, and are not taken: who may want more later does not wait then for others who do the same.
+        Errors: MemoryBudgetExceededError when there was none in time, or too many wait already; LargerThanBudgetError,
+        at once, when there never will be.
         """
         budget = self._budget
-        if not budget._has_room(self.owner, size_bytes):  # noqa: SLF001
-            wish = budget._wish(self.owner, size_bytes, goes_first=self.size_bytes > 0)  # noqa: SLF001
+        most_bytes, wanted_bytes = budget._most_bytes, self.size_bytes + size_bytes  # noqa: SLF001
+        if wanted_bytes > most_bytes:
+            raise LargerThanBudgetError(wanted_bytes, most_bytes)
+        spare_bytes = min(spare_bytes, most_bytes - wanted_bytes)
+        if not budget._has_room(self.owner, size_bytes + spare_bytes):  # noqa: SLF001
+            goes_first = self.size_bytes > 0
+            wish = budget._wish(self.owner, size_bytes, spare_bytes=spare_bytes, goes_first=goes_first)  # noqa: SLF001
             try:
                 async with asyncio.timeout(timeout_s):
                     await wish.granted

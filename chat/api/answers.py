@@ -14,7 +14,7 @@ from chat.api.reading import BadRequestError
 from chat.ledger.errors import LedgerUnavailableError
 from chat.pipeline import ChatCall
 from chat.wire import PING, dump
-from llmhub.memory_budget import MemoryBudgetExceededError
+from llmhub.memory_budget import LargerThanBudgetError, MemoryBudgetExceededError
 from llmhub.request_bodies import BodyTooLargeError, BodyTooSlowError
 from providers.problems import ANSWERS, Answer, Problem, problem_of
 from providers.types import ChatResponse, JSONObject
@@ -24,6 +24,7 @@ SERVED: Mapping[type[Exception], Answer] = {
     BadRequestError: Answer(400, "invalid_request_error", should_retry=False),
     BodyTooLargeError: Answer(413, "invalid_request_error", "request_too_large", should_retry=False),
     BodyTooSlowError: Answer(408, "invalid_request_error", "request_timeout"),
+    LargerThanBudgetError: Answer(413, "invalid_request_error", "request_too_large", should_retry=False),
     MediaTypeError: Answer(415, "invalid_request_error", "unsupported_media_type", should_retry=False),
     MemoryBudgetExceededError: Answer(503, "server_error", "hub_overloaded"),
     LedgerUnavailableError: Answer(503, "server_error", "record_unavailable"),

@@ -3,7 +3,7 @@ from contextlib import suppress
 
 import pytest
 
-from llmhub.memory_budget import MOST_WAITING, MemoryBudget, MemoryBudgetExceededError
+from llmhub.memory_budget import MB, MOST_WAITING, LargerThanBudgetError, MemoryBudget, MemoryBudgetExceededError
 
 SOON_S = 0.01
 LONG_S = 60.0
@@ -82,6 +82,43 @@ async def test_who_waits_is_let_in_when_there_is_room_again():
     await waiting
 
     assert (first.size_bytes, second.size_bytes, budget.held_bytes) == (20, 30, 50)
+
+
+async def test_what_an_owner_may_never_hold_is_refused_at_once():
+    budget = MemoryBudget(100 * MB)
+    holding = budget.holding("a")
+    holding.take(30 * MB)
+
+    with pytest.raises(LargerThanBudgetError, match=r"takes 51 MB of memory .* of at most 50 MB"):
+        await holding.take_when_free(20 * MB + 1, timeout_s=LONG_S)
+
+    assert budget.held_bytes == 30 * MB
+
+
+async def test_who_may_want_more_is_let_in_alone_and_finds_it():
+    budget = MemoryBudget(100)
+    first, second = budget.holding("a"), budget.holding("a")
+    await first.take_when_free(20, timeout_s=LONG_S, spare_bytes=30)
+    waiting = asyncio.create_task(second.take_when_free(20, timeout_s=LONG_S, spare_bytes=30))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    await first.take_when_free(30, timeout_s=SOON_S)
+    first.give_back(35)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    first.give_back()
+    await waiting
+    assert budget.held_bytes == 20
+
+
+async def test_who_may_want_more_than_an_owner_may_hold_is_let_in_who_is_alone():
+    holding = MemoryBudget(100).holding("a")
+
+    await holding.take_when_free(20, timeout_s=SOON_S, spare_bytes=1000)
+
+    assert holding.size_bytes == 20
 
 
 async def test_who_waits_too_long_is_refused_and_holds_nothing():

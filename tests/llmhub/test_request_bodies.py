@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from llmhub.memory_budget import UNBOUNDED, MemoryBudget, MemoryBudgetExceededError
+from llmhub.memory_budget import UNBOUNDED, LargerThanBudgetError, MemoryBudget, MemoryBudgetExceededError
 from llmhub.request_bodies import (
     FIRST_ROOM_BYTES,
     HANG_UP,
@@ -64,13 +64,23 @@ async def test_room_grows_with_a_body_that_declared_nothing():
 
 async def test_nothing_is_read_of_a_body_that_there_is_no_room_for():
     sender = Sender(*pieces(100 * KB), content_length=str(100 * KB))
-    budget = MemoryBudget(600 * KB)
+    budget = MemoryBudget(800 * KB)
+    budget.holding("a").take(300 * KB)
 
     with pytest.raises(MemoryBudgetExceededError):
         await sender.body(body_s=0.01).read(budget.holding("a"))
 
     assert len(sender.left) == 1
-    assert budget.held_bytes == 0
+    assert budget.held_bytes == 300 * KB
+
+
+async def test_nothing_is_read_of_a_body_for_which_there_never_will_be_room():
+    sender = Sender(*pieces(100 * KB), content_length=str(100 * KB))
+
+    with pytest.raises(LargerThanBudgetError):
+        await sender.body().read(MemoryBudget(700 * KB).holding("a"))
+
+    assert len(sender.left) == 1
 
 
 async def test_a_body_waits_unread_until_another_gives_its_room_back():

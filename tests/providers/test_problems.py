@@ -11,7 +11,7 @@ from chat.api.reading import BadRequestError
 from chat.ledger.errors import LedgerUnavailableError
 from llmhub.access.principals import KeyRefusedError
 from llmhub.access.sessions import SessionsUnavailableError, UnknownKeyError
-from llmhub.memory_budget import MemoryBudgetExceededError
+from llmhub.memory_budget import LargerThanBudgetError, MemoryBudgetExceededError
 from llmhub.request_bodies import BodyTooLargeError, BodyTooSlowError
 from providers import errors
 from providers.api.errors import exception_handler
@@ -59,6 +59,7 @@ def test_every_failure_of_a_provider_has_a_line_of_its_own(kind):
         (errors.NoProviderError("x"), 503, "server_error", "no_provider", None),
         (errors.AnswerTooLargeError("x"), 502, "api_error", "answer_too_large", "false"),
         (errors.LoopError("x"), 508, "invalid_request_error", "loop_detected", "false"),
+        (LargerThanBudgetError(2, 1), 413, "invalid_request_error", "request_too_large", "false"),
         (MemoryBudgetExceededError(), 503, "server_error", "hub_overloaded", None),
         (errors.InternalError("x"), 500, "server_error", "internal_error", None),
         (BadRequestError("x"), 400, "invalid_request_error", None, "false"),
