@@ -70,12 +70,12 @@ class MemoryBudget:
         """What an owner may hold who is alone."""
         return self.total_bytes // 2
 
-    def _wish(self, owner: str, size_bytes: int, *, spare_bytes: int, goes_first: bool) -> _Wish:
+    def _wish(self, owner: str, size_bytes: int, *, goes_first: bool) -> _Wish:
         """Errors: MemoryBudgetExceededError where too many wait."""
         wishes = self._waiting.setdefault(owner, deque())
         if len(wishes) >= MOST_WAITING and not goes_first:
             raise MemoryBudgetExceededError
-        wish = _Wish(size_bytes, spare_bytes)
+        wish = _Wish(size_bytes)
         if goes_first:
             wishes.appendleft(wish)
         else:
@@ -98,7 +98,7 @@ class MemoryBudget:
             is_any_let_in = False
             for owner, wishes in list(self._waiting.items()):
                 wish = next((wish for wish in wishes if not wish.granted.cancelled()), None)
-                if wish and self._has_room(owner, wish.size_bytes + wish.spare_bytes):
+                if wish and self._has_room(owner, wish.size_bytes):
                     self._move(owner, wish.size_bytes)
                     self._forget(owner, wish)
                     wish.granted.set_result(None)
@@ -108,11 +108,10 @@ class MemoryBudget:
 class _Wish:
     """What somebody waits to hold."""
 
-    __slots__ = ("granted", "size_bytes", "spare_bytes")
+    __slots__ = ("granted", "size_bytes")
 
-    def __init__(self, size_bytes: int, spare_bytes: int) -> None:
+    def __init__(self, size_bytes: int) -> None:
         self.size_bytes = size_bytes
-        self.spare_bytes = spare_bytes
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -133,11 +132,10 @@ class Holding:
         self._budget._move(self.owner, size_bytes)  # noqa: SLF001
         self.size_bytes += size_bytes
 
-    async def take_when_free(self, size_bytes: int, *, timeout_s: float, spare_bytes: int = 0) -> None:
+    async def take_when_free(self, size_bytes: int, *, timeout_s: float) -> None:
         """Wait until there is room. Who waits for the same owner is let in as they came, who holds something first.
 
-        A small wish that finds room passes large ones that wait. `spare_bytes` must be free too, as far as an owner may
-        hold so much, and are not taken: who may want more later does not wait then for others who do the same.
+        A small wish that finds room passes large ones that wait.
         Errors: MemoryBudgetExceededError when there was none in time, or too many wait already; LargerThanBudgetError,
         at once, when there never will be.
         """
@@ -145,10 +143,8 @@ class Holding:
         most_bytes, wanted_bytes = budget._most_bytes, self.size_bytes + size_bytes  # noqa: SLF001
         if wanted_bytes > most_bytes:
             raise LargerThanBudgetError(wanted_bytes, most_bytes)
-        spare_bytes = min(spare_bytes, most_bytes - wanted_bytes)
-        if not budget._has_room(self.owner, size_bytes + spare_bytes):  # noqa: SLF001
-            goes_first = self.size_bytes > 0
-            wish = budget._wish(self.owner, size_bytes, spare_bytes=spare_bytes, goes_first=goes_first)  # noqa: SLF001
+        if not budget._has_room(self.owner, size_bytes):  # noqa: SLF001
+            wish = budget._wish(self.owner, size_bytes, goes_first=self.size_bytes > 0)  # noqa: SLF001
             try:
                 async with asyncio.timeout(timeout_s):
                     await wish.granted

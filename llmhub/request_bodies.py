@@ -21,9 +21,6 @@ BODY_S = 60.0
 ROOM_PER_BYTE = 3
 """What a body costs while its chat lasts: as it came, as it is understood, and as it is sent on."""
 
-SPARE_PER_BYTE = 5
-"""What it may cost beyond that, once it is understood: a character beyond Latin can make a text five times as large."""
-
 FIRST_ROOM_BYTES = 64 * 1024
 """What each request costs beside its body; and a body whose size is not declared is read in steps of this at least."""
 
@@ -83,7 +80,7 @@ class RequestBody:
         """
         if self.declared_bytes > self._max_bytes:
             raise BodyTooLargeError(_too_large(self._max_bytes))
-        await self._take(holding, FIRST_ROOM_BYTES + ROOM_PER_BYTE * self.declared_bytes)
+        await holding.take_when_free(FIRST_ROOM_BYTES + ROOM_PER_BYTE * self.declared_bytes, timeout_s=self._body_s)
         if is_whole(self._scope):
             body = await self._read(holding)
         else:
@@ -129,10 +126,7 @@ class RequestBody:
         needed_bytes = ROOM_PER_BYTE * self._read_bytes
         if needed_bytes > holding.size_bytes:
             step_bytes = max(FIRST_ROOM_BYTES, needed_bytes // 2)
-            await self._take(holding, needed_bytes - holding.size_bytes + step_bytes)
-
-    async def _take(self, holding: Holding, room_bytes: int) -> None:
-        await holding.take_when_free(room_bytes, timeout_s=self._body_s, spare_bytes=SPARE_PER_BYTE * self.size_bytes)
+            await holding.take_when_free(needed_bytes - holding.size_bytes + step_bytes, timeout_s=self._body_s)
 
 
 def _too_large(max_bytes: int) -> str:

@@ -116,17 +116,20 @@ class ChatServer:
     async def _read(
         self, request: ASGIRequest, dialect: Dialect, *, call: ChatCall, principal: Principal
     ) -> ParsedRequest:
-        """Read the body and understand it; what takes long for a large one is done beside the loop."""
+        """Read the body and understand it; what takes long for a large one is done beside the loop.
+
+        A huge one waits for its turn only once it has all its room: whom it waits for then never waits for room.
+        """
         call.memory = self.memory.holding(principal.name)
         body = await body_of(request).read(call.memory)
         if not is_large(body):
             take_in(body, call)
             return understand(body, dialect)
+        beside = partial(done_beside, principal.name, size_bytes=len(body))
+        await call.memory.take_when_free(await beside(partial(weigh, body, call)), timeout_s=MORE_ROOM_S)
         if len(body) > HUGE_BYTES:
             await self._huge.acquire()
             call.turn = self._huge.release
-        beside = partial(done_beside, principal.name, size_bytes=len(body))
-        await call.memory.take_when_free(await beside(partial(weigh, body, call)), timeout_s=MORE_ROOM_S)
         return await beside(partial(understand, body, dialect))
 
     async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest, is_in_force: bool) -> None:

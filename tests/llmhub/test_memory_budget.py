@@ -95,30 +95,21 @@ async def test_what_an_owner_may_never_hold_is_refused_at_once():
     assert budget.held_bytes == 30 * MB
 
 
-async def test_who_may_want_more_is_let_in_alone_and_finds_it():
+async def test_who_holds_something_and_wants_more_comes_before_those_who_hold_nothing():
     budget = MemoryBudget(100)
     first, second = budget.holding("a"), budget.holding("a")
-    await first.take_when_free(20, timeout_s=LONG_S, spare_bytes=30)
-    waiting = asyncio.create_task(second.take_when_free(20, timeout_s=LONG_S, spare_bytes=30))
+    first.take(20)
+    second.take(20)
+    newcomer = asyncio.create_task(budget.holding("a").take_when_free(20, timeout_s=LONG_S))
+    more = asyncio.create_task(second.take_when_free(30, timeout_s=LONG_S))
     await asyncio.sleep(0)
-    assert not waiting.done()
-
-    await first.take_when_free(30, timeout_s=SOON_S)
-    first.give_back(35)
-    await asyncio.sleep(0)
-    assert not waiting.done()
 
     first.give_back()
-    await waiting
-    assert budget.held_bytes == 20
+    await more
+    await asyncio.sleep(0)
 
-
-async def test_who_may_want_more_than_an_owner_may_hold_is_let_in_who_is_alone():
-    holding = MemoryBudget(100).holding("a")
-
-    await holding.take_when_free(20, timeout_s=SOON_S, spare_bytes=1000)
-
-    assert holding.size_bytes == 20
+    assert (second.size_bytes, newcomer.done()) == (50, False)
+    newcomer.cancel()
 
 
 async def test_who_waits_too_long_is_refused_and_holds_nothing():
