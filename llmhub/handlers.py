@@ -129,6 +129,7 @@ class _Caller:
         finally:
             if self._watcher is not None:
                 self._watcher.cancel()
+                self._watcher = None  # which holds its frame, and that this caller
 
 
 @lru_cache(maxsize=256)
@@ -184,6 +185,7 @@ class _Pings:
 
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
+        del self._task
 
     async def _run(self) -> None:
         while True:

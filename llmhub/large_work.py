@@ -49,7 +49,10 @@ class LargeWork:
         self._waiting.setdefault(owner, deque()).append((lambda: in_context.run(work), done))
         if self._worker is None:
             self._worker = loop.create_task(self._run())
-        return await done
+        try:
+            return await done
+        finally:
+            del done  # see `_Piece.take_error`
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -65,18 +68,19 @@ class LargeWork:
         work, done = self._next()
         if done.done():
             return
+        piece = _Piece(work)
         try:
-            took_s, result, error = await loop.run_in_executor(self._thread, _timed, work)
+            await loop.run_in_executor(self._thread, piece.do)
         except BaseException:
             done.cancel()
             raise
-        self._free_at_s = loop.time() + min(took_s**2 / self._even_s, LONGEST_REST_S)
+        self._free_at_s = loop.time() + min(piece.took_s**2 / self._even_s, LONGEST_REST_S)
         if done.done():
             return
-        if error is None:
-            done.set_result(result)
-        else:
+        if error := piece.take_error():
             done.set_exception(error)
+        else:
+            done.set_result(piece.result)
 
     def _next(self) -> tuple[Callable[[], Any], asyncio.Future[Any]]:
         """Take the first piece of the owner whose turn it is, and put that owner behind the others."""
@@ -89,6 +93,33 @@ class LargeWork:
 
     def stop(self) -> None:
         self._thread.shutdown(wait=False)
+
+
+class _Piece:
+    """A piece of work and what came of it. Units: `took_s` are seconds of a processor."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work = work
+        self._error: Exception | None = None
+        self.result: Any = None
+        self.took_s = 0.0
+
+    def do(self) -> None:
+        began_s = time.thread_time()
+        try:
+            self.result = self._work()
+        except Exception as error:
+            self._error = error
+        self.took_s = time.thread_time() - began_s
+
+    def take_error(self) -> Exception | None:
+        """Return what the work raised instead, and keep it no longer.
+
+        Its traceback holds the frames it went through, and these the body that the work was on: what one of them held
+        of it in turn would keep all that in memory until a collection.
+        """
+        error, self._error = self._error, None
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +156,3 @@ def stop_large_work() -> None:
     if threads := _of_loops.pop(asyncio.get_running_loop(), None):
         threads.large.stop()
         threads.huge.stop()
-
-
-def _timed(work: Callable[[], Any]) -> tuple[float, Any, Exception | None]:
-    """Return how much time of a processor the work took, what it returned, and what it raised instead."""
-    began_s = time.thread_time()
-    try:
-        result, error = work(), None
-    except Exception as raised:
-        result, error = None, raised
-    return time.thread_time() - began_s, result, error

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from functools import cache
+from traceback import clear_frames
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -161,6 +162,7 @@ class ProviderManager:
             except ProviderError as error:
                 held.give_back()
                 failures.append(error)
+                clear_frames(error.__traceback__)  # they hold the request, and each other until a collection
                 if not error.failover:
                     break
         raise all_failed(failures, journey)
@@ -214,6 +216,7 @@ class ProviderManager:
                 if has_begun:
                     raise
                 failures.append(error)
+                clear_frames(error.__traceback__)  # they hold the request, and each other until a collection
                 if not error.failover:
                     break
         raise all_failed(failures, journey)

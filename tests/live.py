@@ -107,9 +107,12 @@ class LiveHub:
     def headers(self, key: str, **more: str) -> dict[str, str]:
         return {"authorization": f"Bearer {key}", **{name.replace("_", "-"): value for name, value in more.items()}}
 
+    def is_idle(self) -> bool:
+        return not self._server.server_state.tasks
+
     def reset(self) -> None:
         """Bring back the configuration that migrations leave, and forget the chats, counted ones too."""
-        until(lambda: not self._server.server_state.tasks)
+        until(self.is_idle)
         counted = get_chat_server().refusals.finish()
         asyncio.run_coroutine_threadsafe(counted, self._server.servers[0].get_loop()).result(WITHIN_S)
         ApiKey.objects.all().delete()

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from functools import partial
+from traceback import clear_frames
 from typing import Self
 
 from django.core.handlers.asgi import ASGIRequest
@@ -46,7 +47,7 @@ EARLY_S = 15.0
 
 
 MORE_ROOM_S = 10.0
-"""How long a body that is there waits for the room that it takes beyond most."""
+"""How long a body that is there, and not huge, waits for the room that it takes beyond most."""
 
 
 class ChatServer:
@@ -83,6 +84,7 @@ class ChatServer:
         except Exception as error:
             _log_fault(error)
             problem = served_problem(error)
+            clear_frames(error.__traceback__)  # they hold the body, and each other until a collection
         finally:
             if not goes_on:
                 call.let_go()
@@ -118,18 +120,18 @@ class ChatServer:
     ) -> ParsedRequest:
         """Read the body and understand it; what takes long for a large one is done beside the loop.
 
-        A huge one waits for its turn only once it has all its room: whom it waits for then never waits for room.
+        Who has the turn waits for nothing else, least of all for room that those hold who wait for the turn.
         """
         call.memory = self.memory.holding(principal.name)
         body = await body_of(request).read(call.memory)
         if not is_large(body):
             take_in(body, call)
             return understand(body, dialect)
-        beside = partial(done_beside, principal.name, size_bytes=len(body))
-        await call.memory.take_when_free(await beside(partial(weigh, body, call)), timeout_s=MORE_ROOM_S)
         if len(body) > HUGE_BYTES:
             await self._huge.acquire()
             call.turn = self._huge.release
+        beside = partial(done_beside, principal.name, size_bytes=len(body))
+        await call.memory.take_when_free(await beside(partial(weigh, body, call)), timeout_s=MORE_ROOM_S)
         return await beside(partial(understand, body, dialect))
 
     async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest, is_in_force: bool) -> None:
@@ -186,6 +188,7 @@ class _Rendering:
                 raise
             _log_fault(error)
             yield self._dialect.error_frame(served_problem(error))
+            clear_frames(error.__traceback__)
         finally:
             self._call.let_go()
 
