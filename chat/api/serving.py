@@ -131,7 +131,8 @@ class ChatServer:
             await self._huge.acquire()
             call.turn = self._huge.release
         beside = partial(done_beside, principal.name, size_bytes=len(body))
-        await call.memory.take_when_free(await beside(partial(weigh, body, call)), timeout_s=MORE_ROOM_S)
+        wait_s = 0.0 if call.turn else MORE_ROOM_S
+        await call.memory.take_when_free(await beside(partial(weigh, body, call)), timeout_s=wait_s)
         return await beside(partial(understand, body, dialect))
 
     async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest, is_in_force: bool) -> None:
