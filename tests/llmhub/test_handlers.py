@@ -215,7 +215,7 @@ async def test_a_body_declared_too_large_is_not_read():
     await connection.serve("/fault", headers=[(b"content-length", b"41")])
 
     assert connection.json == {
-        "fault": "The body of 41 bytes is larger than 40.",
+        "fault": "The body is larger than 40 bytes (LLMHUB_MAX_BODY_MB).",
         "size_bytes": 41,
     }
 
@@ -225,7 +225,7 @@ async def test_a_body_that_grows_too_large_is_read_no_further():
 
     await connection.serve("/fault", headers=[(b"content-length", b"5")])
 
-    assert connection.json == {"fault": "The body is larger than 40 bytes.", "size_bytes": 41}
+    assert connection.json == {"fault": "The body is larger than 40 bytes (LLMHUB_MAX_BODY_MB).", "size_bytes": 41}
 
 
 async def test_a_body_that_does_not_arrive_in_time_is_a_fault():
