@@ -3,6 +3,7 @@ import gc
 import inspect
 import socket
 import struct
+from contextlib import suppress
 
 import aiohttp
 import httpx
@@ -244,11 +245,14 @@ async def test_a_redirect_takes_no_key_anywhere(client):
     with FakeProvider("custom") as fake, FakeProvider("custom") as other:
         fake.fail(fakes.redirect(f"{other.url}/chat/completions"))
 
-        answer = await fetched(
-            client, f"{fake.url}/chat/completions", content=CHAT, headers={"authorization": "Bearer canary"}
-        )
+        statuses = []
+        with suppress(ProviderError):  # of whoever it would be led to
+            status, _ = await fetched(
+                client, f"{fake.url}/chat/completions", content=CHAT, headers={"authorization": "Bearer canary"}
+            )
+            statuses.append(status)
 
-    assert (answer[0], fake.connections, other.connections) == (307, 1, 0)
+    assert (statuses, fake.connections, other.connections) == ([307], 1, 0)
 
 
 async def test_a_name_is_connected_to_at_its_permitted_addresses_only(client, resolve):
