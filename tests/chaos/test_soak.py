@@ -235,7 +235,7 @@ def small_disk() -> Iterator[Path]:
         home = folder / "home"
         (home / "postgres").mkdir(parents=True)
         account = get_postgres_account()
-        options = f"size={DISK},mode=0700,uid={account.uid},gid={account.gid}"
+        options = f"size={DISK},mode=0710,uid={account.uid},gid={account.gid}"
         mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(home / "postgres")]
         with suppress(FileNotFoundError):
             if subprocess.run(mount, capture_output=True, check=False).returncode == 0:
