@@ -77,7 +77,7 @@ class LargeWork:
         self._free_at_s = loop.time() + min(piece.took_s**2 / self._even_s, LONGEST_REST_S)
         if done.done():
             return
-        if error := piece.take_error():
+        if (error := piece.take_error()) is not None:
             done.set_exception(error)
         else:
             done.set_result(piece.result)
