@@ -188,8 +188,9 @@ class _Rendering:
             if not (has_begun or self.has_status):
                 raise
             _log_fault(error)
-            yield self._dialect.error_frame(served_problem(error))
+            problem = served_problem(error)
             clear_frames(error.__traceback__)
+            yield self._dialect.error_frame(problem)
         finally:
             self._call.let_go()
 
