@@ -14,7 +14,7 @@ Framing = Literal["sse", "ndjson"]
 
 @dataclass(frozen=True, slots=True)
 class EncodedRequest:
-    """A request in a wire format. Shape: `dropped_params` are what this format cannot say, by canonical names, sorted."""
+    """A request in a wire format. Shape: `dropped_params` are what the format cannot say, canonical, sorted."""
 
     body: JSONObject = field(repr=False)
     dropped_params: tuple[str, ...] = ()

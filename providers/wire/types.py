@@ -235,7 +235,7 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParam:
-    """What holds of one sampling parameter: its JSON type, its least value, what the ledger and telemetry do with it."""
+    """What holds of one sampling parameter: JSON type, least value, whether the ledger has it, name in OTel."""
 
     kind: Literal["number", "integer", "boolean", "strings"]
     least: int | None = None
