@@ -32,6 +32,6 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
   CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 ENTRYPOINT ["tini", "--"]
 CMD ["uvicorn", "llmhub.asgi:application", "--host", "0.0.0.0", "--port", "8000", \
-     "--loop", "uvloop", "--http", "llmhub.http_server:BoundedHttpProtocol", "--ws", "none", "--lifespan", "on", \
-     "--log-config", "llmhub/uvicorn_log.json", "--no-access-log", "--no-server-header", "--no-proxy-headers", \
+     "--loop", "uvloop", "--http", "llmhub.http.server:BoundedHttpProtocol", "--ws", "none", "--lifespan", "on", \
+     "--log-config", "llmhub/http/uvicorn_log.json", "--no-access-log", "--no-server-header", "--no-proxy-headers", \
      "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "30"]

@@ -5,8 +5,8 @@ import gc
 import os
 import sys
 
-from llmhub.process_role import process_role
-from llmhub.shared_metrics import share_metrics
+from llmhub.runtime.process_role import process_role
+from llmhub.runtime.shared_metrics import share_metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "llmhub.settings")
 ROLE = process_role(sys.argv)
@@ -19,20 +19,20 @@ django_application = get_asgi_application()
 from django.conf import settings
 from django.urls import get_resolver
 
-from chat.process import start_chats, stop_chats
-from llmhub.body_cap import AnswerCap, BodyCap
-from llmhub.bulk_process import BulkProcess
-from llmhub.connection_bounds import connections_for, raise_file_limit
+from chat.gateway.lifespan import start_chats, stop_chats
 from llmhub.gateway_urls import PATHS, PREFIXES
-from llmhub.handlers import GatewayHandler
-from llmhub.http_server import CONNECTIONS, BoundedHttpProtocol
-from llmhub.loop_lag import watch_lag
-from llmhub.malloc import give_memory_back
-from llmhub.memory_budget import MemoryBudget
-from llmhub.page_limit import PageLimit, released
-from llmhub.probes import READINESS
-from llmhub.request_bodies import Receive, Scope, Send
-from llmhub.stop_notice import StopNotice
+from llmhub.http.body_limit import AnswerLimit, BodyLimit
+from llmhub.http.bulk_process import BulkProcess
+from llmhub.http.connection_bounds import connections_for, raise_file_limit
+from llmhub.http.handler import GatewayHandler
+from llmhub.http.page_limit import PageLimit, released
+from llmhub.http.probes import READINESS
+from llmhub.http.request_bodies import Receive, Scope, Send
+from llmhub.http.server import CONNECTIONS, BoundedHttpProtocol
+from llmhub.http.stop_notice import StopNotice
+from llmhub.runtime.loop_lag import watch_lag
+from llmhub.runtime.malloc import give_memory_back
+from llmhub.runtime.memory_budget import MemoryBudget
 from providers.manager import get_provider_manager
 
 PAGE_BODY_BYTES = 1024 * 1024
@@ -58,8 +58,8 @@ def is_known_key(digest: str) -> bool:
 memory = MemoryBudget(settings.MEMORY_BUDGET_BYTES)
 page_memory = MemoryBudget(PAGE_MEMORY_BYTES)
 answer_memory = MemoryBudget(ANSWERS_TOGETHER * settings.MAX_BODY_BYTES)
-django_pages = BodyCap(
-    PageLimit(AnswerCap(released(django_application), answer_memory)),
+django_pages = BodyLimit(
+    PageLimit(AnswerLimit(released(django_application), answer_memory)),
     page_memory,
     is_known_key,
     max_body_bytes=PAGE_BODY_BYTES,

@@ -2,14 +2,14 @@
 
 from django.urls import path
 
-from chat.api import gateway
-from llmhub import probes
+from chat.gateway import views
+from llmhub.http import probes
 
 urlpatterns = [
-    path("api/chat/multi", gateway.chat_multi),
-    path("v1/chat/completions", gateway.chat_completions),
-    path("v1/models", gateway.models),
-    path("v1/models/<path:model_id>", gateway.model),
+    path("api/chat/multi", views.chat_multi),
+    path("v1/chat/completions", views.chat_completions),
+    path("v1/models", views.models),
+    path("v1/models/<path:model_id>", views.model),
     path("healthz", probes.healthz),
     path("readyz", probes.readyz),
     path("metrics", probes.metrics),

@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from llmhub.access.keys import RULE, may_be_chosen
-from llmhub.process_role import process_role
+from llmhub.runtime.process_role import process_role
 
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -155,7 +155,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
-    "llmhub.sign_in",
+    "llmhub.people",
     "csp",
     "pgtrigger",
     "pghistory",
@@ -164,15 +164,18 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "llmhub.pages",
+    "llmhub.adminkit",
+    "llmhub.history",
     "llmhub.access",
     "providers",
-    "chat",
+    "chat.ledger",
+    "chat.history",
+    "llmhub.operations",
     "llmhub.dashboard",
 ]
 
 MIDDLEWARE = [
-    "llmhub.request_ids.request_id",
+    "llmhub.http.request_ids.request_id",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -180,7 +183,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "llmhub.access.history.ActorMiddleware",
+    "llmhub.history.tracking.ActorMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -233,7 +236,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "admin:index"
-ACCOUNT_ADAPTER = "llmhub.sign_in.adapters.AccountAdapter"
+ACCOUNT_ADAPTER = "llmhub.people.allauth_adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
@@ -244,7 +247,7 @@ ACCOUNT_RATE_LIMITS = {
     "reauthenticate": "10/m/user",
     "change_password": "5/m/user",
 }
-MFA_ADAPTER = "llmhub.sign_in.adapters.SecondFactorAdapter"
+MFA_ADAPTER = "llmhub.people.allauth_adapters.SecondFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "llmhub"
 
@@ -253,7 +256,7 @@ PGHISTORY_MIDDLEWARE_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_NAME = "__Host-sessionid" if ENV.llmhub_https else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if ENV.llmhub_https else "csrftoken"
-CSRF_FAILURE_VIEW = "llmhub.error_pages.csrf_failure"
+CSRF_FAILURE_VIEW = "llmhub.http.error_pages.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = ENV.llmhub_https
 SECURE_HSTS_SECONDS = 31_536_000 if ENV.llmhub_https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ENV.llmhub_https
@@ -289,7 +292,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["llmhub.access.permissions.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["llmhub.access.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["llmhub.http.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "providers.api.errors.exception_handler",
@@ -302,12 +305,12 @@ SPECTACULAR_SETTINGS = {
     "VERSION": VERSION,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "chat.api.openapi.add_chat_endpoints",
-        "chat.api.openapi.add_common_failures",
+        "chat.gateway.openapi.add_chat_endpoints",
+        "chat.gateway.openapi.add_common_failures",
     ],
     "ENUM_NAME_OVERRIDES": {
-        "ChatStatus": "chat.models.ChatStatus",
-        "HubState": "llmhub.dashboard.views.STATES",
+        "ChatStatus": "chat.ledger.models.ChatStatus",
+        "HubState": "llmhub.operations.views.STATES",
         "ProviderType": "providers.api.serializers.TYPES",
     },
     "SERVE_INCLUDE_SCHEMA": False,
@@ -336,7 +339,7 @@ CELERY_RESULT_EXPIRES = None  # else beat schedules a clean-up of results, of wh
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_TASK_SOFT_TIME_LIMIT = 240
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_BEAT_SCHEDULER = "llmhub.dashboard.beat:HeartbeatScheduler"
+CELERY_BEAT_SCHEDULER = "llmhub.operations.beat:HeartbeatScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_BEAT_SYNC_EVERY = 1
 
@@ -350,11 +353,11 @@ UNFOLD = {
     ],
     "STYLES": [
         lambda _request: f"{STATIC_URL}dashboard/llmhub.css",
-        lambda _request: f"{STATIC_URL}pages/pages.css",
+        lambda _request: f"{STATIC_URL}adminkit/adminkit.css",
     ],
     "SCRIPTS": [
         lambda _request: f"{STATIC_URL}dashboard/llmhub.js",
-        lambda _request: f"{STATIC_URL}pages/charts.js",
+        lambda _request: f"{STATIC_URL}adminkit/charts.js",
     ],
     "SITE_URL": "/api/docs",
     "SHOW_HISTORY": True,
@@ -378,12 +381,12 @@ _IS_DEBUG = ENV.llmhub_log_level == "DEBUG"
 _LIBRARIES_LEVEL = "INFO" if _IS_DEBUG else ENV.llmhub_log_level
 _EACH_TASK_LEVEL = "INFO" if _IS_DEBUG else "WARNING"
 
-LOGGING_CONFIG = "llmhub.logs.configure"
+LOGGING_CONFIG = "llmhub.runtime.logs.configure"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "llmhub.logs.formatter", "log_format": ENV.llmhub_log_format}},
-    "filters": {"flood": {"()": "llmhub.logs.FloodFilter"}},
+    "formatters": {"line": {"()": "llmhub.runtime.logs.formatter", "log_format": ENV.llmhub_log_format}},
+    "filters": {"flood": {"()": "llmhub.runtime.logs.FloodFilter"}},
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["flood"]},
         "nowhere": {"class": "logging.NullHandler"},

@@ -7,8 +7,8 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from llmhub.dashboard.views import StatusView
-from llmhub.sign_in.pages import admin_login
+from llmhub.operations.views import StatusView
+from llmhub.people.sign_in import admin_login
 
 # The admin's own way in, and its change of a password, count attempts as allauth does.
 admin.site.login = admin_login  # type: ignore[method-assign]  # the site is the theme's to make
@@ -17,19 +17,19 @@ admin.site.password_change = rate_limit(action="change_password")(admin.site.pas
 urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}dashboard/favicon.svg")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
-    path("accounts/", include("llmhub.sign_in.urls")),
+    path("accounts/", include("llmhub.people.urls")),
     path("admin/playground/", include("llmhub.dashboard.playground.urls")),
     path("admin/", admin.site.urls),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("api/providers", include("providers.api.urls")),
-    path("api/audit/", include("chat.api.urls")),
+    path("api/audit/", include("chat.history.api.urls")),
     path("api/status", StatusView.as_view()),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema", http_method_names=["get", "head"])),
 ]
 
-handler400 = "llmhub.error_pages.bad_request"
-handler403 = "llmhub.error_pages.permission_denied"
-handler404 = "llmhub.error_pages.not_found"
-handler429 = "llmhub.error_pages.too_many_requests"
-handler500 = "llmhub.error_pages.server_error"
+handler400 = "llmhub.http.error_pages.bad_request"
+handler403 = "llmhub.http.error_pages.permission_denied"
+handler404 = "llmhub.http.error_pages.not_found"
+handler429 = "llmhub.http.error_pages.too_many_requests"
+handler500 = "llmhub.http.error_pages.server_error"

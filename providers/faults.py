@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from llmhub.memory_budget import MemoryBudgetExceededError
+from llmhub.runtime.memory_budget import MemoryBudgetExceededError
 from providers.errors import InternalError, ProviderError
 
 logger = logging.getLogger(__name__)

@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.utils import timezone
 
-from llmhub.database import release_connections
-from llmhub.places import leave_place
-from providers import routing
+from llmhub.http.places import leave_place
+from llmhub.runtime.database import release_connections
+from providers.attempts import AttemptLog, all_failed
+from providers.backend_pool import BackendPool
 from providers.backends.base import BaseProvider
-from providers.connections import Connections
 from providers.errors import (
     ConfigurationError,
     NoProviderError,
@@ -30,11 +30,11 @@ from providers.errors import (
 )
 from providers.faults import named_faults
 from providers.http import Charge, free_of_charge
-from providers.journey import Journey, all_failed
 from providers.models import ProviderConfig
-from providers.registry import ConfigRegistry, entry_of
-from providers.routing import Candidate, MayUse, Plan
+from providers.resolution import candidates
+from providers.resolution.candidates import Candidate, MayUse, Plan
 from providers.shared_calls import SharedCalls
+from providers.snapshot import ConfigRegistry, entry_of
 from providers.types import (
     ChatChunk,
     ChatRequest,
@@ -62,11 +62,11 @@ def anything(_provider: str, _model_name: str) -> bool:
 
 
 class ProviderManager:
-    """One per process, safe from any thread. Connections belong to the event loop that opened them."""
+    """One per process, safe from any thread. BackendPool belong to the event loop that opened them."""
 
     def __init__(self, registry: ConfigRegistry | None = None) -> None:
         self.registry = registry or ConfigRegistry()
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = WeakKeyDictionary()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, BackendPool] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._calls = SharedCalls()
 
@@ -132,9 +132,9 @@ class ProviderManager:
     def plan(self, *, provider: str | None = None, model_name: str = "", may_use: MayUse = anything) -> Plan:
         """Return where a chat would be tried, in order.
 
-        Errors: see routing.plan.
+        Errors: see candidates.plan.
         """
-        return routing.plan(self.registry.snapshot(), provider=provider, model_name=model_name, may_use=may_use)
+        return candidates.plan(self.registry.snapshot(), provider=provider, model_name=model_name, may_use=may_use)
 
     async def chat(
         self,
@@ -142,7 +142,7 @@ class ProviderManager:
         *,
         plan: Plan | None = None,
         failover: bool = True,
-        journey: Journey | None = None,
+        journey: AttemptLog | None = None,
         charge: Charge = free_of_charge,
     ) -> ChatResponse:
         """Return the answer of the first candidate that gives one.
@@ -150,7 +150,7 @@ class ProviderManager:
         Shape: `charge` is told of what is held of it.
         Errors: the ProviderError of the only attempt, or NoProviderError with all of them.
         """
-        journey = journey if journey is not None else Journey()
+        journey = journey if journey is not None else AttemptLog()
         failures: list[ProviderError] = []
         for candidate in self._to_try(request, plan, failover=failover):
             held = _Held(charge)
@@ -168,7 +168,12 @@ class ProviderManager:
         raise all_failed(failures, journey)
 
     async def stream_chat(
-        self, request: ChatRequest, *, plan: Plan | None = None, failover: bool = True, journey: Journey | None = None
+        self,
+        request: ChatRequest,
+        *,
+        plan: Plan | None = None,
+        failover: bool = True,
+        journey: AttemptLog | None = None,
     ) -> AsyncGenerator[ChatChunk]:
         """Yield the answer chunk by chunk; see `stream_pieces`."""
         pieces = self.stream_pieces(request, plan=plan, failover=failover, journey=journey)
@@ -178,7 +183,12 @@ class ProviderManager:
                     yield chunk
 
     async def stream_pieces(
-        self, request: ChatRequest, *, plan: Plan | None = None, failover: bool = True, journey: Journey | None = None
+        self,
+        request: ChatRequest,
+        *,
+        plan: Plan | None = None,
+        failover: bool = True,
+        journey: AttemptLog | None = None,
     ) -> AsyncGenerator[list[ChatChunk]]:
         """Yield the answer of the first candidate that begins one; once it has begun there is no other.
 
@@ -186,7 +196,7 @@ class ProviderManager:
         Shape: what came together is in one list.
         Errors: as `chat` before the first piece; after it, the ProviderError that broke the stream.
         """
-        journey = journey if journey is not None else Journey()
+        journey = journey if journey is not None else AttemptLog()
         failures: list[ProviderError] = []
         for candidate in self._to_try(request, plan, failover=failover):
             has_begun = False
@@ -226,7 +236,7 @@ class ProviderManager:
         return candidates if failover else candidates[:1]
 
     @asynccontextmanager
-    async def _attempt(self, candidate: Candidate, journey: Journey) -> AsyncIterator[BaseProvider]:
+    async def _attempt(self, candidate: Candidate, journey: AttemptLog) -> AsyncIterator[BaseProvider]:
         """Hand out the backend for one try, which the journey notes.
 
         Errors: any ProviderError; InternalError in place of any other exception.
@@ -265,7 +275,7 @@ class ProviderManager:
         await _in_database(row.record_probe, probe, now=timezone.now())
         return probe
 
-    async def look_at(self, name: str) -> None:
+    async def probe_and_refresh(self, name: str) -> None:
         """Probe one provider and ask for its models, and keep both; a failure is kept as its health.
 
         Errors: ProviderConfig.DoesNotExist.
@@ -304,13 +314,13 @@ class ProviderManager:
         with named_faults(row.name):
             return self._connections().get(entry_of(row))
 
-    # Connections
+    # BackendPool
 
-    def _connections(self) -> Connections:
+    def _connections(self) -> BackendPool:
         loop = asyncio.get_running_loop()
         with self._lock:
             if loop not in self._loops:
-                self._loops[loop] = Connections()
+                self._loops[loop] = BackendPool()
             return self._loops[loop]
 
     async def close_all(self) -> None:

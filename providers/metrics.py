@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from providers.models import Health
-from providers.registry import ConfigRegistry, ProviderEntry
+from providers.snapshot import ConfigRegistry, ProviderEntry
 
 RATE_LIMITS_UNCHECKED = Counter(
     "llmhub_rate_limits_unchecked", "Attempts let through because Redis did not say whether they may.", ["provider"]

@@ -18,8 +18,8 @@ from django.db.models.functions import Now
 from pydantic import ValidationError as SettingsError
 from pydantic_core import ErrorDetails
 
-from llmhub.access.history import track_changes
 from llmhub.access.secrets import Secret, SecretField, UndecryptableSecretError
+from llmhub.history.tracking import track_changes
 from providers.addresses import url_fault
 from providers.backends import BACKENDS
 from providers.key_places import key_place, move_fault

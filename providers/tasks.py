@@ -27,12 +27,12 @@ def refresh_models() -> dict[str, int]:
     return {name: len(names) for name, names in models.items()}
 
 
-@shared_task(name="providers.tasks.look_at", soft_time_limit=100, time_limit=120)
-def look_at(*, provider_id: int) -> None:
+@shared_task(name="providers.tasks.probe_and_refresh", soft_time_limit=100, time_limit=120)
+def probe_and_refresh(*, provider_id: int) -> None:
     """Check one provider and ask for its models: what is new or changed need not wait for the next round."""
     row = ProviderConfig.objects.filter(pk=provider_id, enabled=True).first()
     if row is not None:
-        run(get_provider_manager().look_at, row.name)
+        run(get_provider_manager().probe_and_refresh, row.name)
 
 
 def look_at_soon(provider_id: int) -> None:
@@ -40,7 +40,7 @@ def look_at_soon(provider_id: int) -> None:
 
     def send() -> None:
         try:
-            look_at.apply_async(kwargs={"provider_id": provider_id}, retry=False)
+            probe_and_refresh.apply_async(kwargs={"provider_id": provider_id}, retry=False)
         except OperationalError as error:
             logger.warning("No look at provider %s before the next round: %s.", provider_id, type(error).__name__)
 

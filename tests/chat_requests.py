@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 
-from llmhub.memory_budget import MemoryBudget
-from llmhub.request_bodies import RequestBody
+from llmhub.http.request_bodies import RequestBody
+from llmhub.runtime.memory_budget import MemoryBudget
 
 MAX_BYTES = 32 * 1024 * 1024
 MEMORY = MemoryBudget(8 * MAX_BYTES)

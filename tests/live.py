@@ -18,14 +18,15 @@ import uvicorn
 from django.db import connection, connections
 from django.utils import timezone
 
-from chat.models import Chat, ChatStatus
-from chat.process import get_chat_server
+from chat.gateway.lifespan import get_chat_server
+from chat.history.models import Chat
+from chat.ledger.models import ChatStatus
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
-from llmhub.http_server import BoundedHttpProtocol
+from llmhub.http.server import BoundedHttpProtocol
 from providers.manager import get_provider_manager
 from providers.models import ProviderConfig, ProviderModel
-from providers.registry import Snapshot
+from providers.snapshot import Snapshot
 from tests.fakes import FakeProvider
 
 WITHIN_S = 20.0

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from llmhub.embedded import postgres, valkey
-from llmhub.embedded.process import Child, Guard, wait_until
+from llmhub.embedded.child_processes import Child, Guard, wait_until
 
 STOP_TIMEOUT_S = 10.0
 

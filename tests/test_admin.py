@@ -15,9 +15,10 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from pghistory.models import Event as HistoryEvent
 
-from chat.models import Chat, LedgerEvent, LedgerWriterSeat
+from chat.history.models import Chat
+from chat.ledger.models import LedgerEvent, LedgerWriterRecord
 from llmhub.access.models import ApiKey, Application
-from llmhub.dashboard.models import Change, FirstThing, Heartbeat, TaskResult
+from llmhub.operations.models import BootstrapRecord, Change, Heartbeat, TaskResult
 from providers.models import ConnectionTest, HealthCheck, ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, url
 from tests.people import member_of
@@ -25,13 +26,13 @@ from tests.people import member_of
 pytestmark = pytest.mark.django_db
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
-NOT_ADDED_HERE = {Chat, LedgerEvent, LedgerWriterSeat, ConnectionTest, HealthCheck, Change, Authenticator}
+NOT_ADDED_HERE = {Chat, LedgerEvent, LedgerWriterRecord, ConnectionTest, HealthCheck, Change, Authenticator}
 UNREGISTERED = {
     "chat.ChatContent",
     "chat.UsageRollup",
     "chat.RolledBucket",
     "dashboard.Heartbeat",
-    "dashboard.FirstThing",
+    "dashboard.BootstrapRecord",
     "dashboard.TaskResult",
     "providers.ConnectionTestOutcome",
 }
@@ -134,5 +135,5 @@ def test_signs_of_life_have_words():
     now = timezone.now()
 
     assert str(Heartbeat(part="beat", at=now)).startswith("beat at ")
-    assert str(FirstThing(name="demo")) == "demo"
+    assert str(BootstrapRecord(name="demo")) == "demo"
     assert str(TaskResult(name="Nightly", error="KeyError")) == "Nightly: KeyError"

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from chat.api.answers import SERVED
-from chat.models import ChatStatus
+from chat.gateway.responses import SERVED
+from chat.ledger.models import ChatStatus
 from llmhub import gateway_urls
 from llmhub.access.principals import Scope
 from llmhub.embedded.options import read_options
-from llmhub.logs import ORDER
+from llmhub.runtime.logs import ORDER
 from llmhub.settings import Environment
 from providers.backends import BACKENDS
-from providers.routing import NotPermittedError
+from providers.resolution.candidates import NotPermittedError
 from tests.metrics import served_metrics
 
 ROOT = Path(__file__).parent.parent

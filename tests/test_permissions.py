@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from chat.models import Chat
+from chat.history.models import Chat
 from llmhub.access.models import ApiKey, Application
 from providers.models import ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, url
@@ -31,7 +31,7 @@ PAGES = {
     "auth.User": {ADMIN: ALL},
     "chat.Chat": {ADMIN: LOOK, REVIEWER: LOOK},
     "chat.LedgerEvent": {ADMIN: LOOK, REVIEWER: LOOK},
-    "chat.LedgerWriterSeat": {ADMIN: LOOK, OPERATOR: LOOK, REVIEWER: LOOK},
+    "chat.LedgerWriterRecord": {ADMIN: LOOK, OPERATOR: LOOK, REVIEWER: LOOK},
     "dashboard.Change": {ADMIN: LOOK, OPERATOR: LOOK},
     "django_celery_beat.ClockedSchedule": {ADMIN: ALL},
     "django_celery_beat.CrontabSchedule": {ADMIN: ALL, OPERATOR: LOOK},

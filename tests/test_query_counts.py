@@ -13,12 +13,13 @@ from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask
 
+from chat.history.models import Chat
 from chat.ledger.append import append_events
 from chat.ledger.entries import Seat
+from chat.ledger.models import LedgerEvent, LedgerWriterRecord
 from chat.ledger.writer import SEEN
-from chat.models import Chat, LedgerEvent, LedgerWriterSeat
 from llmhub.access.models import ApiKey, Application
-from llmhub.dashboard.models import Change
+from llmhub.operations.models import Change
 from providers.models import AskedThrough, ConnectionTest, HealthCheck, ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, count_queries, url
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
@@ -76,7 +77,7 @@ def add_seat(n: int) -> Any:
 
 def add_task(n: int) -> Any:
     interval = IntervalSchedule.objects.create(every=n + 1, period="hours")
-    return PeriodicTask.objects.create(name=f"task-{n}", task="chat.tasks.usage_rollup", interval=interval)
+    return PeriodicTask.objects.create(name=f"task-{n}", task="chat.ledger.tasks.usage_rollup", interval=interval)
 
 
 ADD: dict[Any, Callable[[int], Any]] = {
@@ -92,7 +93,7 @@ ADD: dict[Any, Callable[[int], Any]] = {
     Change: add_provider,
     Chat: add_chat,
     LedgerEvent: add_chat,
-    LedgerWriterSeat: add_seat,
+    LedgerWriterRecord: add_seat,
     PeriodicTask: add_task,
     IntervalSchedule: add_task,
     CrontabSchedule: lambda n: CrontabSchedule.objects.create(minute=str(n % 60), hour=str(n // 60)),

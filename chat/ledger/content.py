@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from chat.files import cut_files, dump_files
 from chat.ledger.canonical import storable_text
+from chat.ledger.files import cut_files, dump_files
 from providers.types import Attempt
 
 SALT_BYTES = 32

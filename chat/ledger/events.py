@@ -12,7 +12,7 @@ from uuid import UUID
 from chat.ledger.canonical import canonical_json, storable_text
 from chat.ledger.content import Content
 from chat.ledger.entries import LedgerEntry
-from chat.models import ChatStatus, EventKind
+from chat.ledger.models import ChatStatus, EventKind
 from providers.types import NOTHING, Attempt, Usage
 
 MAX_LABEL_CHARS = 512
@@ -38,7 +38,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RequestSummary:
     """What a chat asks for. Shape: the values of `params` are kept as text."""
 
     dialect: Dialect
@@ -56,7 +56,7 @@ class Intent:
 
     chat_id: UUID
     caller: Caller
-    asked: Asked
+    asked: RequestSummary
     content: Content
     config_version: str | None = None
 
@@ -65,7 +65,7 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Void:
+class Rejection:
     """A chat that was refused before any provider was called.
 
     Shape: with `repeats`, the last of so many chats that were refused within a minute and have no entry of their own.
@@ -73,7 +73,7 @@ class Void:
 
     chat_id: UUID
     caller: Caller
-    asked: Asked
+    asked: RequestSummary
     content: Content
     error_type: str
     error_code: str | None
@@ -179,7 +179,7 @@ def _entry(
     return LedgerEntry(kind=kind.value, chat_id=chat_id, event=event, content=kept)
 
 
-def _opening(chat: Intent | Void) -> dict[str, Any]:
+def _opening(chat: Intent | Rejection) -> dict[str, Any]:
     caller, asked = chat.caller, chat.asked
     return {
         "app": label(caller.application),

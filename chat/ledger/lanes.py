@@ -8,7 +8,7 @@ from typing import Protocol
 
 from chat.ledger.entries import LedgerEntry, Receipt, Seat
 from chat.ledger.writer import LedgerWriter, WriterLimits
-from llmhub.large_work import LARGE_BYTES
+from llmhub.runtime.large_work import LARGE_BYTES
 
 SMALL = WriterLimits(batch_bytes=4 * 1024 * 1024)
 LARGE = WriterLimits(batch_bytes=LARGE_BYTES, statement_timeout_s=30.0, silence_timeout_s=31.0)

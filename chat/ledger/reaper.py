@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from chat.ledger.append import append_events
 from chat.ledger.events import Outcome
-from chat.models import ChatStatus
+from chat.ledger.models import ChatStatus
 
 BATCH_CHATS = 500
 MAX_BATCHES = 20

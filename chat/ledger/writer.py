@@ -27,7 +27,7 @@ from chat.ledger.binary import (
 from chat.ledger.entries import LedgerEntry, Receipt, Seat
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 from chat.ledger.metrics import Lane
-from llmhub.large_work import LARGE_BYTES
+from llmhub.runtime.large_work import LARGE_BYTES
 
 logger = logging.getLogger(__name__)
 

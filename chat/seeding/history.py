@@ -26,13 +26,13 @@ _APPEND_AT = (
     "%s::bytea[], %s::text[], %s::bytea[], %s::bigint[])"
 )
 _TAKE_SEAT = """
-    INSERT INTO chat_ledgerwriterseat (writer_id, secret_hash, role, hostname, pid) VALUES (%s, sha256(%s), %s, %s, %s)
+    INSERT INTO ledger_ledgerwriterrecord (writer_id, secret_hash, role, hostname, pid) VALUES (%s, sha256(%s), %s, %s, %s)
 """
-_IS_OWNER = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'chat_ledgerevent'::regclass"
-_SEEDED = "(SELECT writer_id FROM chat_ledgerwriterseat WHERE role = %s)"
+_IS_OWNER = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'ledger_ledgerevent'::regclass"
+_SEEDED = "(SELECT writer_id FROM ledger_ledgerwriterrecord WHERE role = %s)"
 _MAKE_PARTITIONS = """
     SELECT ledger_make_partition(parent, month)
-    FROM unnest(ARRAY['chat_ledgerevent', 'chat_chatcontent']::regclass[]) AS parent
+    FROM unnest(ARRAY['ledger_ledgerevent', 'ledger_chatcontent']::regclass[]) AS parent
     JOIN pg_class ON pg_class.oid = parent
     CROSS JOIN generate_series(
       date_trunc('month', %s::timestamptz AT TIME ZONE 'UTC'), now() AT TIME ZONE 'UTC', interval '1 month'
@@ -97,7 +97,7 @@ class PastLedger:
     def analyze(self) -> None:
         """Tell the planner what the tables hold now."""
         with self._connection.cursor() as cursor:
-            cursor.execute("ANALYZE chat_chat, chat_ledgerevent, chat_chatcontent")
+            cursor.execute("ANALYZE chat_chat, ledger_ledgerevent, ledger_chatcontent")
 
     def _append_function(self) -> bytes:
         (source,) = self._fetch("SELECT pg_get_functiondef('ledger_append'::regproc)")

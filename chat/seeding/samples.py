@@ -13,11 +13,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from chat.ids import uuid7_at
 from chat.ledger.content import make_answer, make_content
-from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
-from chat.models import ChatStatus
+from chat.ledger.events import Caller, Intent, Outcome, Rejection, RequestSummary
+from chat.ledger.models import ChatStatus
 from chat.seeding.history import PastEntry
+from llmhub.runtime.uuid7 import uuid7_at
 from providers.types import Attempt, Usage
 
 MAX_LATENCY_S = 60
@@ -68,7 +68,7 @@ QUESTIONS = (
     "Give me three names for an internal tool that finds duplicate customers.",
     "What changed between these two release notes that a customer must know?",
 )
-ANSWERS = (
+ERROR_SPECS = (
     "Certainly. In short: the cause is known, a correction is being tested, and it will be out with the next release.",
     "The policy of the day of purchase holds. An opened item can be returned within thirty days if it is complete.",
     "Here is what you asked for. Please check the figures against the original before you send it on.",
@@ -196,7 +196,7 @@ class MadeUpChats:
     def _asked(self, thread: Thread, *, is_stream: bool) -> dict[str, Any]:
         name = f"{thread.model.provider}/{thread.model.name}"
         body = {"model": name, "messages": thread.messages} | ({"stream": True} if is_stream else {})
-        asked = Asked(
+        asked = RequestSummary(
             dialect="openai",
             model_name=name,
             is_stream=is_stream,
@@ -205,9 +205,9 @@ class MadeUpChats:
         )
         return {"asked": asked, "content": make_content(json.dumps(body, separators=(",", ":")).encode())}
 
-    def _void(self, chat_id: UUID, thread: Thread) -> Void:
+    def _void(self, chat_id: UUID, thread: Thread) -> Rejection:
         type_, code, http_status = self._rng.choice(REFUSALS)
-        return Void(
+        return Rejection(
             chat_id=chat_id,
             caller=thread.caller,
             **self._asked(thread, is_stream=False),
@@ -290,7 +290,7 @@ class MadeUpChats:
             message: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [call]}
             thread.messages += [message, {"role": "tool", "tool_call_id": "call_1", "content": '{"state":"shipped"}'}]
             return {"index": 0, "message": message, "finish_reason": "tool_calls"}
-        message = {"role": "assistant", "content": self._rng.choice(ANSWERS)}
+        message = {"role": "assistant", "content": self._rng.choice(ERROR_SPECS)}
         thread.messages.append(message)
         return {"index": 0, "message": message, "finish_reason": "stop"}
 

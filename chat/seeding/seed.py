@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
-from chat.rollups import forget_rolled
+from chat.history.rollups import forget_rolled
 from chat.seeding.history import PastEntry, PastLedger, SeedError
 from chat.seeding.samples import APPLICATIONS, MAX_LATENCY_S, MadeUpChats, start_times
 from llmhub.access.models import Application
@@ -21,7 +21,7 @@ OPEN_AT_THE_END = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SeedPlan:
     """How many made-up chats there are to be in the end, and over what time up to `now`."""
 
     chats: int
@@ -38,7 +38,7 @@ class Plan:
         return self.now - timedelta(seconds=2 * MAX_LATENCY_S)
 
 
-def seed(ledger: PastLedger, plan: Plan, *, is_forced: bool = False) -> Iterator[int]:
+def seed(ledger: PastLedger, plan: SeedPlan, *, is_forced: bool = False) -> Iterator[int]:
     """Append the made-up chats that are missing; yield after each batch how many there are.
 
     Each batch is committed for itself: whoever stops in between leaves whole chats, and a next call goes on from there.
@@ -64,7 +64,7 @@ def seed(ledger: PastLedger, plan: Plan, *, is_forced: bool = False) -> Iterator
     yield plan.chats
 
 
-def _append(ledger: PastLedger, plan: Plan, *, skip: int) -> Iterator[int]:
+def _append(ledger: PastLedger, plan: SeedPlan, *, skip: int) -> Iterator[int]:
     """Append the chats that are missing, making up a batch while the last is written; yield how many there are."""
     seeded = skip
     with ThreadPoolExecutor(max_workers=1) as appending:
@@ -90,7 +90,7 @@ def add_applications() -> None:
     )
 
 
-def _batches(plan: Plan, *, skip: int) -> Iterator[tuple[int, list[PastEntry]]]:
+def _batches(plan: SeedPlan, *, skip: int) -> Iterator[tuple[int, list[PastEntry]]]:
     """Yield chats and how many: those of a batch begin when those of the batch before have ended."""
     rng = random.Random(skip)  # noqa: S311 (nothing here is secret)
     made_up = MadeUpChats(rng)

@@ -13,9 +13,9 @@ from django.core.validators import RegexValidator
 from django.db import connections, models
 from django.db.models import Count, Max, Q
 
-from llmhub.access.history import track_changes
 from llmhub.access.keys import RULE, key_digest, may_be_chosen, visible_prefix
 from llmhub.access.principals import KeyEntry, Principal, Scope
+from llmhub.history.tracking import track_changes
 
 SOON = timedelta(days=14)
 """How long before its end a key is said to expire soon."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db.models import TextChoices
 
 from llmhub.access.keys import is_well_formed, key_digest
-from llmhub.access.uses import note_use
+from llmhub.access.last_used import note_use
 
 
 class Scope(TextChoices):

@@ -4,7 +4,3 @@ from django.apps import AppConfig
 class DashboardConfig(AppConfig):
     name = "llmhub.dashboard"
     label = "dashboard"
-
-    def ready(self) -> None:
-        """Make the hub's Celery application the one that tasks are sent with, in every process."""
-        from llmhub import celery  # noqa: F401 (for its effect)

@@ -37,9 +37,9 @@ PAGES = (
         "History",
         (
             ("Chats", "forum", "chat.chat"),
-            ("Changes", "manage_history", "dashboard.change"),
-            ("Ledger events", "receipt_long", "chat.ledgerevent"),
-            ("Ledger writer seats", "history_edu", "chat.ledgerwriterseat"),
+            ("Changes", "manage_history", "history.change"),
+            ("Ledger events", "receipt_long", "ledger.ledgerevent"),
+            ("Ledger writer seats", "history_edu", "ledger.ledgerwriterrecord"),
         ),
     ),
     (

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmhub.embedded import wheels
+from llmhub.embedded.child_processes import Command, has_said, log_size
 from llmhub.embedded.ports import LOOPBACK, is_answering
-from llmhub.embedded.process import Command, has_said, log_size
 
 MODEL_NAME = "smollm2"
 CONTEXT_TOKENS = 8192

@@ -30,8 +30,8 @@ from llmhub.embedded.accounts import (
     get_own_account,
     get_postgres_account,
 )
+from llmhub.embedded.child_processes import Command
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.embedded.process import Command
 
 MAJOR_VERSION = "18"
 SUPERUSER = "postgres"

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmhub.embedded.accounts import Account
+from llmhub.embedded.child_processes import Command
 from llmhub.embedded.options import ROOT, get_reached_host
 from llmhub.embedded.ports import is_answering
-from llmhub.embedded.process import Command
-from llmhub.uvicorn_options import as_arguments
+from llmhub.http.uvicorn_options import as_arguments
 
 READY_TIMEOUT_S = 90.0
 PROBE_TIMEOUT_S = 5.0

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from llmhub.embedded.child_processes import Child, Command, Guard, log_size, read_tail, rotate, wait_until
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.embedded.process import Child, Command, Guard, log_size, read_tail, rotate, wait_until
-from llmhub.log_lines import readable, speaks_of_trouble
+from llmhub.runtime.log_lines import readable, speaks_of_trouble
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL_S = 0.2

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from llmhub.embedded import services, wheels
 from llmhub.embedded.accounts import Account, find_hub_account
+from llmhub.embedded.child_processes import Guard
 from llmhub.embedded.console import say, step
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.home import (
@@ -28,11 +29,10 @@ from llmhub.embedded.home import (
 )
 from llmhub.embedded.options import ROOT, Options, read_options
 from llmhub.embedded.ports import get_free_port
-from llmhub.embedded.process import Guard
 from llmhub.embedded.servers import running_servers
 from llmhub.embedded.services import HubCommands
 from llmhub.embedded.supervisor import StopRequestedError, Supervisor
-from llmhub.uvicorn_options import DRAIN_TIMEOUT_S
+from llmhub.http.uvicorn_options import DRAIN_TIMEOUT_S
 
 OWNER = "DATABASE_OWNER_URL"
 MODEL_KEY = "LLMHUB_LOCAL_MODEL_KEY"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmhub.embedded import wheels
+from llmhub.embedded.child_processes import Command, has_said, log_size
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port
-from llmhub.embedded.process import Command, has_said, log_size
 
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0

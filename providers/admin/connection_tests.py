@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from unfold.decorators import display
 
-from llmhub.pages.uncounted import UncountedAdmin
+from llmhub.adminkit.large_tables import UncountedAdmin
 from providers.models import ConnectionTest, ConnectionTestOutcome
 
 NO_OUTCOME = "no outcome"

@@ -6,7 +6,7 @@ from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from llmhub.pages.uncounted import UncountedAdmin
+from llmhub.adminkit.large_tables import UncountedAdmin
 from providers.models import HealthCheck
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from llmhub.pages.charts import chart_options
-from llmhub.pages.times import ms_words
+from llmhub.adminkit.charts import chart_options
+from llmhub.adminkit.times import ms_words
 from providers.models import HealthCheck, HealthSpan, ProviderConfig
 
 DAY = timedelta(hours=24)

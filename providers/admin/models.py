@@ -14,11 +14,11 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from llmhub.access.history_admin import HistoryTab
-from llmhub.pages.badges import badge
-from llmhub.pages.initial_values import CheckedInitialValues
-from llmhub.pages.row_actions import RowActions
-from llmhub.pages.times import time_ago
+from llmhub.adminkit.badges import badge
+from llmhub.adminkit.initial_values import CheckedInitialValues
+from llmhub.adminkit.row_actions import RowActions
+from llmhub.adminkit.times import time_ago
+from llmhub.history.tab import HistoryTab
 from providers.models import ProviderModel, ProviderModelQuerySet
 from providers.pricing import known_price
 from providers.types import Price, ProviderType

@@ -9,8 +9,8 @@ from typing import TypeVar
 from django.contrib import admin, messages
 from django.http import HttpRequest
 
-from llmhub.access.addresses import client_address
-from llmhub.pages.row_actions import RowActions
+from llmhub.adminkit.row_actions import RowActions
+from llmhub.http.client_address import client_address
 from providers.errors import ProviderError
 from providers.manager import get_provider_manager, run
 from providers.models import (

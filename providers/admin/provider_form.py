@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminPasswordWidget, UnfoldBooleanWidget
 
 from llmhub.access.secrets import Secret
-from llmhub.pages.times import time_ago
+from llmhub.adminkit.times import time_ago
 from providers.admin.setting_fields import faults_of, initial_values, setting_fields, settings_of
 from providers.backends import BACKENDS
 from providers.key_places import origin_in

@@ -14,10 +14,10 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from unfold.views import ChangeList
 
-from llmhub.pages.badges import Colour, badge
-from llmhub.pages.row_actions import RowActions, RowButton
-from llmhub.pages.secret_columns import SecretColumns
-from llmhub.pages.times import time_since
+from llmhub.adminkit.badges import Colour, badge
+from llmhub.adminkit.row_actions import RowActions, RowButton
+from llmhub.adminkit.secret_columns import SecretColumns
+from llmhub.adminkit.times import time_since
 from providers.admin.provider_form import PriorityForm
 from providers.admin.sparkline import sparkline
 from providers.models import Health, ProviderConfig
@@ -47,7 +47,7 @@ class ProviderChangeList(ChangeList):  # type: ignore[misc]  # untyped
             row.latest_latencies = latencies.get(row.pk, [])
 
 
-class ProviderList(SecretColumns, RowActions):
+class ProviderListAdmin(SecretColumns, RowActions):
     secret_columns = frozenset({"api_key"})
     list_display = (
         "name_and_star",

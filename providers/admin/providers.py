@@ -16,19 +16,19 @@ from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
-from llmhub.access.history_admin import HistoryTab
 from llmhub.access.secrets import Secret
-from llmhub.pages.times import time_ago
+from llmhub.adminkit.times import time_ago
+from llmhub.history.tab import HistoryTab
 from providers.admin.health_history import health_history
 from providers.admin.provider_actions import ProviderActions, asker
 from providers.admin.provider_form import ProviderForm
-from providers.admin.provider_list import ProviderList
+from providers.admin.provider_list import ProviderListAdmin
 from providers.admin.setting_fields import setting_fields, shown_for
+from providers.connection_test import ConnectionTestResult, ConnectionTestStep, StepOutcome, run_connection_test
 from providers.errors import ProviderError
 from providers.manager import run
 from providers.models import AskedThrough, ConnectionTest, NotRecordedError, ProviderConfig
 from providers.tasks import look_at_soon
-from providers.trial import Outcome, Step, Trial, try_provider
 
 LOOKED_AT_ANEW = {"provider_type", "base_url", "api_key", "enabled", "timeout", "settings"}
 """The columns after whose change a provider is looked at before the next round."""
@@ -36,7 +36,7 @@ TRIED_FIELDS = ("provider_type", "base_url", "api_key", "default_model", "timeou
 
 
 @admin.register(ProviderConfig)
-class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
+class ProviderConfigAdmin(HistoryTab, ProviderListAdmin, ProviderActions):
     form = ProviderForm
     conditional_fields: ClassVar[Mapping[str, str]] = shown_for()
     change_form_template = "providers/provider_form.html"
@@ -121,17 +121,17 @@ class ProviderConfigAdmin(HistoryTab, ProviderList, ProviderActions):
         form = self.get_form(request, row, change=row is not None)(request.POST, instance=row)
         faults = [step for name in TRIED_FIELDS if name in form.errors for step in _faults(form, name)]
         if faults:
-            return self._trial_page(request, trial=Trial(steps=tuple(faults)))
+            return self._trial_page(request, trial=ConnectionTestResult(steps=tuple(faults)))
         try:
             test = ConnectionTest.objects.begin(form.instance, **asker(request), through=AskedThrough.FORM)
-            trial = run(try_provider, form.instance)
+            trial = run(run_connection_test, form.instance)
         except (NotRecordedError, ProviderError) as error:
             return self._trial_page(request, lost=str(error))
         test.end(ok=trial.is_good, words=trial.words)
         return self._trial_page(request, trial=trial)
 
     def _trial_page(self, request: HttpRequest, **context: Any) -> HttpResponse:
-        return TemplateResponse(request, "providers/trial.html", context)
+        return TemplateResponse(request, "providers/connection_test.html", context)
 
     def _trial_url(self, obj: ProviderConfig | None) -> str:
         if obj is None:
@@ -158,6 +158,9 @@ def tests_link(provider: ProviderConfig) -> str:
     return format_html('<a class="llmhub-link" href="{}">who tested what, and when</a>', url)
 
 
-def _faults(form: Any, name: str) -> Iterable[Step]:
+def _faults(form: Any, name: str) -> Iterable[ConnectionTestStep]:
     label = form.fields[name].label or name
-    return (Step(title=f"Read the form: {label}", outcome=Outcome.FAILED, words=str(e)) for e in form.errors[name])
+    return (
+        ConnectionTestStep(title=f"Read the form: {label}", outcome=StepOutcome.FAILED, words=str(e))
+        for e in form.errors[name]
+    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from llmhub.pages.times import ms_words
+from llmhub.adminkit.times import ms_words
 
 WIDTH, HEIGHT, MARGIN = 90, 22, 3
 

@@ -11,16 +11,16 @@ from django.http import Http404
 from rest_framework.exceptions import APIException, NotFound, PermissionDenied
 from rest_framework.response import Response
 
-from llmhub.access.errors import api_error_body, error_body
+from llmhub.http.error_envelope import api_error_body, error_body
+from providers.error_table import served_error
 from providers.errors import ProviderError
-from providers.problems import problem_of
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """DRF's handler: every error of the hub's own API in its one shape."""
     del context
     if isinstance(error, ProviderError):
-        problem = problem_of(error)
+        problem = served_error(error)
         return Response(problem.body, status=problem.status, headers=problem.headers)
     if isinstance(error, OperationalError | InterfaceError):
         body = error_body("The hub's database does not answer.", type_="server_error", code="database_unavailable")

@@ -127,16 +127,3 @@ class Checked(serializers.Serializer[Any]):
 class Refreshed(serializers.Serializer[Any]):
     name = serializers.CharField()
     models = serializers.ListField(child=serializers.CharField())
-
-
-class Fault(serializers.Serializer[Any]):
-    type = serializers.CharField()
-    message = serializers.CharField()
-    code = serializers.CharField(allow_null=True)
-    param = serializers.CharField(allow_null=True)
-
-
-class Refusal(serializers.Serializer[Any]):
-    """Every answer that is an error."""
-
-    error = Fault()

@@ -13,9 +13,10 @@ from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import APIView
 
-from llmhub.access.addresses import client_address
 from llmhub.access.authentication import request_principal
 from llmhub.access.principals import Scope
+from llmhub.http.client_address import client_address
+from llmhub.http.serializers import ErrorSerializer
 from providers.api import serializers
 from providers.manager import ProviderManager, check_all_now, get_provider_manager, run
 from providers.models import AskedThrough, ConnectionTest, NotRecordedError, ProviderConfig
@@ -25,11 +26,11 @@ READ = {"GET": Scope.PROVIDERS_READ}
 TO_WRITE = {"POST": Scope.PROVIDERS_WRITE}
 IS_TRUE = ("1", "true")
 
-REFUSED = {401: serializers.Refusal, 403: serializers.Refusal}
-NOT_FOUND = REFUSED | {404: serializers.Refusal}
-NOT_VALID = REFUSED | {400: serializers.Refusal}
-TOO_MANY = {429: OpenApiResponse(serializers.Refusal, "Too many callers wait for providers.")}
-FAILED_UPSTREAM = {code: OpenApiResponse(serializers.Refusal, "The provider failed.") for code in (429, 502, 503, 504)}
+REFUSED = {401: ErrorSerializer, 403: ErrorSerializer}
+NOT_FOUND = REFUSED | {404: ErrorSerializer}
+NOT_VALID = REFUSED | {400: ErrorSerializer}
+TOO_MANY = {429: OpenApiResponse(ErrorSerializer, "Too many callers wait for providers.")}
+FAILED_UPSTREAM = {code: OpenApiResponse(ErrorSerializer, "The provider failed.") for code in (429, 502, 503, 504)}
 
 
 class UnrecordedCheckError(APIException):
@@ -147,7 +148,7 @@ class CheckView(ProviderView):
         summary="Probe a provider now",
         description="Costs no tokens. Who checked what is recorded.",
         request=None,
-        responses={200: serializers.Checked, 503: serializers.Refusal} | NOT_FOUND | TOO_MANY,
+        responses={200: serializers.Checked, 503: ErrorSerializer} | NOT_FOUND | TOO_MANY,
     )
     def post(self, request: Request, name: str) -> Response:
         row, principal = ProviderConfig.objects.get(name=name), request_principal(request)

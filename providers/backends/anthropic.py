@@ -14,18 +14,15 @@ from typing import Any, ClassVar, Final
 from pydantic import Field, PositiveInt
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
-from providers.backends.refusals import error_of_status, message_of
-from providers.backends.shapes import (
-    count_at,
-    find_count,
-    find_text,
-    object_at,
-    object_or_empty,
-    objects_at,
-    text_at,
-    text_or_none,
+from providers.backends.conversation import (
+    Turn,
+    check_translatable,
+    conversation,
+    dropped_params,
+    inline_image,
+    max_tokens_of,
 )
-from providers.backends.turns import Turn, check_translatable, conversation, dropped_params, inline_image, max_tokens_of
+from providers.backends.error_mapping import error_of_status, message_of
 from providers.errors import (
     ConfigurationError,
     ContentBlockedError,
@@ -49,6 +46,16 @@ from providers.types import (
     ToolCall,
     ToolCallDelta,
     Usage,
+)
+from providers.wire.json_access import (
+    count_at,
+    find_count,
+    find_text,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
+    text_or_none,
 )
 
 UNSAMPLED_VERSION: Final = "2026-10-21"

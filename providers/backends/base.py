@@ -17,9 +17,9 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from llmhub.json_bounds import find_excess
-from llmhub.large_work import LARGE_BYTES, done_beside
-from providers.backends.headers import retry_after_s, upstream_request_id
+from llmhub.http.json_bounds import find_excess
+from llmhub.runtime.large_work import LARGE_BYTES, done_beside
+from providers.backends.reply_headers import retry_after_s, upstream_request_id
 from providers.bounds import MAX_JSON_VALUES, check_answer
 from providers.errors import (
     AnswerTooLargeError,
@@ -34,7 +34,6 @@ from providers.errors import (
 )
 from providers.faults import named_faults
 from providers.http import MAX_REPLY_BYTES, Charge, HttpCall, HttpClient, HttpReply, free_of_charge
-from providers.sse import FrameParser, NdjsonParser, SseParser
 from providers.types import (
     NOTHING,
     ChatChunk,
@@ -46,6 +45,7 @@ from providers.types import (
     ProbeResult,
     ProviderType,
 )
+from providers.wire.sse import FrameParser, NdjsonParser, SseParser
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, Field
 
 from providers.backends.base import ProviderSettings
 from providers.backends.openai import HeaderValue, OpenAIProvider, OpenAISettings
-from providers.backends.shapes import find_count, text_at
 from providers.types import JSONObject, ModelInfo, ProviderType
+from providers.wire.json_access import find_count, text_at
 
 HOPS_AND_SECRETS = frozenset(
     {

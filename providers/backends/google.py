@@ -15,20 +15,16 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from providers.backends.base import BaseProvider, StreamReader, WireCall
-from providers.backends.headers import MAX_RETRY_AFTER_S
-from providers.backends.refusals import error_of_status, message_of
-from providers.backends.shapes import (
-    count_at,
-    find_count,
-    find_text,
-    list_at,
-    object_at,
-    object_or_empty,
-    objects_at,
-    text_at,
-    text_or_none,
+from providers.backends.conversation import (
+    Turn,
+    check_translatable,
+    conversation,
+    dropped_params,
+    inline_image,
+    max_tokens_of,
 )
-from providers.backends.turns import Turn, check_translatable, conversation, dropped_params, inline_image, max_tokens_of
+from providers.backends.error_mapping import error_of_status, message_of
+from providers.backends.reply_headers import MAX_RETRY_AFTER_S
 from providers.errors import (
     ConfigurationError,
     ContentBlockedError,
@@ -56,6 +52,17 @@ from providers.types import (
     ToolCall,
     ToolCallDelta,
     Usage,
+)
+from providers.wire.json_access import (
+    count_at,
+    find_count,
+    find_text,
+    list_at,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
+    text_or_none,
 )
 
 UNKNOWN_PARAMS = ("parallel_tool_calls", "reasoning_effort", "user")

@@ -15,7 +15,6 @@ from typing import ClassVar
 
 from providers.backends.base import ProviderSettings, WireCall
 from providers.backends.openai import OpenAIProvider, meaningless_params, openai_content, openai_payload
-from providers.backends.shapes import find_count, object_at, text_at
 from providers.errors import UnsupportedRequestError
 from providers.types import (
     NOTHING,
@@ -28,6 +27,7 @@ from providers.types import (
     ProviderType,
     ToolCall,
 )
+from providers.wire.json_access import find_count, object_at, text_at
 
 KNOWN_PARAMS = frozenset(
     {

@@ -13,18 +13,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
-from providers.backends.refusals import error_of_status, message_of
-from providers.backends.shapes import (
-    count_at,
-    find_count,
-    find_text,
-    list_at,
-    object_at,
-    object_or_empty,
-    objects_at,
-    text_at,
-)
-from providers.backends.turns import check_translatable, dropped_params, inline_image, max_tokens_of, parts_of
+from providers.backends.conversation import check_translatable, dropped_params, inline_image, max_tokens_of, parts_of
+from providers.backends.error_mapping import error_of_status, message_of
 from providers.errors import (
     ConfigurationError,
     ContextTooLongError,
@@ -48,6 +38,16 @@ from providers.types import (
     ToolCall,
     ToolCallDelta,
     Usage,
+)
+from providers.wire.json_access import (
+    count_at,
+    find_count,
+    find_text,
+    list_at,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
 )
 
 UNKNOWN_PARAMS = ("parallel_tool_calls", "reasoning_effort", "user")

@@ -14,18 +14,7 @@ import orjson
 from pydantic import Field, StringConstraints
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
-from providers.backends.refusals import error_of_status, message_of
-from providers.backends.shapes import (
-    count_at,
-    count_or_none,
-    find_count,
-    find_text,
-    object_at,
-    object_or_empty,
-    objects_at,
-    text_at,
-    text_or_none,
-)
+from providers.backends.error_mapping import error_of_status, message_of
 from providers.errors import (
     ContentBlockedError,
     ContextTooLongError,
@@ -58,6 +47,17 @@ from providers.types import (
     ToolCall,
     ToolCallDelta,
     Usage,
+)
+from providers.wire.json_access import (
+    count_at,
+    count_or_none,
+    find_count,
+    find_text,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
+    text_or_none,
 )
 
 SAME_NAMED_PARAMS = (

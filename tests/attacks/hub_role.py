@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connection, transaction
 
-from llmhub.dashboard import schema
+from llmhub.operations import grants
 
 LOGIN = "llmhub_stolen_login"
 
@@ -45,5 +45,5 @@ class HubRole:
 def hub_role(db: None) -> HubRole:
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE ROLE {LOGIN} LOGIN")
-    schema.grant(DEFAULT_DB_ALIAS, to=LOGIN)
+    grants.grant(DEFAULT_DB_ALIAS, to=LOGIN)
     return HubRole()

@@ -20,10 +20,10 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from chat.models import Chat
+from chat.history.models import Chat
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
-from llmhub.dashboard.models import Change
+from llmhub.operations.models import Change
 from providers.models import ProviderConfig
 from tests.admin_pages import add_one_of_each
 from tests.live import LiveHub

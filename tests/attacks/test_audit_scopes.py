@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from chat.ledger.append import append_events
 from chat.ledger.content import make_content
 from chat.ledger.events import Caller
-from chat.models import LedgerEvent
+from chat.ledger.models import LedgerEvent
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id

@@ -23,9 +23,9 @@ from redis import Redis
 from llmhub.access.keys import key_digest
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import Scope
-from llmhub.database import conninfo
-from llmhub.embedded.process import Guard
-from llmhub.memory_budget import MemoryBudget
+from llmhub.embedded.child_processes import Guard
+from llmhub.runtime.database import conninfo
+from llmhub.runtime.memory_budget import MemoryBudget
 from tests import fakes
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, until

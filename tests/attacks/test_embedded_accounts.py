@@ -107,7 +107,7 @@ def test_the_hub_makes_no_table_not_even_for_a_while(started):
                 connection.execute(statement)
 
 
-@pytest.mark.parametrize("table", ["access_apikeyevent", "access_apikey", "auth_user", "chat_ledgerevent"])
+@pytest.mark.parametrize("table", ["access_apikeyevent", "access_apikey", "auth_user", "ledger_ledgerevent"])
 def test_its_owner_empties_neither_record_nor_history(started, table):
     with started.owner() as connection:
         for quietly in ("SELECT 1", "SET pgtrigger.ignore = '{history_no_truncate}'"):

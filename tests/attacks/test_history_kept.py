@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from llmhub.access.changes import CHANGED, Event, event_models, find_event_model, is_link, tracked_model
 from llmhub.access.models import ApiKey, Application
+from llmhub.history.describe import CHANGED, Event, event_models, find_event_model, is_link, tracked_model
 from providers.models import ProviderConfig
 from tests.attacks.hub_role import LOGIN, HubRole, hub_role
 

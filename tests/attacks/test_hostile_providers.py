@@ -10,8 +10,9 @@ from itertools import count
 
 import pytest
 
-from chat.assembly import MAX_ANSWER_BYTES
-from chat.models import Chat, ChatContent, ChatStatus
+from chat.gateway.accumulator import MAX_ANSWER_BYTES
+from chat.history.models import Chat
+from chat.ledger.models import ChatContent, ChatStatus
 from llmhub.access.principals import Scope
 from providers.backends.base import FIRST_TURN_COST, FRAME_COST, FRAMES_TOGETHER
 from providers.bounds import MAX_CHOICES, MAX_TOOL_CALLS
@@ -274,7 +275,7 @@ def test_a_provider_at_which_the_hub_fails_is_found_out_by_its_probe(hub):
     ProviderConfig.objects.filter(name="odd").update(base_url="http://127.0.0.1:99999999/v1")
 
     probe = run(get_provider_manager().health_check, "odd")
-    run(get_provider_manager().look_at, "odd")
+    run(get_provider_manager().probe_and_refresh, "odd")
 
     assert (probe.ok, probe.error) == (False, "The hub failed; see its log.")
     assert HealthCheck.objects.filter(provider__name="odd", ok=False).count() == 2
@@ -317,7 +318,7 @@ def test_a_hub_does_not_list_its_own_models_as_a_providers(hub, upstream):
     hub.add_provider(name="loop", base_url=f"{hub.url}/v1", api_key=hub.issue_key())
 
     for _ in range(3):
-        run(get_provider_manager().look_at, "loop")
+        run(get_provider_manager().probe_and_refresh, "loop")
 
     row = ProviderConfig.objects.get(name="loop")
     assert "has come through this hub before" in row.last_error

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from providers.manager import get_provider_manager, run
 from providers.models import ProviderConfig
-from providers.tasks import look_at
+from providers.tasks import probe_and_refresh
 from tests import fakes
 from tests.fakes import FakeProvider
 from tests.live import LiveHub
@@ -65,7 +65,7 @@ class Attack:
             for more in ({}, {"stream": True}):
                 sent = HELLO | more | {"model": f"{row.name}/fake-large"}
                 self.hub.client.post("/v1/chat/completions", json=sent, headers=self.hub.headers(self.key))
-            look_at(provider_id=row.pk)
+            probe_and_refresh(provider_id=row.pk)
             told += act(self.admin, "check_now", row)
             do(self.admin, "refresh_models", row)
             url = reverse("admin:providers_providerconfig_try", args=[row.pk])

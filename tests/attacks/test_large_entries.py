@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from llmhub.database import conninfo
+from llmhub.runtime.database import conninfo
 from tests import fakes
 from tests.live import closed_chat, until
 
@@ -24,7 +24,7 @@ WAITING = (
 def held_lane(role: str) -> Iterator[psycopg.Connection[tuple[int]]]:
     """Keep the writers of a role from writing, as a large entry does while it is written."""
     with psycopg.connect(conninfo()) as holding, psycopg.connect(conninfo(), autocommit=True) as watching:
-        held = holding.execute("SELECT FROM chat_ledgerwriterseat WHERE role = %s FOR UPDATE", (role,))
+        held = holding.execute("SELECT FROM ledger_ledgerwriterrecord WHERE role = %s FOR UPDATE", (role,))
         assert held.rowcount > 0
         yield watching
         holding.rollback()

@@ -18,12 +18,13 @@ from django.test import Client
 from django.urls import reverse
 from prometheus_client.parser import text_string_to_metric_families
 
+from chat.history.models import Chat
 from chat.ledger.append import append_events
 from chat.ledger.content import make_answer, make_content
-from chat.ledger.events import Asked, Caller
-from chat.models import Chat, ChatStatus
+from chat.ledger.events import Caller, RequestSummary
+from chat.ledger.models import ChatStatus
 from llmhub.access.models import ApiKey, Application
-from llmhub.logs import formatter
+from llmhub.runtime.logs import formatter
 from providers.models import Health, ProviderConfig, ProviderModel
 from providers.types import Attempt
 from tests import fakes
@@ -121,7 +122,7 @@ def add_hostile_rows(text: str) -> None:
 
 def add_hostile_chats(text: str) -> None:
     caller = Caller(application=text, api_key=text, actor=text, end_user=text, conversation=text, address="192.0.2.1")
-    asked = Asked(
+    asked = RequestSummary(
         dialect="openai", model_name=text, provider=text, params={text: text, "others": text}, message_count=1
     )
     parts = [

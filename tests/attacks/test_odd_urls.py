@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from chat.models import Chat
+from chat.history.models import Chat
 from llmhub.access.principals import Scope
 from llmhub.gateway_urls import PATHS
 from providers.models import ProviderConfig

@@ -19,7 +19,7 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
-from chat.models import Chat
+from chat.history.models import Chat
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
 from llmhub.access.secrets import Secret

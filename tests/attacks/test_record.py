@@ -12,7 +12,7 @@ import random
 import httpx
 import pytest
 
-from chat.models import ChatContent, ChatStatus, LedgerEvent
+from chat.ledger.models import ChatContent, ChatStatus, LedgerEvent
 from tests import fakes
 from tests.attacks.spellings import BodyWriter, is_shown
 from tests.fakes import FakeProvider

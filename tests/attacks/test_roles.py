@@ -9,13 +9,14 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
+from chat.history.models import Chat
 from chat.ledger.append import append_event
 from chat.ledger.entries import APPEND, LedgerEntry, Seat, append_parameters
 from chat.ledger.events import Outcome
+from chat.ledger.models import ChatStatus, LedgerEvent, LedgerWriterRecord
 from chat.ledger.writer import SEEN, seen_parameters
-from chat.models import Chat, ChatStatus, LedgerEvent, LedgerWriterSeat
-from llmhub.access.changes import event_models
-from llmhub.database import conninfo
+from llmhub.history.describe import event_models
+from llmhub.runtime.database import conninfo
 from tests.attacks.hub_role import LOGIN, hub_role
 from tests.chat.conftest import ledger_partitions
 from tests.chat.ledger.samples import make_intent, make_lost, make_outcome, make_void, new_chat_id
@@ -24,7 +25,7 @@ __all__ = ["hub_role"]
 
 pytestmark = pytest.mark.django_db
 
-LEDGER = ("chat_ledgerevent", "chat_chatcontent", "chat_ledgerwriterseat", "chat_chat")
+LEDGER = ("ledger_ledgerevent", "ledger_chatcontent", "ledger_ledgerwriterrecord", "chat_chat")
 SEAT_COLUMNS = {"writer_id", "role", "hostname", "pid", "started_at", "last_seen_at", "last_seq"}
 FUNCTIONS = {"ledger_append", "ledger_writer_seen", "ledger_abandoned_chats", "ledger_ensure_partitions"}
 WORK = {"SELECT", "INSERT", "UPDATE", "DELETE"}
@@ -79,7 +80,7 @@ def test_its_rights_to_tables_are_those_listed_here_and_no_others(hub_role):
     managed = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
     kept = {model._meta.db_table for model in event_models()} | {"chat_chat"}
     expected = {name: READ if name in kept else WORK for name in managed | {"django_cache"}}
-    expected |= dict.fromkeys(["chat_ledgerevent", "chat_chatcontent", "django_migrations", "dashboard_change"], READ)
+    expected |= dict.fromkeys(["ledger_ledgerevent", "ledger_chatcontent", "django_migrations", "history_change"], READ)
     expected |= dict.fromkeys(["providers_connectiontest", "providers_connectiontestoutcome"], READ | {"INSERT"})
 
     found = {name: set(rights) for name, rights in fetch(RIGHTS, LOGIN) if rights}
@@ -88,7 +89,7 @@ def test_its_rights_to_tables_are_those_listed_here_and_no_others(hub_role):
 
 
 def test_of_single_columns_it_may_read_those_of_a_seat_without_its_secret(hub_role):
-    assert set(fetch(COLUMNS, LOGIN, LOGIN)) == {("chat_ledgerwriterseat", name, "SELECT") for name in SEAT_COLUMNS}
+    assert set(fetch(COLUMNS, LOGIN, LOGIN)) == {("ledger_ledgerwriterrecord", name, "SELECT") for name in SEAT_COLUMNS}
 
 
 def test_it_may_call_four_functions(hub_role):
@@ -141,7 +142,7 @@ def test_it_uses_no_sequence_and_makes_nothing_in_the_schema(hub_role):
         "CREATE SCHEMA another",
         "ALTER FUNCTION ledger_append RENAME TO another",
         "DROP FUNCTION ledger_refuse_change CASCADE",
-        "CREATE TRIGGER another BEFORE INSERT ON chat_ledgerevent EXECUTE FUNCTION llmhub_announce_config()",
+        "CREATE TRIGGER another BEFORE INSERT ON ledger_ledgerevent EXECUTE FUNCTION llmhub_announce_config()",
         "CREATE RULE another AS ON INSERT TO chat_chat DO INSTEAD NOTHING",
         "CREATE POLICY another ON chat_chat USING (false)",
         "ALTER TABLE chat_chat ENABLE ROW LEVEL SECURITY",
@@ -172,7 +173,7 @@ def test_what_would_widen_its_rights_is_denied(hub_role, statement):
 )
 def test_it_changes_no_table_of_the_record(hub_role, statement):
     for table in [*LEDGER, *ledger_partitions()]:
-        key = "writer_id" if table == "chat_ledgerwriterseat" else "id"
+        key = "writer_id" if table == "ledger_ledgerwriterrecord" else "id"
         assert hub_role.is_denied(statement.replace("{}", table).replace("{key}", key)), table
 
 
@@ -193,16 +194,16 @@ def test_it_writes_nothing_under_the_id_of_another_writer(hub_role, web, open_ch
 
     assert hub_role.is_denied(APPEND, *append_parameters(forger, [make_outcome(open_chat)]))
 
-    assert LedgerWriterSeat.objects.get(pk=web.writer_id).last_seq == 1
+    assert LedgerWriterRecord.objects.get(pk=web.writer_id).last_seq == 1
     assert LedgerEvent.objects.filter(chat_id=open_chat).count() == 1
 
 
 def test_it_cannot_keep_another_writer_alive_or_say_who_it_is(hub_role, web, open_chat):
-    before = LedgerWriterSeat.objects.filter(pk=web.writer_id).values().get()
+    before = LedgerWriterRecord.objects.filter(pk=web.writer_id).values().get()
 
     assert hub_role.is_denied(SEEN, *seen_parameters(Seat(writer_id=web.writer_id), role="django"))
 
-    assert LedgerWriterSeat.objects.filter(pk=web.writer_id).values().get() == before
+    assert LedgerWriterRecord.objects.filter(pk=web.writer_id).values().get() == before
 
 
 def test_what_a_writer_said_of_itself_first_stays(hub_role):
@@ -211,7 +212,7 @@ def test_what_a_writer_said_of_itself_first_stays(hub_role):
 
     hub_role.run(SEEN, seat.writer_id, seat.secret, "worker", "host-2", 2)
 
-    row = LedgerWriterSeat.objects.get(pk=seat.writer_id)
+    row = LedgerWriterRecord.objects.get(pk=seat.writer_id)
     assert (row.role, row.hostname, row.pid) == ("web", "host-1", 1)
 
 
@@ -221,11 +222,11 @@ def test_it_makes_no_chat_look_made_up(hub_role, web, open_chat):
     for seat in (web, new):
         assert hub_role.is_denied(SEEN, *seen_parameters(seat, role="seed"))
 
-    assert not LedgerWriterSeat.objects.filter(role="seed").exists()
+    assert not LedgerWriterRecord.objects.filter(role="seed").exists()
 
 
 def test_no_writers_secret_can_be_read(hub_role, open_chat):
-    for statement in ("SELECT * FROM chat_ledgerwriterseat", "SELECT secret_hash FROM chat_ledgerwriterseat"):
+    for statement in ("SELECT * FROM ledger_ledgerwriterrecord", "SELECT secret_hash FROM ledger_ledgerwriterrecord"):
         assert hub_role.is_denied(statement)
 
 
@@ -275,7 +276,7 @@ def test_no_chat_is_opened_again_with_another_request(hub_role, open_chat, openi
 
 def test_a_chat_whose_writer_is_gone_can_be_closed_as_lost_and_as_nothing_else(hub_role, open_chat):
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE chat_ledgerwriterseat SET last_seen_at = now() - interval '61 s'")
+        cursor.execute("UPDATE ledger_ledgerwriterrecord SET last_seen_at = now() - interval '61 s'")
 
     with pytest.raises(DatabaseError, match="ended by who did not open it"), transaction.atomic():
         hub_role.run(APPEND, *append_parameters(Seat(), [make_outcome(open_chat)]))
@@ -286,7 +287,7 @@ def test_a_chat_whose_writer_is_gone_can_be_closed_as_lost_and_as_nothing_else(h
 
 def test_the_true_end_of_a_chat_comes_after_it_was_closed_as_lost(hub_role, web, open_chat):
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE chat_ledgerwriterseat SET last_seen_at = now() - interval '61 s'")
+        cursor.execute("UPDATE ledger_ledgerwriterrecord SET last_seen_at = now() - interval '61 s'")
     hub_role.run(APPEND, *append_parameters(Seat(), [make_lost(open_chat)]))
 
     hub_role.run(APPEND, *append_parameters(web, [make_outcome(open_chat)]))

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from django.utils import timezone
 
-from chat.models import Chat
+from chat.history.models import Chat
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, closed_chat, until
 

@@ -19,10 +19,11 @@ import pytest
 from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
 
-from chat.models import Chat, ChatContent, LedgerEvent
+from chat.history.models import Chat
+from chat.ledger.models import ChatContent, LedgerEvent
 from llmhub.access.keys import key_digest
 from llmhub.access.models import ApiKey
-from llmhub.database import conninfo
+from llmhub.runtime.database import conninfo
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, until
 from tests.streams.web import ADDRESSES, Web, running_web

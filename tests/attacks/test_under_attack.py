@@ -35,7 +35,7 @@ MOST_MEMORY_MB, TOO_MUCH_MEMORY_MB = 700, 4000
 NAMES = ("no key", "unknown", REVOKED, "valid")
 SIZES = """
     SELECT coalesce(sum(pg_column_size(event.header) + coalesce(pg_column_size(content.body), 0)), 0)
-    FROM chat_ledgerevent AS event LEFT JOIN chat_chatcontent AS content USING (id, chat_id)
+    FROM ledger_ledgerevent AS event LEFT JOIN ledger_chatcontent AS content USING (id, chat_id)
     WHERE convert_from(event.header, 'UTF8')::jsonb #>> '{ev,app}' = %s
 """
 

@@ -20,8 +20,8 @@ from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
+from llmhub.embedded.child_processes import Guard
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.embedded.process import Guard
 from tests.bench import peers, report
 from tests.bench.cases import CASES
 from tests.bench.measure import BenchError, LoadProcess, Row, measure, running_load, summarise

@@ -1,6 +1,6 @@
 import pytest
 
-from llmhub.embedded.process import Guard
+from llmhub.embedded.child_processes import Guard
 from tests.bench.measure import running_load
 from tests.bench.targets import running_bare, running_direct
 

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmhub.embedded.child_processes import Command, Guard
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port
-from llmhub.embedded.process import Command, Guard
 from tests.bench.cases import MODEL_NAMES
 from tests.bench.targets import PROVIDER_KEY, Target, running_command, url_of
 

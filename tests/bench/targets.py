@@ -14,10 +14,10 @@ import psutil
 import psycopg
 from dotenv import dotenv_values
 
+from llmhub.embedded.child_processes import Command, Guard, wait_until
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port, is_answering
-from llmhub.embedded.process import Command, Guard, wait_until
 from llmhub.embedded.services import WEB_OPTIONS
 from tests.llmhub.embedded.processes import Up, family, running_up
 from tests.stack import stopping
@@ -100,8 +100,8 @@ class Hub:
         """Count what the record holds of chats that were answered."""
         query = """
             SELECT (SELECT count(*) FROM chat_chat WHERE status = 'succeeded'),
-                   (SELECT count(*) FROM chat_ledgerevent WHERE kind = 'intent'),
-                   (SELECT count(*) FROM chat_ledgerevent WHERE kind = 'outcome')"""
+                   (SELECT count(*) FROM ledger_ledgerevent WHERE kind = 'intent'),
+                   (SELECT count(*) FROM ledger_ledgerevent WHERE kind = 'outcome')"""
         with psycopg.connect(dotenv_values(self.up.home / "runtime.env")["DATABASE_URL"]) as connection:
             row = connection.execute(query).fetchone()
         return dict(zip(("chats", "intents", "outcomes"), row, strict=True))

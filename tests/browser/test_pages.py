@@ -30,7 +30,7 @@ class Survey:
     def kinds(self) -> set[str]:
         return set(map(kind_of, self.statuses))
 
-    def look_at(self, path: str, page: Page) -> None:
+    def probe_and_refresh(self, path: str, page: Page) -> None:
         self.violations += [f"{path} {violation}" for violation in list_violations(page)]
         self.overhangs_px[path] = get_overhang_px(page)
 
@@ -43,7 +43,7 @@ def survey_as(username: str, browser: Browser, product: Product, *, is_thorough:
         for path, status in surf(page):
             survey.statuses[path] = status
             if is_thorough:
-                survey.look_at(path, page)
+                survey.probe_and_refresh(path, page)
         survey.complaints = complaints.heard
     return survey
 

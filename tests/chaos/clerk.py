@@ -10,15 +10,15 @@ django.setup()
 
 from django.db import connections  # noqa: E402 (Django is set up before what needs it is imported)
 
+from chat.history.rebuild import rebuild_chats  # noqa: E402
 from chat.ledger.reaper import reap_open_chats  # noqa: E402
-from chat.ledger.rebuild import rebuild_chats  # noqa: E402
-from llmhub.database import owner_alias  # noqa: E402
+from llmhub.runtime.database import owner_alias  # noqa: E402
 
 
 def reap() -> int:
     """Close what is open without waiting a minute: only the owner can say that a writer has been silent for so long."""
     with connections[owner_alias()].cursor() as cursor:
-        cursor.execute("UPDATE chat_ledgerwriterseat SET last_seen_at = last_seen_at - interval '1 minute'")
+        cursor.execute("UPDATE ledger_ledgerwriterrecord SET last_seen_at = last_seen_at - interval '1 minute'")
     return reap_open_chats()
 
 

@@ -20,11 +20,11 @@ import psutil
 import psycopg
 
 from llmhub.embedded import postgres, services, valkey
+from llmhub.embedded.child_processes import Child, Command, Guard, wait_until
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port
-from llmhub.embedded.process import Child, Command, Guard, wait_until
 from llmhub.embedded.services import HubCommands
-from llmhub.uvicorn_options import DRAIN_TIMEOUT_S
+from llmhub.http.uvicorn_options import DRAIN_TIMEOUT_S
 from tests.chaos.load import PROVIDER
 from tests.chaos.promises import Event, Row, Seat
 from tests.chaos.upstream import MODEL
@@ -40,9 +40,9 @@ EVENTS = """
       coalesce(convert_from(header, 'UTF8')::jsonb #>> '{ev,status}', ''),
       convert_from(header, 'UTF8')::jsonb #>> '{ev,error,code}',
       coalesce(convert_from(body, 'UTF8'), '')
-    FROM chat_ledgerevent AS event LEFT JOIN chat_chatcontent USING (id, chat_id)
+    FROM ledger_ledgerevent AS event LEFT JOIN ledger_chatcontent USING (id, chat_id)
 """
-SEATS = "SELECT writer_id::text, pid, last_seq FROM chat_ledgerwriterseat"
+SEATS = "SELECT writer_id::text, pid, last_seq FROM ledger_ledgerwriterrecord"
 ROWS = "SELECT id::text, status, outcome_id::text FROM chat_chat"
 
 
@@ -196,7 +196,7 @@ class Hub:
 
     def has_open_chats_of_the_living(self) -> bool:
         """Tell whether a chat is open whose process could still close it."""
-        query = "SELECT pid FROM chat_chat JOIN chat_ledgerwriterseat USING (writer_id) WHERE status = 'started'"
+        query = "SELECT pid FROM chat_chat JOIN ledger_ledgerwriterrecord USING (writer_id) WHERE status = 'started'"
         with self.connect() as connection:
             return any(pid not in self.killed for (pid,) in connection.execute(query))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from llmhub.embedded.process import read_tail
+from llmhub.embedded.child_processes import read_tail
 from tests.chaos.hub import Hub
 from tests.chaos.load import Fire
 from tests.chaos.promises import Evidence, Told, Window, violations

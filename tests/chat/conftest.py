@@ -8,7 +8,7 @@ from django.db import connection
 
 PARTITIONS = """
     SELECT inhparent::regclass::text, inhrelid::regclass::text FROM pg_inherits
-    WHERE inhparent IN ('chat_ledgerevent'::regclass, 'chat_chatcontent'::regclass) ORDER BY 2
+    WHERE inhparent IN ('ledger_ledgerevent'::regclass, 'ledger_chatcontent'::regclass) ORDER BY 2
 """
 
 
@@ -30,10 +30,10 @@ def application_role() -> Iterator[None]:
 @pytest.fixture
 def empty_ledger(db: None) -> None:
     """Begin with a ledger without events. Only its owner can do that, by switching triggers off."""
-    tables = [*ledger_partitions(), "chat_ledgerevent", "chat_chatcontent"]
+    tables = [*ledger_partitions(), "ledger_ledgerevent", "ledger_chatcontent"]
     with connection.cursor() as cursor:
         for table in tables:
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER ledger_no_truncate")
-        cursor.execute("TRUNCATE chat_ledgerevent, chat_chatcontent, chat_ledgerwriterseat, chat_chat")
+        cursor.execute("TRUNCATE ledger_ledgerevent, ledger_chatcontent, ledger_ledgerwriterrecord, chat_chat")
         for table in tables:
             cursor.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER ledger_no_truncate")

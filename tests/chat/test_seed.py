@@ -10,14 +10,15 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
+from chat.history.models import Chat, Cut, Granularity, UsageRollup
+from chat.history.rebuild import rebuild_chats
+from chat.history.rollups import DAY, roll_up
+from chat.history.transcripts import get_transcript
 from chat.ledger.append import append_events
-from chat.ledger.rebuild import rebuild_chats
-from chat.models import Chat, ChatContent, ChatStatus, Cut, Granularity, LedgerEvent, LedgerWriterSeat, UsageRollup
-from chat.rollups import DAY, roll_up
+from chat.ledger.models import ChatContent, ChatStatus, LedgerEvent, LedgerWriterRecord
 from chat.seeding.history import PastLedger, SeedError
 from chat.seeding.samples import APPLICATIONS, MODELS, start_times
-from chat.seeding.seed import Plan, seed
-from chat.transcripts import get_transcript
+from chat.seeding.seed import SeedPlan, seed
 from llmhub.access.models import ApiKey, Application
 from tests.chat.conftest import application_role, ledger_partitions
 from tests.chat.ledger.samples import make_intent, new_chat_id
@@ -32,7 +33,7 @@ def begin_empty(empty_ledger: None) -> None:
 
 
 def seed_chats(chats, *, days=14, **options):
-    return list(seed(PastLedger("default"), Plan(chats=chats, days=days, now=timezone.now()), **options))
+    return list(seed(PastLedger("default"), SeedPlan(chats=chats, days=days, now=timezone.now()), **options))
 
 
 def test_as_many_chats_are_made_up_as_were_asked_for():
@@ -59,7 +60,7 @@ def test_made_up_chats_began_when_they_say():
 def test_the_ledger_of_made_up_chats_is_sound():
     seed_chats(300)
 
-    (seat,) = LedgerWriterSeat.objects.filter(role="seed")
+    (seat,) = LedgerWriterRecord.objects.filter(role="seed")
     events = list(LedgerEvent.objects.filter(writer_id=seat.pk).order_by("writer_seq"))
     assert [event.writer_seq for event in events] == list(range(1, seat.last_seq + 1))
     assert events == sorted(events, key=lambda event: (event.at, event.id))
@@ -89,11 +90,11 @@ def test_the_months_of_the_past_get_their_partitions():
     seed_chats(50, days=70)
 
     month = (timezone.now() - timedelta(days=65)).strftime("%Y_%m")
-    assert {f"chat_ledgerevent_{month}", f"chat_chatcontent_{month}"} <= set(ledger_partitions())
+    assert {f"ledger_ledgerevent_{month}", f"ledger_chatcontent_{month}"} <= set(ledger_partitions())
 
 
 def test_what_was_stopped_goes_on_where_it_was():
-    plan = Plan(chats=2500, days=14, now=timezone.now())
+    plan = SeedPlan(chats=2500, days=14, now=timezone.now())
     stopped = seed(PastLedger("default"), plan)
 
     next(stopped)
@@ -128,7 +129,7 @@ def test_made_up_chats_are_summed_up_in_hours_that_were_summed_before():
 
 def test_what_was_seeded_before_someone_stopped_is_summed_up_too():
     roll_up(now=timezone.now())
-    seeding = seed(PastLedger("default"), Plan(chats=3000, days=5, now=timezone.now()))
+    seeding = seed(PastLedger("default"), SeedPlan(chats=3000, days=5, now=timezone.now()))
 
     next(seeding)
     seeding.close()

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from llmhub.database import conninfo
+from llmhub.runtime.database import conninfo
 
 SHOWN = """
 import json

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from llmhub import settings
-from llmhub.database import conninfo
+from llmhub.runtime.database import conninfo
 
 SHOWN = "import json, sys; sys.argv = {argv!r}; from llmhub.settings import DATABASES as d; print(json.dumps(d))"
 

@@ -16,19 +16,19 @@ class Mutant:
     tests: tuple[str, ...]
 
 
-CHATS = "tests/chat/api/test_chat_completions.py"
+CHATS = "tests/chat/gateway/test_chat_completions.py"
 
 MUTANTS = (
     Mutant(
         promise="No provider hears of a chat before the record of it is committed",
-        path="chat/pipeline.py",
+        path="chat/gateway/pipeline.py",
         sound="            await self._record(intent.entry())\n",
         broken="            self._begun = asyncio.create_task(self._record(intent.entry()))\n",
         tests=(f"{CHATS}::test_no_provider_is_asked_while_the_record_cannot_be_written",),
     ),
     Mutant(
         promise="Nobody has the whole of an answer before its outcome is committed",
-        path="chat/pipeline.py",
+        path="chat/gateway/pipeline.py",
         sound="""\
         await self._close(call, ChatStatus.SUCCEEDED, response=response, answer=lambda: answer_json)
         if held:

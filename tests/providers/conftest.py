@@ -19,7 +19,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from llmhub.access.models import ApiKey, Application
 from providers.manager import ProviderManager
 from providers.models import ProviderConfig, ProviderModel
-from providers.registry import ConfigRegistry, Snapshot, load_snapshot
+from providers.snapshot import ConfigRegistry, Snapshot, load_snapshot
 from tests.fakes import FakeProvider
 from tests.live import until
 

@@ -17,7 +17,7 @@ def main(key: str) -> None:
     from django.utils import timezone
 
     from llmhub.access.principals import KeyRefusedError, admit
-    from providers.registry import ConfigRegistry
+    from providers.snapshot import ConfigRegistry
 
     registry = ConfigRegistry()
     told = 0

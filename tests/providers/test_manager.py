@@ -3,6 +3,7 @@ from functools import partial
 
 import pytest
 
+from providers.attempts import AttemptLog
 from providers.errors import (
     ConfigurationError,
     ContextTooLongError,
@@ -12,7 +13,6 @@ from providers.errors import (
     RateLimitedError,
     RequestRejectedError,
 )
-from providers.journey import Journey
 from providers.manager import ProviderManager, get_provider_manager
 from providers.models import ProviderConfig
 from tests import fakes
@@ -22,7 +22,7 @@ from tests.providers.asking import BOTH_WAYS, HELLO, KEY, in_thread, tried, whol
 
 @BOTH_WAYS
 async def test_the_first_that_answers_is_the_only_one_asked(two, manager, first, second, ask):
-    journey = Journey()
+    journey = AttemptLog()
 
     assert await ask(manager, journey=journey) == "The first answers."
 
@@ -47,7 +47,7 @@ async def test_the_first_that_answers_is_the_only_one_asked(two, manager, first,
 )
 async def test_when_one_fails_the_next_is_asked_once(two, manager, first, second, ask, fault, error_type):
     first.fail(fault)
-    journey = Journey()
+    journey = AttemptLog()
 
     assert await ask(manager, journey=journey) == "The second answers."
 
@@ -60,7 +60,7 @@ async def test_when_one_fails_the_next_is_asked_once(two, manager, first, second
 async def test_when_one_cannot_be_reached_the_next_is_asked(config, manager, second, ask):
     await in_thread(config.add, "first", base_url="http://127.0.0.1:9/v1", priority=1)
     await in_thread(config.add, "second", second, priority=2)
-    journey = Journey()
+    journey = AttemptLog()
 
     assert await ask(manager, journey=journey) == "The second answers."
 
@@ -89,7 +89,7 @@ async def test_what_was_held_of_an_answer_that_failed_is_given_back(two, manager
 @pytest.mark.parametrize("code", [400, 422])
 async def test_a_request_at_fault_is_no_reason_to_ask_another(two, manager, first, second, ask, code):
     first.fail(fakes.status(code))
-    journey = Journey()
+    journey = AttemptLog()
 
     with pytest.raises(RequestRejectedError, match="Scripted failure") as failed:
         await ask(manager, journey=journey)
@@ -117,7 +117,7 @@ async def test_who_wants_no_fallback_gets_the_failure_of_the_first(two, manager,
     ],
 )
 async def test_a_provider_that_is_switched_off_meanwhile_is_not_asked(two, manager, first, change):
-    plan, journey = manager.plan(), Journey()
+    plan, journey = manager.plan(), AttemptLog()
 
     await in_thread(change, two)
 
@@ -140,7 +140,7 @@ async def test_a_provider_that_moves_meanwhile_is_asked_at_its_new_address(two, 
 async def test_a_provider_whose_key_cannot_be_decrypted_is_passed_over(two, manager, first, ask):
     await in_thread(two.execute, "UPDATE providers_providerconfig SET api_key = 'rubbish' WHERE name = 'first'")
     await in_thread(two.wait_for, lambda snapshot: snapshot.providers["first"].api_key)
-    journey = Journey()
+    journey = AttemptLog()
 
     assert await ask(manager, journey=journey) == "The second answers."
 
@@ -152,7 +152,7 @@ async def test_a_provider_whose_key_cannot_be_decrypted_is_passed_over(two, mana
 
 async def test_an_attempt_tells_what_the_provider_answered(two, manager, first):
     first.fail(fakes.status(503, "Out of breath.", x_request_id="up-1"))
-    journey = Journey()
+    journey = AttemptLog()
 
     await manager.chat(HELLO, journey=journey)
 
@@ -225,7 +225,7 @@ async def test_a_provider_at_the_limit_of_its_row_is_not_asked(config, manager, 
         await in_thread(config.add, name, limited, rate_limit=1, priority=1)
         await in_thread(config.add, "second", second, priority=2)
         await manager.chat(HELLO)
-        journey = Journey()
+        journey = AttemptLog()
 
         assert await whole_text(manager, journey=journey) == "The second answers."
 

@@ -3,12 +3,12 @@ from contextlib import aclosing
 
 import pytest
 
+from providers.attempts import AttemptLog
 from providers.errors import (
     ProviderError,
     TruncatedReplyError,
     UpstreamError,
 )
-from providers.journey import Journey
 from tests import fakes
 from tests.fakes import FakeProvider
 from tests.providers.asking import BOTH_WAYS, HELLO, cancelled, collect, in_thread, streamed, text_of, tried
@@ -17,7 +17,7 @@ from tests.providers.asking import BOTH_WAYS, HELLO, cancelled, collect, in_thre
 @BOTH_WAYS
 async def test_a_cancelled_chat_hangs_up_and_is_noted(two, manager, first, second, ask):
     first.fail(fakes.stall_before_headers())
-    journey = Journey()
+    journey = AttemptLog()
 
     await cancelled(asyncio.create_task(ask(manager, journey=journey)), first)
 
@@ -28,7 +28,7 @@ async def test_a_cancelled_chat_hangs_up_and_is_noted(two, manager, first, secon
 
 async def test_the_attempt_under_way_counts(two, manager, first):
     first.fail(fakes.status(500), fakes.stall_before_headers())
-    journey = Journey()
+    journey = AttemptLog()
     plan = manager.plan(provider="first")
     task = asyncio.create_task(manager.chat(HELLO, plan=plan, journey=journey))
     with pytest.raises(UpstreamError):
@@ -55,7 +55,7 @@ async def test_the_attempt_under_way_counts(two, manager, first):
 )
 async def test_a_stream_that_fails_before_any_content_goes_to_the_next(two, manager, first, second, fault):
     first.fail(fault)
-    journey = Journey()
+    journey = AttemptLog()
 
     chunks = await streamed(manager, journey=journey)
 
@@ -77,7 +77,7 @@ async def test_a_stream_that_fails_after_content_is_broken_and_not_begun_anew(
     two, manager, first, second, fault, error
 ):
     first.fail(fault)
-    journey, got = Journey(), []
+    journey, got = AttemptLog(), []
 
     with pytest.raises(error):
         await collect(manager.stream_chat(HELLO, journey=journey), got)
@@ -115,7 +115,7 @@ async def test_a_stream_without_any_content_is_an_answer_all_the_same(config, ma
     with FakeProvider("custom", text="", finish_reason="content_filter") as silent:
         await in_thread(config.add, "silent", silent, priority=1)
         await in_thread(config.add, "second", second, priority=2)
-        journey = Journey()
+        journey = AttemptLog()
 
         chunks = await streamed(manager, journey=journey)
 
@@ -126,7 +126,7 @@ async def test_a_stream_without_any_content_is_an_answer_all_the_same(config, ma
 
 async def test_a_stream_that_nobody_reads_on_hangs_up_and_is_noted(two, manager, first):
     first.fail(fakes.stall_after(3))
-    journey = Journey()
+    journey = AttemptLog()
 
     async with aclosing(manager.stream_chat(HELLO, journey=journey)) as chunks:
         async for chunk in chunks:
@@ -138,7 +138,7 @@ async def test_a_stream_that_nobody_reads_on_hangs_up_and_is_noted(two, manager,
 
 
 async def test_a_stream_read_to_its_end_is_noted_as_one_success(two, manager):
-    journey = Journey()
+    journey = AttemptLog()
 
     await streamed(manager, journey=journey)
 

@@ -16,13 +16,13 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import connection
 
-from chat.models import ChatContent
+from chat.ledger.models import ChatContent
 from llmhub.access.models import ApiKey
 from llmhub.access.secrets import Secret
 from providers.models import ProviderConfig
 from providers.types import ProviderType
 from tests import fakes
-from tests.chat.api.test_chat_completions import ledger_away
+from tests.chat.gateway.test_chat_completions import ledger_away
 from tests.fakes import FakeProvider
 from tests.live import LiveHub, closed_chat
 from tests.secrets_kept.canaries import ANSWER, ECHO, PROMPT, PROVIDER_KEY, UPSTREAM_ID, found

@@ -19,9 +19,9 @@ from django.test import Client
 from django.urls import reverse
 from redis import Redis
 
-from llmhub.access.changes import event_models
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.secrets import cipher
+from llmhub.history.describe import event_models
 from providers.models import HealthCheck, ProviderConfig
 from tests import fakes
 from tests.admin_pages import url

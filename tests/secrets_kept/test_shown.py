@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection, transaction
 
-from chat.models import LedgerEvent
+from chat.ledger.models import LedgerEvent
 from llmhub import settings
 from providers.models import ProviderConfig
 from tests import fakes
@@ -53,7 +53,7 @@ def post(hub: LiveHub, key: str, body: object) -> httpx.Response:
 def test_no_object_of_a_chat_under_way_shows_what_it_holds(under_way):
     said = shown()
 
-    assert {"ChatCall", "ChatRequest", "ChatMessage", "TextPart", "Content", "Attempt", "Journey"} <= set(said)
+    assert {"ChatCall", "ChatRequest", "ChatMessage", "TextPart", "Content", "Attempt", "AttemptLog"} <= set(said)
     assert {"HttpCall", "Endpoint", "ProviderEntry", "Principal", "Secret"} <= set(said)
     assert {kind: held for kind, text in said.items() if (held := found(text, *SECRETS, under_way))} == {}
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from llmhub.database import conninfo
 from llmhub.embedded.options import ROOT
+from llmhub.runtime.database import conninfo
 from tests.fakes import FakeProvider
 from tests.live import LiveHub
 from tests.streams.load import Load, Outcome

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from chat.models import Chat, ChatContent, ChatStatus, ContentPart
+from chat.history.models import Chat
+from chat.ledger.models import ChatContent, ChatStatus, ContentKind
 from providers.types import ProviderType
 from tests import fakes
 from tests.fakes import Answer, FakeProvider
@@ -68,7 +69,7 @@ def test_a_stream_that_breaks_after_content_ends_in_an_error_and_keeps_the_parti
     assert (len(broken.chats), len(upstream.chats)) == (1, 0)
     chat = Chat.objects.get()
     assert (chat.status, chat.provider, chat.finish_reason) == (ChatStatus.TRUNCATED, "first", "")
-    assert b"Hello from" in bytes(ChatContent.objects.get(chat_id=chat.pk, part=ContentPart.RESPONSE).body)
+    assert b"Hello from" in bytes(ChatContent.objects.get(chat_id=chat.pk, part=ContentKind.RESPONSE).body)
 
 
 @pytest.mark.parametrize("breaks", BREAKS)

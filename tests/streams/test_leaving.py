@@ -9,8 +9,9 @@ import psycopg
 import pytest
 from django.db import connection
 
-from chat.models import Chat, ChatContent, ChatStatus, ContentPart, LedgerEvent
-from llmhub.database import conninfo
+from chat.history.models import Chat
+from chat.ledger.models import ChatContent, ChatStatus, ContentKind, LedgerEvent
+from llmhub.runtime.database import conninfo
 from tests import fakes
 from tests.live import until
 from tests.streams.callers import Caller, calling
@@ -31,7 +32,7 @@ def caller(hub, key) -> Iterator[Caller]:
 def ledger_held() -> Iterator[None]:
     """Let the ledger's writer wait, from before a commit to the end of the block."""
     with psycopg.connect(conninfo()) as other:
-        other.execute("SELECT FROM chat_ledgerwriterseat FOR UPDATE")
+        other.execute("SELECT FROM ledger_ledgerwriterrecord FOR UPDATE")
         yield
 
 
@@ -45,7 +46,7 @@ def until_the_writer_waits() -> None:
 
 
 def recorded_answer() -> str:
-    return bytes(ChatContent.objects.get(part=ContentPart.RESPONSE, chat_id=Chat.objects.get().pk).body).decode()
+    return bytes(ChatContent.objects.get(part=ContentKind.RESPONSE, chat_id=Chat.objects.get().pk).body).decode()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
-from chat.models import Chat, ChatContent, ChatStatus, ContentPart
+from chat.history.models import Chat
+from chat.ledger.models import ChatContent, ChatStatus, ContentKind
 from tests import fakes
 from tests.fakes import FakeProvider
 from tests.live import until
@@ -98,7 +99,7 @@ def test_two_hundred_streams_run_beside_pages_on_five_database_connections(
 
 def recorded_answers(status: ChatStatus) -> list[str]:
     chats = list(Chat.objects.filter(status=status).values_list("pk", flat=True))
-    contents = ChatContent.objects.filter(chat_id__in=chats, part=ContentPart.RESPONSE)
+    contents = ChatContent.objects.filter(chat_id__in=chats, part=ContentKind.RESPONSE)
     return [bytes(body).decode() for body in contents.values_list("body", flat=True)]
 
 

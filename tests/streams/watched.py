@@ -7,15 +7,16 @@ import os
 
 from django.http import JsonResponse
 
-from llmhub import asgi, bulk_process
+from llmhub import asgi
 from llmhub.gateway_urls import PREFIXES
-from llmhub.handlers import GatewayHandler, send_whole
-from llmhub.http_server import BoundedHttpProtocol
-from llmhub.request_bodies import Receive, Scope, Send
+from llmhub.http import bulk_process
+from llmhub.http.handler import GatewayHandler, send_whole
+from llmhub.http.request_bodies import Receive, Scope, Send
+from llmhub.http.server import BoundedHttpProtocol
 
 from django.conf import settings  # isort: skip  (llmhub.asgi sets Django up)
 
-from chat.process import get_chat_server  # isort: skip
+from chat.gateway.lifespan import get_chat_server  # isort: skip
 
 HAS_BULK = os.environ.get("STREAMS_BULK") == "1"
 UNREAD_S = float(os.environ.get("STREAMS_UNREAD_S", "60"))

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import httpx
 import psutil
 
-from llmhub.database import conninfo
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port
 from llmhub.embedded.services import HubCommands, is_web_ready
+from llmhub.runtime.database import conninfo
 from tests.live import until
 
 START_S = 60.0
@@ -27,7 +27,7 @@ ADDRESSES = (f"127.1.{number // 250}.{number % 250 + 1}" for number in count())
 
 WATCHED = {
     "llmhub.asgi:application": "tests.streams.watched:application",
-    "llmhub.http_server:BoundedHttpProtocol": "tests.streams.watched:WatchedProtocol",
+    "llmhub.http.server:BoundedHttpProtocol": "tests.streams.watched:WatchedProtocol",
 }
 
 

@@ -19,11 +19,11 @@ from unfold.decorators import action, display
 
 from llmhub.access.admin.key_filters import IN_FORCE
 from llmhub.access.admin.keys import STATE_COLOURS
-from llmhub.access.history_admin import HistoryTab
 from llmhub.access.models import ApiKey, Application, ApplicationQuerySet
 from llmhub.access.snippets import snippets_for
-from llmhub.pages.row_actions import RowActions
-from llmhub.pages.times import time_ago
+from llmhub.adminkit.row_actions import RowActions
+from llmhub.adminkit.times import time_ago
+from llmhub.history.tab import HistoryTab
 
 SHOWN_KEYS = 50
 """How many keys an application's page lists, the newest first."""
@@ -47,7 +47,7 @@ class ApplicationAdmin(HistoryTab, RowActions):
 
     class Media:
         css = {"all": ("access/access.css",)}
-        js = ("pages/copy.js",)
+        js = ("adminkit/copy.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Application]:
         applications: ApplicationQuerySet = super().get_queryset(request)

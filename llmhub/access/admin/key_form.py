@@ -11,7 +11,7 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
 )
 
-from llmhub.access.managing import refuse_to_give
+from llmhub.access.granting import refuse_to_give
 from llmhub.access.models import ApiKey
 from llmhub.access.offers import allows_nothing, get_offers, model_names
 from llmhub.access.principals import Scope

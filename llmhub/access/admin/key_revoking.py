@@ -16,7 +16,7 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 
 from llmhub.access.models import ApiKey, ApiKeyQuerySet
-from llmhub.pages.times import time_ago
+from llmhub.adminkit.times import time_ago
 
 NAMED = 100
 """How many keys are named one by one before they are revoked."""

@@ -19,14 +19,14 @@ from llmhub.access.admin.key_filters import ScopeFilter, StateFilter
 from llmhub.access.admin.key_form import STORED, ApiKeyForm
 from llmhub.access.admin.key_revoking import KeyRevoking
 from llmhub.access.authentication import user_principal
-from llmhub.access.handover import hand_over, take_secret
-from llmhub.access.history_admin import HistoryTab
 from llmhub.access.models import ApiKey, KeyState
 from llmhub.access.offers import get_offers, unmatched
+from llmhub.access.one_time_secret import hand_over, take_secret
 from llmhub.access.snippets import snippets_for
-from llmhub.pages.initial_values import CheckedInitialValues
-from llmhub.pages.secret_columns import SecretColumns
-from llmhub.pages.times import exact_time, time_ago
+from llmhub.adminkit.initial_values import CheckedInitialValues
+from llmhub.adminkit.secret_columns import SecretColumns
+from llmhub.adminkit.times import exact_time, time_ago
+from llmhub.history.tab import HistoryTab
 
 STATE_COLOURS = {
     KeyState.LIVE.label: "success",
@@ -66,7 +66,7 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
 
     class Media:
         css = {"all": ("access/access.css",)}
-        js = ("pages/copy.js",)
+        js = ("adminkit/copy.js",)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.issued_view)

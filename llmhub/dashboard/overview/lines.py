@@ -9,9 +9,10 @@ from typing import Any
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from chat.models import ChatStatus, Cut
+from chat.history.models import Cut
+from chat.ledger.models import ChatStatus
 from llmhub.dashboard.overview.numbers import NOTHING, chats_word, count_words, time_words, usd_words
-from llmhub.dashboard.overview.usage import ERRORS, Bucket, ErrorCount, Overview, Period, Row, Usage
+from llmhub.dashboard.overview.usage import ERRORS, Bucket, ErrorCount, Overview, Period, Row, UsageTotals
 from llmhub.dashboard.overview.viewer import Viewer
 
 FIGURE_HEADERS = ("Chats", "Errors", "Tokens", "Cost", "p50, about", "p95, about")
@@ -75,7 +76,7 @@ def bucket_table(overview: Overview, viewer: Viewer) -> Lines:
     )
 
 
-def figures_of(usage: Usage, link: Callable[..., str]) -> tuple[Figure, ...]:
+def figures_of(usage: UsageTotals, link: Callable[..., str]) -> tuple[Figure, ...]:
     """Return what stands under FIGURE_HEADERS. `link` leads to the same chats of given statuses only."""
     every, succeeded = link(), link(statuses=[ChatStatus.SUCCEEDED])
     return (
@@ -88,7 +89,7 @@ def figures_of(usage: Usage, link: Callable[..., str]) -> tuple[Figure, ...]:
     )
 
 
-def _cost_words(usage: Usage) -> tuple[str, str]:
+def _cost_words(usage: UsageTotals) -> tuple[str, str]:
     text, exact = usd_words(usage.cost_nano_usd)
     if not usage.unpriced_chats:
         return text, exact

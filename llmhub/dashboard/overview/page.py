@@ -12,14 +12,23 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from chat.models import ChatStatus
-from llmhub.dashboard.models import Part
-from llmhub.dashboard.overview.charts import STATUS_LABELS, get_charts
+from chat.ledger.models import ChatStatus
 from llmhub.dashboard.overview.lines import Figure, bucket_table, cut_tables, error_figure, figures_of
 from llmhub.dashboard.overview.numbers import NOTHING, chats_word, count_words, percent, usd_words
-from llmhub.dashboard.overview.usage import PERIODS, TOP, FirstSteps, Overview, Period, Usage, attention, get_overview
+from llmhub.dashboard.overview.usage import (
+    PERIODS,
+    TOP,
+    FirstSteps,
+    Overview,
+    Period,
+    UsageTotals,
+    attention,
+    get_overview,
+)
+from llmhub.dashboard.overview.usage_charts import STATUS_LABELS, get_charts
 from llmhub.dashboard.overview.viewer import Viewer
-from llmhub.dashboard.status import Database, Status, get_status, hub_actions
+from llmhub.operations.models import Service
+from llmhub.operations.status import Database, Status, get_status, hub_actions
 from providers.models import Health
 
 PROVIDER_STATES = {
@@ -38,7 +47,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SetupStep:
     title: str
     text: str
     action: str
@@ -76,7 +85,7 @@ def _parts(status: Status) -> list[tuple[str, bool, str]]:
     servers = [("Database", status.database is Database.READY), ("Redis", status.has_redis)]
     return [
         *((name, is_well, "answers" if is_well else "does not answer") for name, is_well in servers),
-        *((part.label, part in status.alive, "alive" if part in status.alive else "silent") for part in Part),
+        *((part.label, part in status.alive, "alive" if part in status.alive else "silent") for part in Service),
     ]
 
 
@@ -100,7 +109,7 @@ def _counted_states(status: Status) -> Iterable[str]:
 def _first_run(done: FirstSteps, viewer: Viewer) -> dict[str, Any]:
     return {
         "steps": (
-            Step(
+            SetupStep(
                 "Have a provider that answers",
                 "Add one with its key, or check the one that is there: it is ready once its health is healthy.",
                 "To the providers",
@@ -111,14 +120,14 @@ def _first_run(done: FirstSteps, viewer: Viewer) -> dict[str, Any]:
                 ),
                 is_done=done.has_healthy_provider,
             ),
-            Step(
+            SetupStep(
                 "Create a key for an application",
                 "Each application that calls the hub has its own keys, and its name stands beside every chat it makes.",
                 "To the API keys",
                 viewer.page("admin:access_apikey_changelist", "access.view_apikey", "access.change_apikey"),
                 is_done=done.has_key,
             ),
-            Step(
+            SetupStep(
                 "Make the first chat",
                 "Here in the playground, or from a terminal with the key:",
                 "To the playground",
@@ -147,7 +156,7 @@ def _usage(overview: Overview, status: Status, viewer: Viewer) -> dict[str, Any]
     }
 
 
-def _tiles(total: Usage, viewer: Viewer) -> tuple[Tile, ...]:
+def _tiles(total: UsageTotals, viewer: Viewer) -> tuple[Tile, ...]:
     chats, errors, tokens, cost, p50, p95 = figures_of(total, viewer.chats)
     still_open = f"{total.open_chats:,} still open" if total.open_chats else ""
     unknown = f"+ {total.unpriced_chats:,} {chats_word(total.unpriced_chats)} of unknown price"

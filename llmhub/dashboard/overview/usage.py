@@ -13,10 +13,11 @@ from typing import Any
 from django.db.models import BigIntegerField, Q, Sum, Value
 from django.db.models.functions import Coalesce
 
-from chat.models import LATENCY_COUNTERS, Chat, ChatStatus, Cut, Granularity, UsageRollup, UsageRollupQuerySet
-from chat.rollups import DAY, DAYS_MADE, HOUR, floor_day, floor_hour, percentile_ms, rolled_at
+from chat.history.models import LATENCY_COUNTERS, Chat, Cut, Granularity, UsageRollup, UsageRollupQuerySet
+from chat.history.rollups import DAY, DAYS_MADE, HOUR, floor_day, floor_hour, percentile_ms, rolled_at
+from chat.ledger.models import ChatStatus
 from llmhub.access.models import ApiKey
-from llmhub.dashboard.status import Status, provider_actions
+from llmhub.operations.status import Status, provider_actions
 from providers.models import Health
 
 ERRORS = (ChatStatus.FAILED, ChatStatus.LOST, ChatStatus.REJECTED, ChatStatus.TRUNCATED)
@@ -62,7 +63,7 @@ PERIODS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class UsageTotals:
     """What some chats come to. Units: latencies are about right, and of chats that succeeded."""
 
     chats: int = 0
@@ -84,7 +85,7 @@ class Usage:
 class Bucket:
     at: datetime
     by_status: Mapping[str, int]
-    usage: Usage
+    usage: UsageTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Row:
     """Shape: `names` are those that NAMES tells for the cut."""
 
     names: tuple[str, ...]
-    usage: Usage
+    usage: UsageTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Table:
     """Who made or served the most chats. Shape: `rest` sums up the others, `rest_rows` many."""
 
     top: tuple[Row, ...]
-    rest: Usage
+    rest: UsageTotals
     rest_rows: int
 
 
@@ -130,7 +131,7 @@ class FirstSteps:
 class Overview:
     period: Period
     begins: tuple[datetime, ...]
-    total: Usage
+    total: UsageTotals
     by_status: Mapping[str, int]
     buckets: tuple[Bucket, ...]
     tables: Mapping[Cut, Table]
@@ -175,11 +176,11 @@ def _sum_where(column: str, **condition: Any) -> Any:
     return Coalesce(Sum(column, filter=Q(**condition)), Value(0), output_field=BigIntegerField())
 
 
-def _sum_up(rows: Iterable[UsageRollup]) -> Usage:
+def _sum_up(rows: Iterable[UsageRollup]) -> UsageTotals:
     rows = list(rows)
     counts = [row.latency_counts for row in rows if row.status == ChatStatus.SUCCEEDED]
     latencies = [sum(column) for column in zip(*counts, strict=True)]
-    return Usage(
+    return UsageTotals(
         chats=sum(row.chats for row in rows),
         open_chats=sum(row.chats for row in rows if row.status == ChatStatus.STARTED),
         errors=sum(row.chats for row in rows if row.status in ERRORS),
@@ -220,7 +221,7 @@ def _get_table(rollups: UsageRollupQuerySet, names: tuple[str, ...]) -> Table:
     latencies = _latencies(rollups, names, [key for key, _ in top]) if top else {}
     return Table(
         top=tuple(Row(key, _usage(numbers, latencies.get(key, ()))) for key, numbers in top),
-        rest=_usage([sum(column) for column in zip(*others, strict=True)]) if others else Usage(),
+        rest=_usage([sum(column) for column in zip(*others, strict=True)]) if others else UsageTotals(),
         rest_rows=len(others),
     )
 
@@ -238,8 +239,8 @@ def _latencies(
     return {row[: len(names)]: row[len(names) :] for row in rows}
 
 
-def _usage(numbers: Sequence[int], latency_counts: Sequence[int] = ()) -> Usage:
-    return Usage(
+def _usage(numbers: Sequence[int], latency_counts: Sequence[int] = ()) -> UsageTotals:
+    return UsageTotals(
         **dict(zip(USAGE_FIELDS, numbers, strict=True)),
         p50_ms=percentile_ms(latency_counts, 0.5),
         p95_ms=percentile_ms(latency_counts, 0.95),

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest
 from django.urls import reverse
 
-from chat.history_urls import chats_url
+from chat.history.links import chats_url
 
 
 @dataclass(frozen=True)

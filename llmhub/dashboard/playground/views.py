@@ -15,19 +15,19 @@ from django.utils import timezone
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
-from chat.api.answers import served_problem
-from chat.api.asking import check_may_chat
-from chat.api.reading import BadRequestError, read_json
+from chat.gateway.incoming import check_may_chat
+from chat.gateway.parsing import BadRequestError, read_json
+from chat.gateway.responses import served_problem
 from llmhub.access.authentication import user_principal
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import Principal
 from llmhub.access.sessions import AS_KEY, UnknownKeyError, principal_as_key
 from llmhub.dashboard.playground.forms import Choices, PlaygroundForm
-from llmhub.dashboard.playground.snippets import curl_snippet, python_snippet
+from llmhub.dashboard.playground.shell_commands import curl_snippet, python_snippet
 from providers.errors import ProviderError
 from providers.manager import get_provider_manager
 from providers.models import Health, ProviderConfig, ProviderModel
-from providers.routing import Candidate
+from providers.resolution.candidates import Candidate
 
 CHAT_PATH = "/api/chat/multi"
 

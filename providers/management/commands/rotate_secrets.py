@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from llmhub.access.history import acting_as
+from llmhub.history.tracking import acting_as
 from providers.models import ProviderConfig
 
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest_asyncio
 
 from chat.ledger.writer import LedgerWriter, WriterLimits
-from llmhub.database import conninfo
+from llmhub.runtime.database import conninfo
 
 WAIT_S = 10.0
 
@@ -48,7 +48,7 @@ class Database:
             other.transaction(),
         ):
             await other.execute(
-                "SELECT FROM chat_ledgerwriterseat WHERE writer_id = %s FOR UPDATE", (writer.writer_id,)
+                "SELECT FROM ledger_ledgerwriterrecord WHERE writer_id = %s FOR UPDATE", (writer.writer_id,)
             )
             yield
 

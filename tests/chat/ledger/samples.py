@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from chat.ids import uuid7
 from chat.ledger.content import make_answer, make_content
 from chat.ledger.entries import LedgerEntry
-from chat.ledger.events import Asked, Caller, Intent, Outcome, Void
-from chat.models import ChatStatus
+from chat.ledger.events import Caller, Intent, Outcome, Rejection, RequestSummary
+from chat.ledger.models import ChatStatus
+from llmhub.runtime.uuid7 import uuid7
 from providers.types import Attempt, Usage
 
 REQUEST = b'{"model":"acme/small","messages":[{"role":"user","content":"hello"}]}'
 ANSWER = b'{"choices":[{"message":{"role":"assistant","content":"hi"}}]}'
 CALLER = Caller(application="demo", api_key="lh_demo", end_user="ann", conversation="c-1", address="10.0.0.7")
-ASKED = Asked(dialect="openai", model_name="acme/small", params={"temperature": 0.5}, message_count=1)
+ASKED = RequestSummary(dialect="openai", model_name="acme/small", params={"temperature": 0.5}, message_count=1)
 SERVED = Attempt(provider="acme", model_name="small", ok=True, latency_ms=12, upstream_status=200)
 
 
@@ -37,7 +37,7 @@ def make_void(chat_id: UUID, **overrides: Any) -> LedgerEntry:
         "error_code": "model_not_found",
         "http_status": 404,
     }
-    return Void(chat_id=chat_id, **fields | overrides).entry()
+    return Rejection(chat_id=chat_id, **fields | overrides).entry()
 
 
 def make_outcome(chat_id: UUID, **overrides: Any) -> LedgerEntry:

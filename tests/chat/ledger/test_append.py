@@ -5,12 +5,13 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection, transaction
 
+from chat.history.models import Chat
 from chat.ledger.append import append_event, append_events
 from chat.ledger.content import make_content
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Search
-from chat.models import Chat, ChatContent, ChatStatus, EventKind, LedgerEvent, LedgerWriterSeat
+from chat.ledger.models import ChatContent, ChatStatus, EventKind, LedgerEvent, LedgerWriterRecord
 from tests.chat.ledger.samples import SERVED, make_intent, make_lost, make_outcome, make_void, new_chat_id
 
 pytestmark = pytest.mark.django_db
@@ -58,7 +59,7 @@ def test_numbers_go_on_without_a_gap_after_a_rollback():
 def test_the_seat_says_who_wrote_and_how_far():
     receipt = append_event(make_intent(new_chat_id()))
 
-    seat = LedgerWriterSeat.objects.get(writer_id=LedgerEvent.objects.get(pk=receipt.id).writer_id)
+    seat = LedgerWriterRecord.objects.get(writer_id=LedgerEvent.objects.get(pk=receipt.id).writer_id)
     assert seat.last_seq == receipt.writer_seq
 
 
@@ -204,5 +205,5 @@ def test_outside_a_transaction_the_event_is_committed_on_return():
 
     assert not connection.in_atomic_block
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_xact_status(xid) FROM chat_ledgerevent WHERE id = %s", (receipt.id,))
+        cursor.execute("SELECT pg_xact_status(xid) FROM ledger_ledgerevent WHERE id = %s", (receipt.id,))
         assert cursor.fetchone() == ("committed",)

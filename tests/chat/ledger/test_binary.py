@@ -5,11 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat.ids import uuid7
 from chat.ledger.binary import binary_parameters, binary_parameters_of_one, take_binary
 from chat.ledger.content import Content
 from chat.ledger.entries import LedgerEntry, Seat, append_parameters
-from llmhub.database import conninfo
+from llmhub.runtime.database import conninfo
+from llmhub.runtime.uuid7 import uuid7
 
 TAKEN = "%b::uuid, %b::bytea, %b::text[], %b::uuid[], %b::text[], %b::bytea[], %b::text[], %b::bytea[], %b::bigint[]"
 STORABLE = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)

@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 
 from chat.ledger.content import make_content
-from chat.ledger.events import Asked, Caller, Outcome, Read, Search
-from chat.models import ChatStatus
+from chat.ledger.events import Caller, Outcome, Read, RequestSummary, Search
+from chat.ledger.models import ChatStatus
 from providers.types import Attempt, SentBody, Usage
 from tests.chat.ledger.samples import make_intent, make_lost, make_outcome, make_void
 
@@ -144,14 +144,14 @@ def test_reading_and_searching_are_said_with_who_and_from_where():
     ],
 )
 def test_a_parameter_is_kept_as_short_text_and_never_as_content(value, text):
-    asked = Asked(dialect="openai", model_name="m", params={"p": value})
+    asked = RequestSummary(dialect="openai", model_name="m", params={"p": value})
 
     assert said(make_intent(CHAT_ID, asked=asked))["asked"]["params"] == {"p": text}
 
 
 def test_names_that_callers_choose_are_bounded_and_storable():
     caller = Caller(end_user="\ud800" + "é" * 5000, conversation="a\x00b")
-    asked = Asked(dialect="hub", model_name="m" * 5000, params={f"é{n}": n for n in range(100)})
+    asked = RequestSummary(dialect="hub", model_name="m" * 5000, params={f"é{n}": n for n in range(100)})
 
     event = said(make_intent(CHAT_ID, caller=caller, asked=asked))
 

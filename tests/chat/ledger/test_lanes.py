@@ -7,8 +7,8 @@ from chat.ledger.content import make_content
 from chat.ledger.errors import UnsureError
 from chat.ledger.lanes import LedgerLanes
 from chat.ledger.writer import WriterLimits
-from llmhub.database import conninfo
-from llmhub.large_work import LARGE_BYTES
+from llmhub.runtime.database import conninfo
+from llmhub.runtime.large_work import LARGE_BYTES
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
 LARGE = make_content(b"x" * (LARGE_BYTES + 1))
@@ -49,7 +49,7 @@ async def test_large_entries_are_committed_one_by_one(database, ledger):
     await asyncio.gather(*appending)
 
     commits = await database.fetch_value(
-        "SELECT count(DISTINCT xid::text) FROM chat_ledgerevent WHERE writer_id = %s", ledger.large.writer_id
+        "SELECT count(DISTINCT xid::text) FROM ledger_ledgerevent WHERE writer_id = %s", ledger.large.writer_id
     )
     assert commits == 4
 
@@ -58,7 +58,7 @@ async def test_each_lane_has_a_seat_of_its_own(database, ledger):
     ids = [ledger.small.writer_id, ledger.large.writer_id]
 
     roles = await database.fetch(
-        "SELECT role FROM chat_ledgerwriterseat WHERE writer_id = ANY(%s) ORDER BY length(role)", ids
+        "SELECT role FROM ledger_ledgerwriterrecord WHERE writer_id = ANY(%s) ORDER BY length(role)", ids
     )
 
     assert roles == [("web",), ("web-large",)]

@@ -15,7 +15,7 @@ def month_names(*, ahead):
     now = dt.datetime.now(dt.UTC)
     months = [now.year * 12 + now.month - 1 + n for n in range(ahead + 1)]
     suffixes = [f"{month // 12}_{month % 12 + 1:02}" for month in months]
-    return {f"{table}_{suffix}" for table in ("chat_ledgerevent", "chat_chatcontent") for suffix in suffixes}
+    return {f"{table}_{suffix}" for table in ("ledger_ledgerevent", "ledger_chatcontent") for suffix in suffixes}
 
 
 def test_this_month_and_the_next_three_are_there_from_the_start():
@@ -36,7 +36,7 @@ def test_bounds_meet_without_a_gap():
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_get_expr(relpartbound, oid) FROM pg_class "
-            "WHERE relispartition AND relkind = 'r' AND relname LIKE 'chat_ledgerevent_%' ORDER BY relname"
+            "WHERE relispartition AND relkind = 'r' AND relname LIKE 'ledger_ledgerevent_%' ORDER BY relname"
         )
         bounds = [expr.split("'")[1::2] for (expr,) in cursor.fetchall()]
     assert [end for _, end in bounds[:-1]] == [start for start, _ in bounds[1:]]
@@ -52,7 +52,7 @@ def test_a_new_partition_has_every_index_and_guard_of_the_first():
             "    (SELECT count(*) FROM pg_index WHERE indrelid = c.oid) AS indexes,"
             "    (SELECT string_agg(tgname || tgenabled::text, ',' ORDER BY tgname)"
             "     FROM pg_trigger WHERE tgrelid = c.oid) AS triggers"
-            "  FROM pg_class c WHERE relispartition AND relkind = 'r' AND relname LIKE 'chat_ledgerevent_%') AS p"
+            "  FROM pg_class c WHERE relispartition AND relkind = 'r' AND relname LIKE 'ledger_ledgerevent_%') AS p"
         )
         partitions, index_sets, trigger_sets = cursor.fetchone()
     assert partitions >= 5
@@ -81,7 +81,7 @@ def test_bodies_are_compressed_the_cheapest_way_that_the_server_knows():
         cheapest = "l" if "lz4" in cursor.fetchone()[0] else ""
         cursor.execute(
             "SELECT DISTINCT attcompression FROM pg_attribute JOIN pg_inherits ON attrelid = inhrelid "
-            "WHERE inhparent = 'chat_chatcontent'::regclass AND attname = 'body'"
+            "WHERE inhparent = 'ledger_chatcontent'::regclass AND attname = 'body'"
         )
 
         assert cursor.fetchall() == [(cheapest,)]

@@ -5,15 +5,16 @@ import psycopg
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
+from chat.history.models import Chat
 from chat.ledger.append import append_event
+from chat.ledger.models import ChatContent, LedgerEvent, LedgerWriterRecord
 from chat.ledger.partitions import ensure_partitions
-from chat.models import Chat, ChatContent, LedgerEvent, LedgerWriterSeat
 from tests.chat.conftest import application_role, ledger_partitions
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
 pytestmark = pytest.mark.django_db
 
-LEDGER = ["chat_ledgerevent", "chat_chatcontent", "chat_ledgerwriterseat"]
+LEDGER = ["ledger_ledgerevent", "ledger_chatcontent", "ledger_ledgerwriterrecord"]
 CHANGES = {
     "insert": "INSERT INTO {} SELECT * FROM {}",
     "update": "UPDATE {} SET {key} = {key}",
@@ -27,7 +28,7 @@ CHANGES = {
 
 
 def change(table, statement):
-    key = "writer_id" if table == "chat_ledgerwriterseat" else "id"
+    key = "writer_id" if table == "ledger_ledgerwriterrecord" else "id"
     with connection.cursor() as cursor:
         cursor.execute(statement.replace("{}", table).replace("{key}", key))
 
@@ -46,7 +47,7 @@ def test_the_application_can_change_no_table_of_the_ledger_and_no_partition(stat
 def test_triggers_keep_the_owner_from_changing_it_by_mistake(statement, replication_role):
     append_event(make_intent(new_chat_id()))
 
-    for table in ["chat_ledgerevent", "chat_chatcontent", *filled_partitions()]:
+    for table in ["ledger_ledgerevent", "ledger_chatcontent", *filled_partitions()]:
         with pytest.raises(ProgrammingError, match="append-only") as refused, transaction.atomic():
             change(table, f"SET LOCAL session_replication_role = {replication_role}; {statement}")
 
@@ -55,7 +56,7 @@ def test_triggers_keep_the_owner_from_changing_it_by_mistake(statement, replicat
 
 def filled_partitions():
     with connection.cursor() as cursor:
-        cursor.execute("SELECT DISTINCT tableoid::regclass::text FROM chat_ledgerevent")
+        cursor.execute("SELECT DISTINCT tableoid::regclass::text FROM ledger_ledgerevent")
         return [name for (name,) in cursor.fetchall()]
 
 
@@ -67,7 +68,7 @@ def test_the_application_reads_and_appends_and_does_no_more():
         assert LedgerEvent.objects.get(pk=receipt.id).chat_id == chat_id
         assert ChatContent.objects.filter(chat_id=chat_id).exists()
         assert Chat.objects.get(pk=chat_id).status == "succeeded"
-        assert LedgerWriterSeat.objects.exists()
+        assert LedgerWriterRecord.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_the_application_reads_and_appends_and_does_no_more():
         "llmhub_uuidv7(now())",
         "llmhub_uuidv7_floor(now())",
         "ledger_guard_table('chat_chat')",
-        "ledger_make_partition('chat_ledgerevent', now()::timestamp)",
+        "ledger_make_partition('ledger_ledgerevent', now()::timestamp)",
         "ledger_missing_partitions(1)",
         "ledger_project_chats(NULL, NULL, NULL, NULL, NULL, NULL)",
         "ledger_is_abandoned(NULL, now())",
@@ -101,9 +102,9 @@ def test_nobody_else_may_call_any_of_the_functions():
 def test_a_hostile_search_path_and_temporary_tables_have_no_effect():
     with connection.cursor() as cursor:
         cursor.execute(
-            "CREATE TEMPORARY TABLE chat_ledgerevent (LIKE public.chat_ledgerevent);"
+            "CREATE TEMPORARY TABLE ledger_ledgerevent (LIKE public.ledger_ledgerevent);"
             "CREATE FUNCTION pg_temp.sha256(bytea) RETURNS bytea LANGUAGE sql RETURN '\\x00'::bytea;"
-            "GRANT ALL ON chat_ledgerevent TO llmhub_app; SET LOCAL search_path = pg_temp, pg_catalog, public"
+            "GRANT ALL ON ledger_ledgerevent TO llmhub_app; SET LOCAL search_path = pg_temp, pg_catalog, public"
         )
     with application_role():
         receipt = append_event(make_intent(new_chat_id()))
@@ -122,7 +123,7 @@ def test_rights_given_by_default_do_not_reach_new_partitions():
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid, aclexplode(relacl) "
-            "WHERE inhparent IN ('chat_ledgerevent'::regclass, 'chat_chatcontent'::regclass) "
+            "WHERE inhparent IN ('ledger_ledgerevent'::regclass, 'ledger_chatcontent'::regclass) "
             "AND grantee <> relowner"
         )
         assert cursor.fetchall() == []
@@ -131,7 +132,7 @@ def test_rights_given_by_default_do_not_reach_new_partitions():
 def test_a_row_whose_hash_is_not_that_of_its_header_cannot_be_stored_even_by_the_owner():
     with pytest.raises(Exception, match="check constraint"), connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO chat_ledgerevent SELECT llmhub_uuidv7(now()), now(), 'read', NULL, %s, 1, 'x', 'y', "
+            "INSERT INTO ledger_ledgerevent SELECT llmhub_uuidv7(now()), now(), 'read', NULL, %s, 1, 'x', 'y', "
             "pg_current_xact_id()",
             (uuid4(),),
         )

@@ -4,11 +4,12 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
+from chat.history.models import Chat
 from chat.ledger.append import append_events
 from chat.ledger.entries import APPEND, Seat, append_parameters
+from chat.ledger.models import LedgerEvent
 from chat.ledger.reaper import reap_open_chats
-from chat.models import Chat, LedgerEvent
-from llmhub.database import conninfo
+from llmhub.runtime.database import conninfo
 from tests.chat.ledger.samples import make_intent, make_outcome, make_void, new_chat_id
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,7 @@ def opened_by(seat, *, writer_silent_s, open_s=0):
     append_as(seat, [entry := make_intent(new_chat_id())])
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE chat_ledgerwriterseat SET last_seen_at = now() - make_interval(secs => %s) WHERE writer_id = %s",
+            "UPDATE ledger_ledgerwriterrecord SET last_seen_at = now() - make_interval(secs => %s) WHERE writer_id = %s",
             (writer_silent_s, seat.writer_id),
         )
         cursor.execute(
@@ -39,7 +40,7 @@ def opened_by(seat, *, writer_silent_s, open_s=0):
 
 def silence_all():
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE chat_ledgerwriterseat SET last_seen_at = now() - interval '61 s'")
+        cursor.execute("UPDATE ledger_ledgerwriterrecord SET last_seen_at = now() - interval '61 s'")
 
 
 def statuses(*chat_ids):

@@ -10,7 +10,7 @@ from chat.ledger.content import make_content
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 from chat.ledger.writer import LedgerWriter, WriterLimits
-from llmhub.database import conninfo
+from llmhub.runtime.database import conninfo
 from tests.chat.ledger.proxy import proxied
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
@@ -33,7 +33,7 @@ async def until_up(writer):
 
 async def numbers(database, writer):
     rows = await database.fetch(
-        "SELECT writer_seq FROM chat_ledgerevent WHERE writer_id = %s ORDER BY 1", writer.writer_id
+        "SELECT writer_seq FROM ledger_ledgerevent WHERE writer_id = %s ORDER BY 1", writer.writer_id
     )
     return [seq for (seq,) in rows]
 
@@ -44,7 +44,7 @@ async def test_an_entry_is_committed_when_append_returns(database, writer):
     receipt = await writer.append(entry)
 
     row = await database.fetch(
-        "SELECT id, at, writer_seq, leaf_hash FROM chat_ledgerevent WHERE chat_id = %s", entry.chat_id
+        "SELECT id, at, writer_seq, leaf_hash FROM ledger_ledgerevent WHERE chat_id = %s", entry.chat_id
     )
     assert row == [(receipt.id, receipt.at, receipt.writer_seq, receipt.leaf_hash)]
     assert await database.fetch_value("SELECT status FROM chat_chat WHERE id = %s", entry.chat_id) == "started"
@@ -57,7 +57,7 @@ async def test_entries_that_wait_together_share_one_commit(database, writer):
     await asyncio.gather(*appending)
 
     commits = await database.fetch_value(
-        "SELECT count(DISTINCT xid::text) FROM chat_ledgerevent WHERE writer_id = %s", writer.writer_id
+        "SELECT count(DISTINCT xid::text) FROM ledger_ledgerevent WHERE writer_id = %s", writer.writer_id
     )
     assert commits <= 2
     assert await numbers(database, writer) == list(range(1, 41))
@@ -68,7 +68,9 @@ async def test_receipts_go_to_those_who_asked_in_order(database, writer):
 
     receipts = await append_all(writer, entries)
 
-    rows = dict(await database.fetch("SELECT chat_id, id FROM chat_ledgerevent WHERE writer_id = %s", writer.writer_id))
+    rows = dict(
+        await database.fetch("SELECT chat_id, id FROM ledger_ledgerevent WHERE writer_id = %s", writer.writer_id)
+    )
     assert [rows[entry.chat_id] for entry in entries] == [receipt.id for receipt in receipts]
     assert [receipt.writer_seq for receipt in receipts] == list(range(1, 31))
 
@@ -111,7 +113,7 @@ async def test_a_huge_body_goes_alone_and_whole(database, new_writer):
 
     receipts = await append_all(writer, [*intents(3), huge, *intents(3)])
 
-    stored = await database.fetch_value("SELECT length(body) FROM chat_chatcontent WHERE id = %s", receipts[3].id)
+    stored = await database.fetch_value("SELECT length(body) FROM ledger_chatcontent WHERE id = %s", receipts[3].id)
     assert stored == 20_000_000
     assert await numbers(database, writer) == list(range(1, 8))
 
@@ -291,7 +293,7 @@ async def test_no_outcome_is_written_late_for_a_chat_that_was_never_stored(datab
     writer.append_when_up(make_outcome(new_chat_id()))
     await writer.append(make_intent(new_chat_id()))
 
-    kinds = await database.fetch("SELECT kind FROM chat_ledgerevent WHERE writer_id = %s", writer.writer_id)
+    kinds = await database.fetch("SELECT kind FROM ledger_ledgerevent WHERE writer_id = %s", writer.writer_id)
 
     assert kinds == [("intent",)]
 
@@ -355,7 +357,7 @@ async def test_a_statement_that_takes_too_long_is_given_up(database, new_writer)
 
 async def test_an_idle_writer_shows_that_it_lives(database, new_writer):
     writer = await new_writer(limits=WriterLimits(heartbeat_s=0.05))
-    seen = "FROM chat_ledgerwriterseat WHERE writer_id = %s"
+    seen = "FROM ledger_ledgerwriterrecord WHERE writer_id = %s"
     first = await database.fetch_value(f"SELECT last_seen_at {seen}", writer.writer_id)
 
     await database.until(f"SELECT last_seen_at > %s {seen}", first, writer.writer_id)

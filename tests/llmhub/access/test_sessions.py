@@ -13,7 +13,7 @@ from django.utils import timezone
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import KeyRefusedError, Scope
 from llmhub.access.sessions import UnknownKeyError, session_principal
-from providers.problems import problem_of
+from providers.error_table import served_error
 from tests.live import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -162,8 +162,8 @@ async def test_a_key_that_is_none_is_refused_by_the_name_of_its_header(session, 
         await as_key(session, wrong_id)
 
     assert refused.value.principal.actor == "ada"
-    assert problem_of(refused.value).status == 400
-    assert problem_of(refused.value).param == "x-llmhub-as-key"
+    assert served_error(refused.value).status == 400
+    assert served_error(refused.value).param == "x-llmhub-as-key"
 
 
 LONG_AGO = timezone.now() - timedelta(days=1)

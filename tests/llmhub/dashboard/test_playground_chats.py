@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 
-from chat.models import ChatStatus
+from chat.ledger.models import ChatStatus
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import Scope
 from providers.models import Health, ProviderConfig

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from llmhub.dashboard.playground.snippets import curl_snippet, python_snippet
+from llmhub.dashboard.playground.shell_commands import curl_snippet, python_snippet
 
 HOSTILE = [
     "It's `id` and $(id) and ${HOME} and $LLMHUB_KEY !!",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmhub.embedded.process import Guard
+from llmhub.embedded.child_processes import Guard
 
 
 @contextmanager

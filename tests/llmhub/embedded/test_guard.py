@@ -9,7 +9,7 @@ from tests.llmhub.embedded.processes import family, running, survivors, wait_for
 STARTER = dedent("""
     import signal, sys
     from pathlib import Path
-    from llmhub.embedded.process import Command, Guard
+    from llmhub.embedded.child_processes import Command, Guard
 
     guard = Guard()
     guard.start(Command(name="child", argv=[sys.executable, "-c", sys.argv[1]], log=Path(sys.argv[2]), env={}))

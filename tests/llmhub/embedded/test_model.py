@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from llmhub.embedded import model
+from llmhub.embedded.child_processes import Child, Guard, wait_until
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import get_loopback_port
-from llmhub.embedded.process import Child, Guard, wait_until
 from tests.stack import stopping
 
 KEY = "key-of-the-local-model-4711"

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from llmhub.embedded import postgres, services, wheels
+from llmhub.embedded.child_processes import wait_until
 from llmhub.embedded.options import ROOT
-from llmhub.embedded.process import wait_until
+from llmhub.http.uvicorn_options import DRAIN_TIMEOUT_S
 from llmhub.settings import Environment
-from llmhub.uvicorn_options import DRAIN_TIMEOUT_S
 from tests.stack import stopping
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()

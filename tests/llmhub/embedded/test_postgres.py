@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from llmhub.embedded import postgres
+from llmhub.embedded.child_processes import Child, Guard, wait_until
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.postgres import Cluster
-from llmhub.embedded.process import Child, Guard, wait_until
 from tests.llmhub.embedded.conftest import passable_folder
 from tests.stack import stopping
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from llmhub.embedded import process
+from llmhub.embedded import child_processes
+from llmhub.embedded.child_processes import Command, Guard
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.embedded.process import Command, Guard
 from llmhub.embedded.supervisor import STOP_SIGNALS, StopRequestedError, Supervisor
 from tests.live import until
 
@@ -248,6 +248,6 @@ def test_a_log_is_begun_anew_while_it_is_written_and_only_so_many_are_kept(tmp_p
     assert said == ["flood | ERROR the end"]
     assert sorted(file.name for file in tmp_path.glob("flood.log*")) == [
         "flood.log",
-        *(f"flood.log.{number}" for number in range(1, process.LOGS_KEPT + 1)),
+        *(f"flood.log.{number}" for number in range(1, child_processes.LOGS_KEPT + 1)),
     ]
     assert {file.stat().st_mode & 0o777 for file in tmp_path.glob("flood.log*")} == {0o600}

@@ -10,8 +10,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from llmhub.embedded import valkey
+from llmhub.embedded.child_processes import Child, Guard, wait_until
 from llmhub.embedded.ports import get_loopback_port
-from llmhub.embedded.process import Child, Guard, wait_until
 from llmhub.embedded.valkey import Valkey
 from tests.stack import stopping
 

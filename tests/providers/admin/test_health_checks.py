@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from llmhub.pages.uncounted import MAX_PAGES
+from llmhub.adminkit.large_tables import MAX_PAGES
 from providers.models import HealthCheck
 from tests.people import member_of
 from tests.providers.admin.rows import add, page_of

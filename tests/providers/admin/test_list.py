@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from llmhub.access.secrets import Secret
-from llmhub.pages.times import exact_time
+from llmhub.adminkit.times import exact_time
 from providers.models import Health, HealthCheck, ProviderConfig
 from providers.types import ModelInfo, ProbeResult
 from tests.admin_pages import said

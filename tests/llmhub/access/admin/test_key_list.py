@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from llmhub.access.models import ApiKey, Application, KeyState
-from llmhub.pages.times import exact_time
+from llmhub.adminkit.times import exact_time
 from tests.admin_pages import count_queries
 from tests.people import member_of
 

@@ -13,11 +13,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from chat.models import Chat, ChatStatus
-from chat.rollups import roll_up
+from chat.history.models import Chat
+from chat.history.rollups import roll_up
+from chat.ledger.models import ChatStatus
 from llmhub.access.models import ApiKey, Application
-from llmhub.dashboard.models import Heartbeat, Part
 from llmhub.dashboard.overview.lines import Figure, Lines
+from llmhub.operations.models import Heartbeat, Service
 from providers.models import Health, ProviderConfig
 from tests.llmhub.dashboard.overview.test_usage import failed, served
 from tests.people import member_of
@@ -30,7 +31,7 @@ CHATS, ERRORS = 0, 1
 
 @pytest.fixture(autouse=True)
 def everything_up() -> None:
-    for part in Part:
+    for part in Service:
         Heartbeat.objects.beat(part, now=timezone.now())
     ProviderConfig.objects.update(health=Health.HEALTHY)
 
@@ -156,7 +157,7 @@ def test_staff_who_may_see_neither_get_a_sentence_and_no_numbers(some_chats):
     assert "<canvas" not in page
 
 
-@pytest.mark.parametrize("part", Part)
+@pytest.mark.parametrize("part", Service)
 def test_a_silent_part_is_a_warning(admin_client, some_chats, part):
     Heartbeat.objects.filter(part=part).delete()
 

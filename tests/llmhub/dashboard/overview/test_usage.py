@@ -7,14 +7,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from chat.models import Chat, ChatStatus, Cut
-from chat.rollups import DAY, HOUR, roll_up
+from chat.history.models import Chat, Cut
+from chat.history.rollups import DAY, HOUR, roll_up
+from chat.ledger.models import ChatStatus
 from llmhub.access.models import ApiKey, Application
-from llmhub.dashboard.models import Part
-from llmhub.dashboard.overview.usage import ERRORS, PERIODS, Overview, Usage, attention, get_overview
-from llmhub.dashboard.status import Database, Status
+from llmhub.dashboard.overview.usage import ERRORS, PERIODS, Overview, UsageTotals, attention, get_overview
+from llmhub.operations.models import Service
+from llmhub.operations.status import Database, Status
 from providers.models import Health, ProviderConfig
-from tests.chat.test_rollups import make_chat
+from tests.chat.history.test_rollups import make_chat
 
 pytestmark = pytest.mark.django_db
 
@@ -48,7 +49,7 @@ def look(*chats: Chat, period: str = "24h", now: datetime = NOW) -> Overview:
 
 def get_status() -> Status:
     providers = tuple(ProviderConfig.objects.in_order())
-    return Status(database=Database.READY, has_redis=True, alive=frozenset(Part), providers=providers)
+    return Status(database=Database.READY, has_redis=True, alive=frozenset(Service), providers=providers)
 
 
 def test_a_period_is_this_hour_and_the_twenty_three_before_or_today_and_thirteen_days():
@@ -80,7 +81,7 @@ def test_errors_are_what_ended_badly_of_all_that_ended():
     total = look(*chats).total
 
     assert (total.chats, total.open_chats, total.errors, total.error_rate) == (8, 2, 4, 4 / 6)
-    assert Usage().error_rate is None
+    assert UsageTotals().error_rate is None
 
 
 def test_a_cost_is_unknown_only_where_a_provider_was_at_work():

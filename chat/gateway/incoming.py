@@ -1,0 +1,196 @@
+"""What an HTTP request for a chat says: who asks, for what, within which bounds."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.utils import timezone
+from structlog.contextvars import bind_contextvars
+
+from chat.dialects.base import Dialect, ParsedRequest
+from chat.gateway.body_room import check_bounds, room_beyond
+from chat.gateway.parsing import BadRequestError, read_json, refuse_model_fields, refuse_routing_fields
+from chat.gateway.pipeline import ChatCall
+from chat.ledger.content import make_content, unread_content
+from chat.ledger.events import Caller, RequestSummary
+from llmhub.access.keys import presented_key
+from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit
+from llmhub.access.sessions import session_principal
+from llmhub.http.client_address import client_address
+from llmhub.http.guesses import GUESSES
+from llmhub.http.request_bodies import RequestBody
+from llmhub.runtime.large_work import LARGE_BYTES
+from llmhub.runtime.uuid7 import uuid7
+from providers.hubs import hubs_before
+from providers.manager import ProviderManager
+from providers.resolution.candidates import NotPermittedError
+from providers.types import ChatRequest
+
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "n",
+    "parallel_tool_calls",
+    "reasoning_effort",
+)
+
+NOTHING_READ = unread_content(0)
+
+
+class MediaTypeError(Exception):
+    pass
+
+
+async def authenticate(request: ASGIRequest, manager: ProviderManager) -> Principal:
+    """Return who calls, by API key or by the session of a signed-in user. An unknown one may have to wait.
+
+    Errors: KeyRefusedError; CallerGoneError from who does not wait.
+    """
+    key = presented_key(_header(request, "AUTHORIZATION"), _header(request, "X_API_KEY"))
+    has_session = key is None and settings.SESSION_COOKIE_NAME in request.COOKIES
+    try:
+        if has_session:
+            return await session_principal(request)
+        return admit(key, manager.registry.snapshot().keys, now=timezone.now())
+    except KeyRefusedError as refused:
+        is_guess = (has_session or key is not None) and refused.principal is None
+        if is_guess and (wait_s := GUESSES.note(client_address(request))):
+            await body_of(request).refuse_after(wait_s)
+        raise
+
+
+def check_may_chat(principal: Principal) -> None:
+    """Errors: NotPermittedError without the scope to chat."""
+    if Scope.CHAT not in principal.scopes:
+        raise NotPermittedError(f"This needs the scope {Scope.CHAT}.", code="missing_scope")
+
+
+def check_media_type(request: ASGIRequest) -> None:
+    """Errors: MediaTypeError."""
+    if request.content_type not in ("application/json", ""):
+        raise MediaTypeError(f"The body must be application/json, not {request.content_type}.")
+
+
+def take_in(body: bytes, call: ChatCall) -> None:
+    """Note what is kept of a body.
+
+    Errors: BadRequestError for what is not to be parsed.
+    """
+    call.content = make_content(body)
+    check_bounds(body)
+
+
+def weigh(body: bytes, call: ChatCall) -> int:
+    """Note what is kept of a large body, and return how much more memory than most of its size it takes.
+
+    Errors: as `take_in`.
+    """
+    take_in(body, call)
+    return room_beyond(body)
+
+
+def understand(body: bytes, dialect: Dialect) -> ParsedRequest:
+    """Errors: BadRequestError with the field's path."""
+    document = read_json(body)
+    refuse_routing_fields(document)
+    return dialect.read(document)
+
+
+def check_may_name(principal: Principal, asked: ChatRequest) -> None:
+    """Errors: BadRequestError for further models, asked for with a key that is not for all."""
+    if principal.allowed_models or principal.allowed_providers:
+        refuse_model_fields(asked.extra)
+
+
+def new_call(dialect: Dialect) -> ChatCall:
+    """Return a chat that begins now; what the request logs from now on bears its id."""
+    chat_id = uuid7()
+    bind_contextvars(request_id=chat_id)
+    return ChatCall(
+        chat_id=chat_id,
+        started_s=time.monotonic(),
+        caller=Caller(),
+        asked=RequestSummary(dialect=dialect.name, model_name=""),
+        content=NOTHING_READ,
+    )
+
+
+def identify(call: ChatCall, request: ASGIRequest, principal: Principal) -> None:
+    call.caller = _caller_of(request, principal)
+
+
+def body_of(request: ASGIRequest) -> RequestBody:
+    body: RequestBody = request.unread_body  # type: ignore[attr-defined]  # set by the handler
+    return body
+
+
+def _caller_of(request: ASGIRequest, principal: Principal) -> Caller:
+    return Caller(
+        application=principal.application,
+        api_key=principal.api_key,
+        actor=principal.actor,
+        end_user=_header(request, "X_LLMHUB_USER"),
+        conversation=_header(request, "X_LLMHUB_CONVERSATION"),
+        address=client_address(request) or None,
+    )
+
+
+def _header(request: ASGIRequest, name: str) -> str | None:
+    """Return a header without building Django's mapping of all of them."""
+    value: str | None = request.META.get(f"HTTP_{name}")
+    return value
+
+
+def note_asked(call: ChatCall, request: ASGIRequest, parsed: ParsedRequest) -> None:
+    """Note what was asked for, once it is understood.
+
+    Errors: LoopError; BadRequestError.
+    """
+    asked = parsed.request
+    via = _header(request, "VIA")
+    size_bytes = call.content.size_bytes
+    if via or size_bytes > LARGE_BYTES:
+        asked = replace(asked, size_bytes=size_bytes, via=hubs_before(via) if via else ())
+    call.request = asked
+    call.failover = _header(request, "X_LLMHUB_NO_FALLBACK") != "1"
+    call.deadline_s = _deadline_s(_header(request, "X_LLMHUB_TIMEOUT_S"))
+    call.asked = RequestSummary(
+        dialect=call.asked.dialect,
+        provider=parsed.provider,
+        model_name=asked.model_name,
+        is_stream=parsed.is_stream,
+        params=sampling_params(asked),
+        message_count=len(asked.messages),
+        tool_count=len(asked.tools),
+    )
+    if call.caller.end_user is None and asked.user is not None:
+        call.caller = replace(call.caller, end_user=asked.user)
+
+
+def _deadline_s(header: str | None) -> float:
+    if header is None:
+        return float(settings.CHAT_DEADLINE_S)
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise BadRequestError("`x-llmhub-timeout-s` must be a number of seconds above 0.", param="x-llmhub-timeout-s")
+    return min(seconds, float(settings.CHAT_DEADLINE_S))
+
+
+def sampling_params(request: ChatRequest) -> dict[str, object]:
+    """The parameters that the ledger names; of others only that they were there, as their values may be content."""
+    found = {name: value for name in SAMPLING if (value := getattr(request, name)) is not None}
+    if request.extra:
+        found["others"] = ", ".join(sorted(request.extra))
+    return found

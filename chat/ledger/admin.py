@@ -1,0 +1,62 @@
+"""The ledger's events, and who wrote them."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import ChoicesRadioFilter
+
+from chat.ledger.models import LedgerEvent, LedgerWriterRecord
+from chat.ledger.recorded_views import RecordedAdmin
+from llmhub.adminkit.large_tables import UncountedAdmin
+from llmhub.adminkit.untrusted_text import inert
+
+
+@admin.register(LedgerEvent)
+class LedgerEventAdmin(RecordedAdmin):
+    list_display = ("time", "kind", "chat_link", "writer_id", "writer_seq")
+    list_filter = (("kind", ChoicesRadioFilter),)
+    list_filter_submit = True
+    ordering = ("-id",)
+    fields = ("id", "time", "kind", "chat_link", "writer_id", "writer_seq", "said", "leaf")
+
+    class Media:
+        css = {"all": ("chat/history.css",)}
+
+    def chat_id(self, shown: LedgerEvent) -> UUID | None:
+        return shown.chat_id
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        del value, request
+        return lookup == "kind__exact"
+
+    @admin.display(description="time (UTC)")
+    def time(self, event: LedgerEvent) -> str:
+        return f"{event.at:%Y-%m-%d %H:%M:%S.%f}"
+
+    @admin.display(description="chat")
+    def chat_link(self, event: LedgerEvent) -> str:
+        if event.chat_id is None:
+            return ""
+        url = reverse("admin:chat_chat_change", args=[event.chat_id])
+        return format_html('<a class="text-link" href="{}">{}</a>', url, event.chat_id)
+
+    @admin.display(description="event")
+    def said(self, event: LedgerEvent) -> SafeString:
+        text = json.dumps(event.event, indent=2, ensure_ascii=False)
+        return format_html('<pre class="chat-pre" tabindex="0">{}</pre>', inert(text))
+
+    @admin.display(description="leaf hash")
+    def leaf(self, event: LedgerEvent) -> str:
+        return bytes(event.leaf_hash).hex()
+
+
+@admin.register(LedgerWriterRecord)
+class LedgerWriterRecordAdmin(UncountedAdmin):
+    list_display = ("role", "hostname", "pid", "started_at", "last_seen_at", "last_seq")

@@ -1,0 +1,61 @@
+"""Writes now and then when API keys were last let in, in a thread of its own: no request waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from django.db import connection
+
+from llmhub.access.last_used import give_back, take_uses
+from llmhub.access.models import ApiKey
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 15.0
+STOP_S = 2.0
+"""How long a stopping process waits for the last batch."""
+
+
+def write_uses() -> int:
+    """Write what this process noted; what cannot be written now stays noted. Return how many keys it moved forward."""
+    uses = take_uses()
+    try:
+        return ApiKey.objects.mark_used(uses)
+    except Exception as error:  # whatever it is: the thread goes on, and the next batch tries again
+        give_back(uses)
+        logger.warning("Could not write when keys were last used (%s); trying again later.", type(error).__name__)
+        return 0
+
+
+class UseWriter:
+    """Writes in batches from `start` to `stop`, and once more at the end."""
+
+    def __init__(self, *, every_s: float = EVERY_S) -> None:
+        self._every_s = every_s
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="key uses", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is still noted. Blocks no longer than `STOP_S`: a database that is away costs only precision."""
+        thread, self._thread = self._thread, None
+        self._stopping.set()
+        if thread is not None:
+            thread.join(timeout=STOP_S)
+
+    def _run(self) -> None:
+        is_stopping = False
+        while not is_stopping:
+            is_stopping = self._stopping.wait(self._every_s)
+            self._write()
+
+    def _write(self) -> None:
+        try:
+            write_uses()
+        finally:
+            connection.close()

@@ -1,0 +1,54 @@
+"""Lists of what there may be millions of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ORDER_VAR
+from django.core.paginator import Page
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.paginator import InfinitePaginator
+from unfold.views import ChangeList
+
+from llmhub.adminkit.read_only import ReadOnlyAdmin
+
+MAX_PAGES = 200
+
+
+class BoundedPaginator(InfinitePaginator):  # type: ignore[misc]  # untyped
+    """Counts nothing, and ends where skipping what stands before a page would take long: filters lead further."""
+
+    def page(self, number: int | str) -> Page[Any]:
+        valid: int = self.validate_number(number)
+        rows = self.rows((valid - 1) * self.per_page) if valid <= MAX_PAGES else []
+        page: Page[Any] = self._get_page(rows, valid, self)
+        return page
+
+    def rows(self, skip: int) -> list[Any]:
+        return list(self.object_list[skip : skip + self.per_page])
+
+
+class UnsortedChangeList(ChangeList):  # type: ignore[misc]  # untyped
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """Keep the one order, whatever an address asks for: for another all rows would be read."""
+        self.params.pop(ORDER_VAR, None)
+        ordering: list[Any] = super().get_ordering(request, queryset)
+        return ordering
+
+
+class UncountedAdmin(ReadOnlyAdmin):
+    """Lists rows without ever counting them, in the one order that an index holds."""
+
+    paginator = BoundedPaginator
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+
+    def get_changelist(self, _request: HttpRequest, **_kwargs: Any) -> type[ChangeList]:
+        return UnsortedChangeList
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        changelist: ChangeList = super().get_changelist_instance(request)
+        changelist.full_result_count = changelist.result_count  # else what stands in for a count would be shown as one
+        return changelist

@@ -1,0 +1,176 @@
+"""The bounds on requests for what is no chat: size, time, room, guesses before Django reads them; room for answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from django.http import JsonResponse
+
+from llmhub.access.keys import is_well_formed, key_digest, presented_key
+from llmhub.http.client_address import told_address
+from llmhub.http.connection_bounds import address_group
+from llmhub.http.error_envelope import error_body
+from llmhub.http.guesses import GUESSES
+from llmhub.http.handler import send_whole
+from llmhub.http.request_bodies import (
+    BODY_S,
+    Application,
+    CallerGoneError,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    declared_bytes,
+    hang_up,
+    has_body,
+    hold_up,
+    note_idling,
+)
+from llmhub.runtime.large_work import LARGE_BYTES
+from llmhub.runtime.memory_budget import MemoryBudget, MemoryBudgetExceededError
+
+API = "/api/"
+
+HELD_TIMES = 2
+"""How often a large answer is held until it is taken: as it was recorded, and as it is sent."""
+
+
+class BodyLimit:
+    """An ASGI application that hands requests within bounds to another, and refuses others.
+
+    Shape: `is_known` says of the SHA-256 of a key, in hex, whether there is such a key.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        memory: MemoryBudget,
+        is_known: Callable[[str], bool],
+        *,
+        max_body_bytes: int,
+        body_s: float = BODY_S,
+    ) -> None:
+        self._application = application
+        self._memory = memory
+        self._is_known = is_known
+        self._max_body_bytes = max_body_bytes
+        self._body_s = body_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address = _address(scope)
+        if scope["path"].startswith(API) and self._is_guess(scope) and (wait_s := GUESSES.note(address)):
+            await _refuse_guess(scope, receive, send, wait_s=wait_s)
+        elif not has_body(scope):
+            await self._application(scope, receive, send)
+        elif declared_bytes(scope) > self._max_body_bytes:
+            await self._refuse_size(scope, send)
+        else:
+            with self._memory.holding(address_group(address)) as holding:
+                try:
+                    holding.take(declared_bytes(scope) or self._max_body_bytes)
+                except MemoryBudgetExceededError as error:
+                    await _refuse(scope, 503, str(error), code="hub_overloaded", send=send, type_="server_error")
+                    return
+                await self._hand_on(scope, receive, send)
+
+    def _is_guess(self, scope: Scope) -> bool:
+        """Whether a request bears a key that nobody has."""
+        authorization, x_api_key = _header(scope, b"authorization"), _header(scope, b"x-api-key")
+        key = presented_key(authorization, x_api_key)
+        return key is not None and not (is_well_formed(key) and self._is_known(key_digest(key)))
+
+    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size_bytes = 0
+        is_whole = False
+        due_s = asyncio.get_running_loop().time() + self._body_s
+        note_idling(scope, is_idling=True)
+
+        async def receive_bounded() -> Message:
+            nonlocal size_bytes, is_whole
+            try:
+                async with asyncio.timeout_at(None if is_whole else due_s):
+                    message = await receive()
+            except TimeoutError:
+                await self._refuse_slowness(scope, send)
+                return {"type": "http.disconnect"}
+            is_whole = not message.get("more_body", False)
+            note_idling(scope, is_idling=not is_whole)
+            size_bytes += len(message.get("body", b""))
+            if size_bytes <= self._max_body_bytes:
+                return message
+            await self._refuse_size(scope, send)
+            return {"type": "http.disconnect"}
+
+        await self._application(scope, receive_bounded, send)
+
+    async def _refuse_size(self, scope: Scope, send: Send) -> None:
+        message = f"The body is larger than {self._max_body_bytes} bytes."
+        await _refuse(scope, 413, message, code="request_too_large", send=send)
+
+    async def _refuse_slowness(self, scope: Scope, send: Send) -> None:
+        message = f"The body did not arrive within {self._body_s:g} s."
+        await _refuse(scope, 408, message, code="request_timeout", send=send)
+
+
+class AnswerLimit:
+    """An ASGI application that hands on the answers of another as long as there is room for those not yet taken."""
+
+    def __init__(self, application: Application, memory: MemoryBudget) -> None:
+        self._application = application
+        self._memory = memory
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_refused = False
+
+        async def send_bounded(message: Message) -> None:
+            nonlocal is_refused
+            if message["type"] == "http.response.start":
+                try:
+                    holding.take(_answer_bytes(message))
+                except MemoryBudgetExceededError as error:
+                    is_refused = True
+                    await _refuse(scope, 503, str(error), code="hub_overloaded", send=send, type_="server_error")
+            if not is_refused:
+                await send(message)
+
+        with self._memory.holding(address_group(_address(scope))) as holding:
+            await self._application(scope, receive, send_bounded)
+
+
+def _answer_bytes(start: Message) -> int:
+    """Return what an answer takes beyond what every request does; Django writes names of headers in capitals."""
+    size_bytes = sum(int(value) for name, value in start["headers"] if name.lower() == b"content-length")
+    return HELD_TIMES * size_bytes if size_bytes > LARGE_BYTES else 0
+
+
+async def _refuse_guess(scope: Scope, receive: Receive, send: Send, *, wait_s: float) -> None:
+    try:
+        await hold_up(scope, receive, seconds=wait_s)
+    except CallerGoneError:
+        return
+    message = "This API key is not known here."
+    await _refuse(scope, 401, message, code="invalid_api_key", send=send, type_="authentication_error")
+
+
+async def _refuse(
+    scope: Scope, status: int, message: str, *, code: str, send: Send, type_: str = "invalid_request_error"
+) -> None:
+    """Answer without reading on."""
+    hang_up(scope)
+    headers = {"retry-after": f"{MemoryBudgetExceededError.retry_after_s:g}"} if status == 503 else {}
+    await send_whole(JsonResponse(error_body(message, type_=type_, code=code), status=status, headers=headers), send)
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return told_address(client[0] if client else "", ",".join(_headers(scope, b"x-forwarded-for")))
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    """Return a header as Django would: what stands in several, with commas between."""
+    return ",".join(_headers(scope, name)) or None
+
+
+def _headers(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin1") for header, value in scope["headers"] if header == name]

@@ -1,0 +1,73 @@
+"""The bound on requests to Django's pages, each of which needs a thread and most of them a database connection."""
+
+from __future__ import annotations
+
+from asgiref.sync import sync_to_async
+from django.http import JsonResponse
+
+from llmhub.http.error_envelope import error_body
+from llmhub.http.handler import send_whole
+from llmhub.http.places import NoPlaceError, Place, Places
+from llmhub.http.request_bodies import Application, Message, Receive, Scope, Send
+from llmhub.runtime.database import release_connections
+
+AT_WORK = 16
+"""Threads share one interpreter with the chats: more at once would answer no sooner, and delay these."""
+
+REQUESTS = 512
+WAIT_S = 10.0
+RETRY_S = 5
+
+
+class PageLimit:
+    """An ASGI application that lets so many requests at a time into another, once their bodies are there."""
+
+    def __init__(
+        self, application: Application, *, at_work: int = AT_WORK, requests: int = REQUESTS, wait_s: float = WAIT_S
+    ) -> None:
+        self._application = application
+        self._places = Places(at_work=at_work, requests=requests, wait_s=wait_s)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        place: Place | None = None
+
+        async def receive_in_turn() -> Message:
+            nonlocal place
+            message = await receive()
+            if place is None and message["type"] == "http.request" and not message.get("more_body", False):
+                try:
+                    place = await self._places.take()
+                except NoPlaceError:
+                    await _refuse(send)
+                    return {"type": "http.disconnect"}
+            return message
+
+        async def leave_and_send(message: Message) -> None:
+            if place is not None:
+                place.leave()  # what is left to do is the caller's reading, however slow
+            await send(message)
+
+        try:
+            await self._application(scope, receive_in_turn, leave_and_send)
+        finally:
+            if place is not None:
+                self._places.end(place)
+
+
+def released(application: Application) -> Application:
+    """Return an application that holds no database connection while a caller takes its answer, however slowly."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def release_and_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await sync_to_async(release_connections)()  # in the request's own thread, which has the connection
+            await send(message)
+
+        await application(scope, receive, release_and_send)
+
+    return answer
+
+
+async def _refuse(send: Send) -> None:
+    body = error_body("Too many requests to the hub's pages are under way.", type_="server_error", code="busy")
+    await send_whole(JsonResponse(body, status=503, headers={"retry-after": str(RETRY_S)}), send)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, OperationalError, ProgrammingError
+from django.utils import timezone
+
+from llmhub.access.keys import RULE, may_be_chosen
+from llmhub.operations import bootstrap, grants
+from llmhub.runtime.database import owner_alias
+
+
+class Command(BaseCommand):
+    help = "Bring the database up to date, and on the first start make what a hub begins with. Safe to run at any time."
+    requires_system_checks = ()
+
+    def handle(self, **_: Any) -> None:
+        demo_key = _revealed(settings.ENV.llmhub_demo_key)
+        if demo_key and not may_be_chosen(demo_key):
+            raise CommandError(f"LLMHUB_DEMO_KEY must be {RULE}.")
+        password = _revealed(settings.ENV.llmhub_admin_password)
+        if fault := password and bootstrap.password_fault(password):
+            raise CommandError(f"LLMHUB_ADMIN_PASSWORD: {fault}")
+        owner = owner_alias()
+        try:
+            self.prepare(owner, password, demo_key)
+        except (OperationalError, ProgrammingError) as error:
+            variable = "DATABASE_OWNER_URL" if owner == "owner" else "DATABASE_URL"
+            raise CommandError(
+                f"The database that {variable} names cannot be prepared: {str(error).strip()}"
+            ) from error
+
+    def prepare(self, owner: str, password: str, demo_key: str) -> None:
+        with grants.alone(owner, on_wait=lambda: self.say("Another `prepare` is at work: waiting for it.")):
+            self.say(grants.migrate(owner))
+            if owner != DEFAULT_DB_ALIAS:
+                self.say(grants.grant(owner, to=settings.DATABASES[DEFAULT_DB_ALIAS]["USER"]))
+            self.say(bootstrap.make_admin(password))
+            self.say(bootstrap.make_demo(demo_key))
+            key = _revealed(settings.ENV.llmhub_local_model_key)
+            self.say(bootstrap.tend_local_model(settings.ENV.llmhub_local_model_url, key=key, now=timezone.now()))
+
+    def say(self, line: str) -> None:
+        if line:
+            self.stdout.write(line)
+
+
+def _revealed(secret: Any) -> str:
+    return secret.get_secret_value() if secret else ""

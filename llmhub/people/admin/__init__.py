@@ -1,0 +1,7 @@
+"""Users, groups and second factors in the admin."""
+
+from llmhub.people.admin.groups import GroupAdmin
+from llmhub.people.admin.second_factors import SecondFactorAdmin
+from llmhub.people.admin.users import UserAdmin
+
+__all__ = ["GroupAdmin", "SecondFactorAdmin", "UserAdmin"]

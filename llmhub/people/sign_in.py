@@ -1,0 +1,50 @@
+"""The way into the admin, and allauth's pages within it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import resolve_url
+from django.template.response import TemplateResponse
+from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+
+from llmhub.adminkit.same_origin import is_same_origin
+
+View = Callable[..., HttpResponseBase]
+
+
+@never_cache
+def admin_login(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    """Lead from the admin's login to the one that counts attempts and asks for codes; never check a password here."""
+    del extra_context
+    next_url = request.GET.get("next") or resolve_url(settings.LOGIN_REDIRECT_URL)
+    if not request.user.is_authenticated:
+        return HttpResponseRedirect(f"{resolve_url(settings.LOGIN_URL)}?{urlencode({'next': next_url})}")
+    if not admin.site.has_permission(request):
+        raise PermissionDenied
+    return HttpResponseRedirect(
+        next_url if is_same_origin(request, next_url) else resolve_url(settings.LOGIN_REDIRECT_URL)
+    )
+
+
+def in_admin(view: View, *, title: str) -> View:
+    """Show a page of allauth to staff, between the admin's own header and sidebar."""
+
+    @wraps(view)
+    def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        if isinstance(response, TemplateResponse):
+            frame = {**admin.site.each_context(request), "title": title}
+            response.context_data = {**frame, **(response.context_data or {})}
+        return response
+
+    for_staff: View = admin.site.admin_view(page)
+    return for_staff

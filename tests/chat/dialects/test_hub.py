@@ -1,0 +1,216 @@
+import json
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from chat.dialects.base import Facts
+from chat.dialects.hub import HubDialect
+from chat.gateway.parsing import BadRequestError
+from providers.error_table import served_error
+from providers.errors import NoProviderError
+from providers.types import (
+    Attempt,
+    ChatChunk,
+    ChatMessage,
+    ChatResponse,
+    Choice,
+    ChoiceDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+DIALECT = HubDialect()
+CHAT_ID = UUID("019a9f3e-7c00-7000-8000-0000000000aa")
+HELLO = [{"role": "user", "content": "Hello"}]
+FAILED = Attempt(
+    provider="ollama",
+    model_name="llama3.2",
+    ok=False,
+    latency_ms=3,
+    error_type="UnreachableError",
+    error="connection refused",
+)
+SUCCEEDED = Attempt(provider="local", model_name="smollm2", ok=True, latency_ms=40)
+USAGE = Usage(prompt_tokens=9, completion_tokens=5)
+RESPONSE = ChatResponse(choices=(Choice(content="Hi", finish_reason="length"),), model_name="smollm2-135m", usage=USAGE)
+ANSWER = {
+    "id": "019a9f3e-7c00-7000-8000-0000000000aa",
+    "content": "Hi",
+    "model": "smollm2-135m",
+    "provider": "local",
+    "tokens_used": 14,
+    "usage": {
+        "prompt_tokens": 9,
+        "completion_tokens": 5,
+        "total_tokens": 14,
+        "cached_tokens": None,
+        "reasoning_tokens": None,
+        "source": "provider",
+    },
+    "finish_reason": "length",
+    "latency_ms": 45,
+    "cost_usd": 0.0000125,
+    "attempts": [
+        {
+            "provider": "ollama",
+            "model": "llama3.2",
+            "ok": False,
+            "error_type": "UnreachableError",
+            "error": "connection refused",
+            "upstream_status": None,
+            "latency_ms": 3,
+        },
+        {
+            "provider": "local",
+            "model": "smollm2",
+            "ok": True,
+            "error_type": None,
+            "error": None,
+            "upstream_status": None,
+            "latency_ms": 40,
+        },
+    ],
+}
+
+
+def facts(**more):
+    known = {
+        "provider": "local",
+        "model_name": "smollm2",
+        "attempts": [FAILED, SUCCEEDED],
+        "cost_usd": Decimal("0.0000125"),
+        "latency_ms": 45,
+    }
+    return Facts(chat_id=CHAT_ID, created_s=1790000000, **{**known, **more})
+
+
+def chunk(**delta):
+    return ChatChunk(choices=(ChoiceDelta(**delta),))
+
+
+def frames(*chunks):
+    return [frames for one in chunks if (frames := DIALECT.frames(one, facts()))]
+
+
+def test_a_message_is_a_users_turn():
+    asked = DIALECT.read({"message": "Hello"})
+
+    assert asked.request.messages == (ChatMessage(role="user", content="Hello"),)
+    assert (asked.provider, asked.request.model_name, asked.is_stream) == (None, "", False)
+
+
+def test_a_conversation_is_read_as_it_is():
+    asked = DIALECT.read({"messages": [{"role": "system", "content": "Be brief."}, *HELLO], "message": None})
+
+    assert [message.role for message in asked.request.messages] == ["system", "user"]
+
+
+def test_provider_model_stream_and_parameters_are_read():
+    asked = DIALECT.read(
+        {"message": "Hello", "provider": "acme", "model": "large", "stream": True, "temperature": 0.5, "min_p": 0.1}
+    )
+
+    assert (asked.provider, asked.request.model_name, asked.is_stream) == ("acme", "large", True)
+    assert asked.request.temperature == 0.5
+    assert asked.request.extra == {"min_p": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        pytest.param({}, "message", "`message` or `messages` is missing", id="neither"),
+        pytest.param({"message": None, "messages": None}, "message", "is missing", id="both-null"),
+        pytest.param({"message": "Hello", "messages": HELLO}, "message", "not both", id="both"),
+        pytest.param({"message": ""}, "message", "is empty", id="empty"),
+        pytest.param({"message": " \n"}, "message", "is empty", id="blank"),
+        pytest.param({"message": 1}, "message", "must be a string", id="number"),
+        pytest.param({"message": HELLO}, "message", "must be a string", id="list-as-message"),
+        pytest.param({"messages": []}, "messages", "at least one", id="no-messages"),
+        pytest.param({"message": "Hello", "provider": 1}, "provider", "must be a string", id="provider-number"),
+        pytest.param({"message": "Hello", "stream": "yes"}, "stream", "true or false", id="stream-text"),
+        pytest.param({"message": "Hello", "temperature": "hot"}, "temperature", "must be a number", id="temperature"),
+    ],
+)
+def test_a_request_at_fault_is_refused_by_its_field(body, param, words):
+    with pytest.raises(BadRequestError, match=words) as refused:
+        DIALECT.read(body)
+
+    assert refused.value.param == param
+
+
+def test_an_answer_has_exactly_its_fields():
+    assert DIALECT.answer(RESPONSE, facts()) == ANSWER
+
+
+def test_what_nobody_knows_is_null_and_not_nothing():
+    found = DIALECT.answer(ChatResponse(choices=RESPONSE.choices, model_name=""), facts(cost_usd=None))
+
+    assert (found["tokens_used"], found["usage"], found["cost_usd"]) == (None, None, None)
+    assert found["model"] == "smollm2"
+
+
+def test_a_free_answer_costs_nothing():
+    assert DIALECT.answer(RESPONSE, facts(cost_usd=Decimal(0)))["cost_usd"] == 0.0
+
+
+def test_estimated_usage_says_so():
+    usage = Usage(prompt_tokens=1, completion_tokens=1, source="estimated")
+
+    found = DIALECT.answer(ChatResponse(choices=(), model_name="m", usage=usage), facts())
+
+    assert found["usage"]["source"] == "estimated"
+    assert (found["content"], found["finish_reason"]) == ("", None)
+
+
+def test_tool_calls_are_in_the_answer_when_there_are_any():
+    choice = Choice(tool_calls=(ToolCall("call_1", "look", "{}"), ToolCall("call_2", "find", "{}")))
+
+    found = DIALECT.answer(ChatResponse(choices=(choice,), model_name="m"), facts())
+
+    assert [call["id"] for call in found["tool_calls"]] == ["call_1", "call_2"]
+    assert found.keys() == ANSWER.keys() | {"tool_calls"}
+
+
+def test_a_stream_sends_the_content_in_named_events():
+    assert frames(chunk(content="Hel"), chunk(content="lo")) == [
+        b'event: chunk\ndata: {"id":"019a9f3e-7c00-7000-8000-0000000000aa","content":"Hel"}\n\n',
+        b'event: chunk\ndata: {"id":"019a9f3e-7c00-7000-8000-0000000000aa","content":"lo"}\n\n',
+    ]
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        pytest.param(chunk(content=""), id="empty-content"),
+        pytest.param(chunk(reasoning="Hm."), id="reasoning"),
+        pytest.param(chunk(finish_reason="stop"), id="end"),
+        pytest.param(chunk(index=1, content="B"), id="another-choice"),
+        pytest.param(chunk(tool_calls=(ToolCallDelta(0, "call_1", "look"),)), id="tool-call"),
+        pytest.param(ChatChunk(usage=USAGE), id="usage"),
+    ],
+)
+def test_what_is_no_content_is_left_for_the_end(silent):
+    assert frames(silent) == []
+
+
+def test_a_stream_ends_with_the_whole_answer():
+    frame = DIALECT.last_frames(RESPONSE, facts())
+
+    assert frame.startswith(b"event: done\ndata: ")
+    assert frame.endswith(b"\n\n")
+    assert json.loads(frame.removeprefix(b"event: done\ndata: ")) == ANSWER
+
+
+def test_a_failure_is_told_in_the_envelope():
+    problem = served_error(NoProviderError("All 2 providers failed."))
+
+    envelope = {
+        "error": {"type": "server_error", "message": "All 2 providers failed.", "code": "no_provider", "param": None}
+    }
+    assert DIALECT.error(problem) == envelope
+    assert (
+        DIALECT.error_frame(problem)
+        == b"event: error\ndata: " + json.dumps(envelope, separators=(",", ":")).encode() + b"\n\n"
+    )

@@ -1,7 +1,0 @@
-import platform
-
-from llmhub.malloc import give_memory_back
-
-
-def test_glibc_is_told_and_others_are_left_alone():
-    assert give_memory_back() == (platform.libc_ver()[0] == "glibc")
