@@ -18,7 +18,8 @@ from pghistory.models import Event as HistoryEvent
 from chat.history.models import Chat
 from chat.ledger.models import LedgerEvent, LedgerWriterRecord
 from llmhub.access.models import ApiKey, Application
-from llmhub.operations.models import BootstrapRecord, Change, Heartbeat, TaskResult
+from llmhub.history.models import Change
+from llmhub.operations.models import BootstrapRecord, Heartbeat, TaskResult
 from providers.models import ConnectionTest, HealthCheck, ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, url
 from tests.people import member_of
@@ -103,7 +104,7 @@ def test_the_sidebar_shows_what_a_user_may_see(admin_client):
     links = sidebar_links(admin_client)
     staff = member_of()
 
-    assert {"/admin/", "/admin/playground/", "/admin/chat/chat/", "/admin/dashboard/change/"} <= links
+    assert {"/admin/", "/admin/playground/", "/admin/chat/chat/", "/admin/history/change/"} <= links
     assert all(admin_client.get(link).status_code == 200 for link in links)
     assert sidebar_links(staff) == {"/admin/"}
 

@@ -19,7 +19,7 @@ from chat.ledger.entries import Seat
 from chat.ledger.models import LedgerEvent, LedgerWriterRecord
 from chat.ledger.writer import SEEN
 from llmhub.access.models import ApiKey, Application
-from llmhub.operations.models import Change
+from llmhub.history.models import Change
 from providers.models import AskedThrough, ConnectionTest, HealthCheck, ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, count_queries, url
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id

@@ -23,7 +23,7 @@ from django.utils import timezone
 from chat.history.models import Chat
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
-from llmhub.operations.models import Change
+from llmhub.history.models import Change
 from providers.models import ProviderConfig
 from tests.admin_pages import add_one_of_each
 from tests.live import LiveHub

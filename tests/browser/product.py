@@ -26,7 +26,7 @@ for name, group in {GROUPS!r}.items():
     user.groups.set(Group.objects.filter(name=group))
 """
 SUM_UP = """
-from chat.ledger.tasks import usage_rollup
+from chat.history.tasks import usage_rollup
 usage_rollup()
 """
 CONVERSATION = (

@@ -105,7 +105,7 @@ async def test_what_a_caller_makes_up_does_not_make_it_another(found, ledger):
 
 
 async def test_of_a_key_in_force_each_is_recorded_with_its_body_up_to_a_number(found, ledger, monkeypatch):
-    monkeypatch.setattr(refusals, "KEPT_ENTRIES", 5)
+    monkeypatch.setattr(rejections, "KEPT_ENTRIES", 5)
 
     await refuse(found, BAD, times=20, is_in_force=True, content=make_content(b"[]"))
     assert [entry.content.size_bytes for entry in ledger.entries] == [2] * 5
@@ -115,7 +115,7 @@ async def test_of_a_key_in_force_each_is_recorded_with_its_body_up_to_a_number(f
 
 
 async def test_of_a_key_in_force_bodies_are_kept_up_to_a_size(found, ledger, monkeypatch):
-    monkeypatch.setattr(refusals, "KEPT_BYTES", 10)
+    monkeypatch.setattr(rejections, "KEPT_BYTES", 10)
 
     await refuse(found, BAD, times=4, is_in_force=True, content=make_content(b"[1,2]"))
 

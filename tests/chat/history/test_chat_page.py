@@ -348,7 +348,7 @@ def test_the_events_list_holds_its_kind_and_its_time(admin_client):
 
 
 @pytest.mark.parametrize(
-    "path", [f"{LIST}?status=failed", "/admin/ledger/ledgerevent/", "/admin/chat/ledgerwriterrecord/"]
+    "path", [f"{LIST}?status=failed", "/admin/ledger/ledgerevent/", "/admin/ledger/ledgerwriterrecord/"]
 )
 def test_no_list_claims_to_have_counted(admin_client, path):
     record(user("hello"))

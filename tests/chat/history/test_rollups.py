@@ -37,9 +37,9 @@ from chat.history.rollups import (
     rolled_at,
     stale_hours,
 )
+from chat.history.tasks import usage_rollup
 from chat.ledger.append import append_events
 from chat.ledger.models import ChatStatus
-from chat.ledger.tasks import usage_rollup
 from llmhub.runtime.database import conninfo
 from tests.chat.ledger.samples import make_intent, make_lost, make_outcome, new_chat_id
 

@@ -29,7 +29,8 @@ def opened_by(seat, *, writer_silent_s, open_s=0):
     append_as(seat, [entry := make_intent(new_chat_id())])
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE ledger_ledgerwriterrecord SET last_seen_at = now() - make_interval(secs => %s) WHERE writer_id = %s",
+            "UPDATE ledger_ledgerwriterrecord SET last_seen_at = now() - make_interval(secs => %s) "
+            "WHERE writer_id = %s",
             (writer_silent_s, seat.writer_id),
         )
         cursor.execute(

@@ -222,7 +222,7 @@ time.sleep(600)
 
 
 def test_a_log_is_begun_anew_while_it_is_written_and_only_so_many_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "LOG_ROTATE_BYTES", 50_000)
+    monkeypatch.setattr(child_processes, "LOG_ROTATE_BYTES", 50_000)
     mark, log = tmp_path / "mark", tmp_path / "flood.log"
 
     class Ends(Said):

@@ -22,7 +22,7 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
 from llmhub.celery import app
-from llmhub.history.describe import OUTSIDE, Change, Kind, describe, find_event_model, newest_first
+from llmhub.history.describe import OUTSIDE, DescribedChange, Kind, describe, find_event_model, newest_first
 from llmhub.history.tab import PAGE_SIZE, HistoryTab
 from providers.models import ProviderConfig, ProviderModel
 from tests.clients import client_with
@@ -37,11 +37,11 @@ TRACKED = (
 )
 
 
-def changes_of(row: Any) -> list[Change]:
+def changes_of(row: Any) -> list[DescribedChange]:
     return describe(newest_first(type(row), row.pk, offset=0, limit=100), of=type(row))
 
 
-def told(change: Change) -> dict[str, tuple[str | None, str | None]]:
+def told(change: DescribedChange) -> dict[str, tuple[str | None, str | None]]:
     return {field.name: (field.before, field.after) for field in change.fields}
 
 

@@ -13,13 +13,13 @@ from django.urls import reverse
 
 from llmhub.access.models import Application
 from llmhub.history.describe import event_models
-from llmhub.operations.models import Change
+from llmhub.history.models import Change
 from providers.models import ProviderConfig
 from tests.people import member_of
 
 pytestmark = pytest.mark.django_db
 
-LIST = "/admin/dashboard/change/"
+LIST = "/admin/history/change/"
 
 
 def rows(client: Client, **query: str) -> list[tuple[str, str, str]]:

@@ -106,7 +106,7 @@ def test_staff_who_may_not_see_a_page_keep_their_way_back(client):
         "/admin/providers/providerconfig/?name=%00",
         "/admin/access/application/?name__regex=(",
         "/admin/access/apikey/?scopes__exact=chat",
-        "/admin/dashboard/change/?actor=%00",
+        "/admin/history/change/?actor=%00",
     ],
 )
 def test_what_no_column_can_be_compared_with_is_a_bad_request(admin_client, path):

@@ -19,9 +19,9 @@ from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
 from llmhub.access.secrets import MisplacedSecretError
 from llmhub.history.describe import event_models
+from llmhub.history.models import Change
 from llmhub.operations import grants
 from llmhub.operations.grants import LOCK
-from llmhub.operations.models import Change
 from llmhub.runtime.database import conninfo
 from providers.manager import get_provider_manager
 from providers.models import Health, ProviderConfig
