@@ -20,6 +20,7 @@ from django.conf import settings
 from django.urls import get_resolver
 
 from chat.gateway.lifespan import start_chats, stop_chats
+from llmhub.access.live_keys import is_guess
 from llmhub.gateway_urls import PATHS, PREFIXES
 from llmhub.http.body_limit import AnswerLimit, BodyLimit
 from llmhub.http.bulk_process import BulkProcess
@@ -33,7 +34,6 @@ from llmhub.http.stop_notice import StopNotice
 from llmhub.runtime.loop_lag import watch_lag
 from llmhub.runtime.malloc import give_memory_back
 from llmhub.runtime.memory_budget import MemoryBudget
-from providers.manager import get_provider_manager
 
 PAGE_BODY_BYTES = 1024 * 1024
 """The largest body of what is no chat: forms of the admin, and JSON that configures."""
@@ -51,17 +51,13 @@ SWITCH_S = 0.001
 """How long a thread may keep the interpreter from the event loop; Python's own 5 ms come several times in a chat."""
 
 
-def is_known_key(digest: str) -> bool:
-    return digest in get_provider_manager().registry.snapshot().keys
-
-
 memory = MemoryBudget(settings.MEMORY_BUDGET_BYTES)
 page_memory = MemoryBudget(PAGE_MEMORY_BYTES)
 answer_memory = MemoryBudget(ANSWERS_TOGETHER * settings.MAX_BODY_BYTES)
 django_pages = BodyLimit(
     PageLimit(AnswerLimit(released(django_application), answer_memory)),
     page_memory,
-    is_known_key,
+    is_guess,
     max_body_bytes=PAGE_BODY_BYTES,
 )
 gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_BODY_BYTES)

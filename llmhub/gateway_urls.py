@@ -4,6 +4,12 @@ from django.urls import path
 
 from chat.gateway import views
 from llmhub.http import probes
+from llmhub.operations.readiness import DatabaseCheck, record_fault
+from providers.metrics import ProviderStates
+from providers.snapshot import PROVIDERS
+
+probes.READINESS.checks = (record_fault, DatabaseCheck())
+probes.LIVE_COLLECTORS.append(ProviderStates(PROVIDERS))
 
 urlpatterns = [
     path("api/chat/multi", views.chat_multi),

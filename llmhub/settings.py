@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -170,6 +171,7 @@ INSTALLED_APPS = [
     "providers",
     "chat.ledger",
     "chat.history",
+    *(["chat.seeding"] if find_spec("chat.seeding") else []),  # the image goes without
     "llmhub.operations",
     "llmhub.dashboard",
 ]

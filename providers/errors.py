@@ -26,10 +26,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from llmhub.runtime.errors import HubError
 from providers.types import Attempt
 
 
-class ProviderError(Exception):
+class ProviderError(HubError):
     """A call to a provider failed.
 
     Shape: the message may be shown to callers: it never holds a key, a prompt or an upstream body beyond

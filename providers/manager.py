@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from llmhub.http.places import leave_place
 from llmhub.runtime.database import release_connections
+from llmhub.runtime.live_snapshot import LiveSnapshot
 from providers.attempts import AttemptLog, all_failed
 from providers.backend_pool import BackendPool
 from providers.backends.base import BaseProvider
@@ -34,7 +35,7 @@ from providers.models import ProviderConfig
 from providers.resolution import candidates
 from providers.resolution.candidates import Candidate, MayUse, Plan
 from providers.shared_calls import SharedCalls
-from providers.snapshot import ConfigRegistry, entry_of
+from providers.snapshot import PROVIDERS, ProviderSnapshot, entry_of
 from providers.types import (
     ChatChunk,
     ChatRequest,
@@ -62,10 +63,11 @@ def anything(_provider: str, _model_name: str) -> bool:
 
 
 class ProviderManager:
-    """One per process, safe from any thread. BackendPool belong to the event loop that opened them."""
+    """One per process, safe from any thread. Connections belong to the event loop that opened them."""
 
-    def __init__(self, registry: ConfigRegistry | None = None) -> None:
-        self.registry = registry or ConfigRegistry()
+    def __init__(self, providers: LiveSnapshot[ProviderSnapshot] = PROVIDERS) -> None:
+        self.snapshot = providers.get
+        """Return the providers as they are now."""
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, BackendPool] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._calls = SharedCalls()
@@ -103,12 +105,12 @@ class ProviderManager:
         """The models each provider has, or last had; from memory, never from the providers."""
         return {
             entry.name: sorted(model.name for model in entry.models.values() if model.is_offered)
-            for entry in self.registry.snapshot().in_order
+            for entry in self.snapshot().in_order
         }
 
     def get_status(self) -> dict[str, Any]:
         """What is known of every provider, from memory."""
-        snapshot = self.registry.snapshot()
+        snapshot = self.snapshot()
         return {
             "default_provider": snapshot.default_provider,
             "providers": {
@@ -124,7 +126,7 @@ class ProviderManager:
 
         Errors: NoProviderError for an unknown name; ConfigurationError where its key cannot be decrypted.
         """
-        entry = self.registry.snapshot().providers.get(name)
+        entry = self.snapshot().providers.get(name)
         if entry is None:
             raise NoProviderError(f"There is no provider named `{name}`.", provider=name)
         return self._connections().get(entry)
@@ -134,7 +136,7 @@ class ProviderManager:
 
         Errors: see candidates.plan.
         """
-        return candidates.plan(self.registry.snapshot(), provider=provider, model_name=model_name, may_use=may_use)
+        return candidates.plan(self.snapshot(), provider=provider, model_name=model_name, may_use=may_use)
 
     async def chat(
         self,
@@ -242,7 +244,7 @@ class ProviderManager:
         Errors: any ProviderError; InternalError in place of any other exception.
         """
         with journey.attempt(candidate), named_faults(candidate.provider.name):
-            current = self.registry.snapshot().providers.get(candidate.provider.name)
+            current = self.snapshot().providers.get(candidate.provider.name)
             if current is None or not current.enabled:
                 raise ConfigurationError("The provider was switched off meanwhile.", provider=candidate.provider.name)
             connections = self._connections()

@@ -11,8 +11,9 @@ from prometheus_client import Counter, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from llmhub.runtime.live_snapshot import LiveSnapshot
 from providers.models import Health
-from providers.snapshot import ConfigRegistry, ProviderEntry
+from providers.snapshot import ProviderEntry, ProviderSnapshot
 
 RATE_LIMITS_UNCHECKED = Counter(
     "llmhub_rate_limits_unchecked", "Attempts let through because Redis did not say whether they may.", ["provider"]
@@ -20,11 +21,11 @@ RATE_LIMITS_UNCHECKED = Counter(
 
 
 class ProviderStates(Collector):
-    def __init__(self, registry: ConfigRegistry) -> None:
-        self._registry = registry
+    def __init__(self, providers: LiveSnapshot[ProviderSnapshot]) -> None:
+        self._providers = providers
 
     def collect(self) -> Iterator[Metric]:
-        yield from _families(self._registry.snapshot().in_order)
+        yield from _families(self._providers.get().in_order)
 
     def describe(self) -> Iterator[Metric]:
         yield from _families(())

@@ -6,8 +6,7 @@ import asyncio
 import io
 from typing import Any
 
-from django.core.handlers.asgi import ASGIRequest
-
+from llmhub.http.handler import GatewayRequest
 from llmhub.http.request_bodies import RequestBody
 from llmhub.runtime.memory_budget import MemoryBudget
 
@@ -22,7 +21,7 @@ def chat_request(key: str, body: bytes) -> Any:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body}
 
-    request: Any = ASGIRequest(scope, io.BytesIO())
+    request: Any = GatewayRequest(scope, io.BytesIO())
     request.caller_gone = asyncio.Event()
     request.unread_body = RequestBody(scope, receive, max_bytes=MAX_BYTES)
     return request

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django.plugin import DjangoDbBlocker
 
-from providers.manager import get_provider_manager
+from llmhub.runtime.live_snapshot import CONFIGURATION
 from tests.fakes import FakeProvider
 from tests.live import LiveHub
 
@@ -61,9 +61,9 @@ def let_tables_be_flushed() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_listens_on() -> Iterator[None]:
-    """Stop the registry of this process, which pages may have started: it would read while others flush tables."""
+    """Stop the follower of this process, which pages may have started: it would read while others flush tables."""
     yield
-    get_provider_manager().registry.stop()
+    CONFIGURATION.stop()
 
 
 @pytest.fixture(scope="session")

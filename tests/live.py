@@ -26,8 +26,8 @@ from llmhub.access.principals import Scope
 from llmhub.http.server import BoundedHttpProtocol
 from providers.manager import get_provider_manager
 from providers.models import ProviderConfig, ProviderModel
-from providers.snapshot import Snapshot
 from tests.fakes import FakeProvider
+from tests.live_configuration import Seen, seen_by_this_process
 
 WITHIN_S = 20.0
 """Far longer than anything takes on a machine that has time for it."""
@@ -86,9 +86,9 @@ class LiveHub:
         self.wait_for(lambda s: name in s.providers and set(models) <= set(s.providers[name].models))
         return row
 
-    def wait_for(self, condition: Callable[[Snapshot], bool]) -> None:
+    def wait_for(self, condition: Callable[[Seen], bool]) -> None:
         """Wait until the running hub's configuration is as it should be."""
-        until(lambda: condition(get_provider_manager().registry.snapshot()))
+        until(lambda: condition(seen_by_this_process()))
 
     def last_chat(self) -> Chat:
         return Chat.objects.latest("started_at")

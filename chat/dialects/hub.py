@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from chat.dialects.base import Dialect, Facts, ParsedRequest
 from chat.dialects.openai_chat import tool_call_object
-from chat.gateway.parsing import BadRequestError, boolean, read_chat_request, text
+from chat.dialects.parsing import boolean, read_chat_request, text
 from providers.error_table import ServedError
 from providers.types import Attempt, ChatChunk, ChatMessage, ChatResponse, JSONObject, Usage
 from providers.wire.encoding import sse
+from providers.wire.validation import BadRequestError
 
 OWN_FIELDS = ("message", "provider")
 

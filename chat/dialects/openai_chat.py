@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chat.dialects.base import Dialect, Facts, ParsedRequest
-from chat.gateway.parsing import boolean, mapping, read_chat_request
+from chat.dialects.parsing import boolean, mapping, read_chat_request
 from providers.error_table import ServedError
 from providers.types import (
     NOTHING,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chat.gateway.parsing import BadRequestError
 from llmhub.http.json_bounds import Excess, find_excess, glance
 from llmhub.runtime.large_work import LARGE_BYTES
+from providers.wire.validation import BadRequestError
 
 MANY_VALUES = 4096
 """What is large, or holds more, is understood beside the event loop."""

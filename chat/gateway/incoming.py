@@ -7,28 +7,28 @@ import time
 from dataclasses import replace
 
 from django.conf import settings
-from django.core.handlers.asgi import ASGIRequest
 from django.utils import timezone
 from structlog.contextvars import bind_contextvars
 
 from chat.dialects.base import Dialect, ParsedRequest
+from chat.dialects.parsing import read_json, refuse_model_fields, refuse_routing_fields
 from chat.gateway.body_room import check_bounds, room_beyond
-from chat.gateway.parsing import BadRequestError, read_json, refuse_model_fields, refuse_routing_fields
 from chat.gateway.pipeline import ChatCall
 from chat.ledger.content import make_content, unread_content
 from chat.ledger.events import Caller, RequestSummary
 from llmhub.access.keys import presented_key
+from llmhub.access.live_keys import API_KEYS
 from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit
 from llmhub.access.sessions import session_principal
 from llmhub.http.client_address import client_address
 from llmhub.http.guesses import GUESSES
-from llmhub.http.request_bodies import RequestBody
+from llmhub.http.handler import GatewayRequest
 from llmhub.runtime.large_work import LARGE_BYTES
 from llmhub.runtime.uuid7 import uuid7
 from providers.hubs import hubs_before
-from providers.manager import ProviderManager
 from providers.resolution.candidates import NotPermittedError
 from providers.types import ChatRequest
+from providers.wire.validation import BadRequestError
 
 SAMPLING = (
     "temperature",
@@ -50,7 +50,7 @@ class MediaTypeError(Exception):
     pass
 
 
-async def authenticate(request: ASGIRequest, manager: ProviderManager) -> Principal:
+async def authenticate(request: GatewayRequest) -> Principal:
     """Return who calls, by API key or by the session of a signed-in user. An unknown one may have to wait.
 
     Errors: KeyRefusedError; CallerGoneError from who does not wait.
@@ -60,11 +60,11 @@ async def authenticate(request: ASGIRequest, manager: ProviderManager) -> Princi
     try:
         if has_session:
             return await session_principal(request)
-        return admit(key, manager.registry.snapshot().keys, now=timezone.now())
+        return admit(key, API_KEYS.get(), now=timezone.now())
     except KeyRefusedError as refused:
         is_guess = (has_session or key is not None) and refused.principal is None
         if is_guess and (wait_s := GUESSES.note(client_address(request))):
-            await body_of(request).refuse_after(wait_s)
+            await request.unread_body.refuse_after(wait_s)
         raise
 
 
@@ -74,7 +74,7 @@ def check_may_chat(principal: Principal) -> None:
         raise NotPermittedError(f"This needs the scope {Scope.CHAT}.", code="missing_scope")
 
 
-def check_media_type(request: ASGIRequest) -> None:
+def check_media_type(request: GatewayRequest) -> None:
     """Errors: MediaTypeError."""
     if request.content_type not in ("application/json", ""):
         raise MediaTypeError(f"The body must be application/json, not {request.content_type}.")
@@ -124,16 +124,11 @@ def new_call(dialect: Dialect) -> ChatCall:
     )
 
 
-def identify(call: ChatCall, request: ASGIRequest, principal: Principal) -> None:
+def identify(call: ChatCall, request: GatewayRequest, principal: Principal) -> None:
     call.caller = _caller_of(request, principal)
 
 
-def body_of(request: ASGIRequest) -> RequestBody:
-    body: RequestBody = request.unread_body  # type: ignore[attr-defined]  # set by the handler
-    return body
-
-
-def _caller_of(request: ASGIRequest, principal: Principal) -> Caller:
+def _caller_of(request: GatewayRequest, principal: Principal) -> Caller:
     return Caller(
         application=principal.application,
         api_key=principal.api_key,
@@ -144,13 +139,13 @@ def _caller_of(request: ASGIRequest, principal: Principal) -> Caller:
     )
 
 
-def _header(request: ASGIRequest, name: str) -> str | None:
+def _header(request: GatewayRequest, name: str) -> str | None:
     """Return a header without building Django's mapping of all of them."""
     value: str | None = request.META.get(f"HTTP_{name}")
     return value
 
 
-def note_asked(call: ChatCall, request: ASGIRequest, parsed: ParsedRequest) -> None:
+def note_asked(call: ChatCall, request: GatewayRequest, parsed: ParsedRequest) -> None:
     """Note what was asked for, once it is understood.
 
     Errors: LoopError; BadRequestError.

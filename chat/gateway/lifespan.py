@@ -16,8 +16,9 @@ from chat.ledger.lanes import LedgerLanes
 from llmhub.access.last_used_writer import UseWriter
 from llmhub.runtime.database import conninfo
 from llmhub.runtime.large_work import start_large_work, stop_large_work
+from llmhub.runtime.live_snapshot import CONFIGURATION
 from llmhub.runtime.memory_budget import MemoryBudget
-from providers.manager import ProviderManager, get_provider_manager
+from providers.manager import get_provider_manager
 
 logger = logging.getLogger(__name__)
 
@@ -35,18 +36,18 @@ async def start_chats(memory: MemoryBudget) -> None:
     manager = get_provider_manager()
     start_large_work()
     ledger = LedgerLanes(conninfo())
-    await asyncio.gather(_read_configuration(manager), ledger.start())
+    await asyncio.gather(_read_configuration(), ledger.start())
     pipeline = ChatPipeline(manager, ledger, tracer=find_tracer(settings.OTLP_ENDPOINT))
     _servers.append(ChatServer(pipeline, memory))
     _use_writer.start()
 
 
-async def _read_configuration(manager: ProviderManager) -> None:
+async def _read_configuration() -> None:
     """Errors: OperationalError."""
     give_up_s = time.monotonic() + PATIENCE_S
     while True:
         try:
-            await asyncio.to_thread(manager.registry.start)
+            await asyncio.to_thread(CONFIGURATION.start)
         except OperationalError as error:
             if time.monotonic() > give_up_s:
                 raise
@@ -68,7 +69,7 @@ async def stop_chats() -> None:
         if pipeline.tracer is not None:
             await asyncio.to_thread(pipeline.tracer.stop)
         await pipeline.manager.close_all()
-        await asyncio.gather(asyncio.to_thread(pipeline.manager.registry.stop), asyncio.to_thread(_use_writer.stop))
+        await asyncio.gather(asyncio.to_thread(CONFIGURATION.stop), asyncio.to_thread(_use_writer.stop))
 
 
 def get_chat_server() -> ChatServer:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Protocol
 
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 
 from chat.gateway.incoming import MediaTypeError
-from chat.gateway.parsing import BadRequestError
 from chat.gateway.pipeline import ChatCall
 from chat.ledger.errors import LedgerUnavailableError
 from llmhub.http.request_bodies import BodyTooLargeError, BodyTooSlowError
 from llmhub.runtime.memory_budget import LargerThanBudgetError, MemoryBudgetExceededError
 from providers.error_table import ERROR_SPECS, ErrorSpec, ServedError, served_error
 from providers.types import ChatResponse, JSONObject
-from providers.wire.encoding import PING, dump
+from providers.wire.encoding import dump
+from providers.wire.validation import BadRequestError
 
 SERVED: Mapping[type[Exception], ErrorSpec] = {
     **ERROR_SPECS,
@@ -33,28 +31,6 @@ SERVED: Mapping[type[Exception], ErrorSpec] = {
 
 def served_problem(error: Exception) -> ServedError:
     return served_error(error, SERVED)
-
-
-class Frames(Protocol):
-    """An asynchronous iterator to be closed."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
-    def __anext__(self) -> Awaitable[bytes]: ...
-    async def aclose(self) -> None: ...
-
-
-class EventStream(HttpResponseBase):
-    """A response whose body is server-sent events, for the handler to send as they come."""
-
-    streaming = True
-
-    def __init__(self, frames: Frames, headers: Mapping[str, str]) -> None:
-        super().__init__(
-            content_type="text/event-stream; charset=utf-8",
-            headers={"cache-control": "no-cache", "x-accel-buffering": "no", **headers},
-        )
-        self.frames = frames
-        self.ping = PING
 
 
 def chat_headers(call: ChatCall, response: ChatResponse | None = None) -> dict[str, str]:

@@ -11,7 +11,6 @@ from functools import partial
 from traceback import clear_frames
 from typing import Self
 
-from django.core.handlers.asgi import ASGIRequest
 from django.http.response import HttpResponseBase
 
 from chat.dialects.base import Dialect, Facts, ParsedRequest
@@ -19,7 +18,6 @@ from chat.gateway import metrics
 from chat.gateway.body_room import is_large
 from chat.gateway.incoming import (
     authenticate,
-    body_of,
     check_may_chat,
     check_may_name,
     check_media_type,
@@ -32,13 +30,16 @@ from chat.gateway.incoming import (
 )
 from chat.gateway.pipeline import STOPPING, ChatCall, ChatPipeline
 from chat.gateway.rejections import Rejections
-from chat.gateway.responses import SERVED, EventStream, chat_headers, json_response, served_problem, whole_response
+from chat.gateway.responses import SERVED, chat_headers, json_response, served_problem, whole_response
 from chat.ledger.content import unread_content
 from llmhub.access.principals import KeyRefusedError, Principal
+from llmhub.http.event_stream import EventStream
+from llmhub.http.handler import GatewayRequest
 from llmhub.http.request_bodies import CallerGoneError
 from llmhub.runtime.large_work import HUGE_BYTES, done_beside
 from llmhub.runtime.memory_budget import MemoryBudget
 from providers.types import ChatChunk, ChatResponse, JSONObject
+from providers.wire.encoding import PING
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +62,13 @@ class ChatServer:
         self._huge = asyncio.Lock()
         """Held by the one huge body that is being understood and recorded: it takes most memory then."""
 
-    async def serve(self, request: ASGIRequest, dialect: Dialect) -> HttpResponseBase:
+    async def serve(self, request: GatewayRequest, dialect: Dialect) -> HttpResponseBase:
         """Return the answer to a chat request, whatever becomes of it.
 
         Errors: CallerGoneError, before anything is begun.
         """
         call = new_call(dialect)
-        call.is_caller_gone = request.caller_gone.is_set  # type: ignore[attr-defined]  # set by the handler
+        call.is_caller_gone = request.caller_gone.is_set
         if self.pipeline.tracer is not None:
             call.traceparent = request.headers.get("traceparent")
         goes_on = False
@@ -91,10 +92,10 @@ class ChatServer:
         headers = {**chat_headers(call), **problem.headers}
         return json_response(dialect.error(problem), status=problem.status, headers=headers)
 
-    async def _serve(self, request: ASGIRequest, dialect: Dialect, *, call: ChatCall) -> HttpResponseBase:
+    async def _serve(self, request: GatewayRequest, dialect: Dialect, *, call: ChatCall) -> HttpResponseBase:
         is_in_force = False
         try:
-            principal = await authenticate(request, self.pipeline.manager)
+            principal = await authenticate(request)
             identify(call, request, principal)
             check_may_chat(principal)
             is_in_force = True
@@ -116,14 +117,14 @@ class ChatServer:
         return whole_response(answer_json, headers=chat_headers(call, rendering.response))
 
     async def _read(
-        self, request: ASGIRequest, dialect: Dialect, *, call: ChatCall, principal: Principal
+        self, request: GatewayRequest, dialect: Dialect, *, call: ChatCall, principal: Principal
     ) -> ParsedRequest:
         """Read the body and understand it; what takes long for a large one is done beside the loop.
 
         Who has the turn waits for nothing else, least of all for room that those hold who wait for the turn.
         """
         call.memory = self.memory.holding(principal.name)
-        body = await body_of(request).read(call.memory)
+        body = await request.unread_body.read(call.memory)
         if not is_large(body):
             take_in(body, call)
             return understand(body, dialect)
@@ -135,7 +136,7 @@ class ChatServer:
         await call.memory.take_when_free(await beside(partial(weigh, body, call)), timeout_s=wait_s)
         return await beside(partial(understand, body, dialect))
 
-    async def _reject(self, call: ChatCall, error: Exception, *, request: ASGIRequest, is_in_force: bool) -> None:
+    async def _reject(self, call: ChatCall, error: Exception, *, request: GatewayRequest, is_in_force: bool) -> None:
         """Record a refused chat, unless nobody knows whose it was."""
         if isinstance(error, KeyRefusedError):
             if error.principal is None:
@@ -143,7 +144,7 @@ class ChatServer:
                 return
             identify(call, request, error.principal)
         if call.content.body is None:
-            call.content = unread_content(body_of(request).size_bytes)
+            call.content = unread_content(request.unread_body.size_bytes)
         await self.refusals.record(call, served_problem(error), is_in_force=is_in_force)
 
     async def stop(self) -> None:
@@ -229,7 +230,7 @@ async def _begin(
     if first.done():
         first.result()
     rendering.has_status = True
-    return EventStream(_Frames(first, frames), chat_headers(call))
+    return EventStream(_Frames(first, frames), chat_headers(call), ping=PING)
 
 
 def _note_failure(first: asyncio.Future[bytes]) -> None:

@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import wraps
 from typing import Any
 
-from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from structlog.contextvars import bind_contextvars
@@ -19,11 +18,12 @@ from chat.gateway.lifespan import get_chat_server
 from chat.gateway.responses import json_response, served_problem
 from llmhub.access.principals import KeyRefusedError, Principal
 from llmhub.http.error_envelope import error_body
+from llmhub.http.handler import GatewayRequest
 from llmhub.runtime.uuid7 import uuid7
 from providers.errors import LoopError, ModelNotServedError
 from providers.hubs import hubs_before
 from providers.resolution.candidates import NotPermittedError
-from providers.snapshot import ModelEntry, ProviderEntry, Snapshot
+from providers.snapshot import ModelEntry, ProviderEntry, ProviderSnapshot
 from providers.types import JSONObject
 
 OPENAI = OpenAIDialect()
@@ -38,7 +38,7 @@ def only(method: str) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @wraps(view)
-        async def checked(request: ASGIRequest, **kwargs: str) -> HttpResponseBase:
+        async def checked(request: GatewayRequest, **kwargs: str) -> HttpResponseBase:
             if request.method == method:
                 return await view(request, **kwargs)
             message = f"{request.path} takes {method}, not {request.method}."
@@ -51,24 +51,24 @@ def only(method: str) -> Callable[[View], View]:
 
 
 @only("POST")
-async def chat_completions(request: ASGIRequest) -> HttpResponseBase:
+async def chat_completions(request: GatewayRequest) -> HttpResponseBase:
     return await get_chat_server().serve(request, OPENAI)
 
 
 @only("POST")
-async def chat_multi(request: ASGIRequest) -> HttpResponseBase:
+async def chat_multi(request: GatewayRequest) -> HttpResponseBase:
     return await get_chat_server().serve(request, HUB)
 
 
 @only("GET")
-async def models(request: ASGIRequest) -> HttpResponseBase:
+async def models(request: GatewayRequest) -> HttpResponseBase:
     """The models the caller may use, from memory: in OpenAI's shape and Anthropic's at once."""
     return await _models_answer(request, _page)
 
 
 @only("GET")
-async def model(request: ASGIRequest, model_id: str) -> HttpResponseBase:
-    def find(_request: ASGIRequest, found: dict[str, JSONObject]) -> JSONObject:
+async def model(request: GatewayRequest, model_id: str) -> HttpResponseBase:
+    def find(_request: GatewayRequest, found: dict[str, JSONObject]) -> JSONObject:
         for name in (model_id, *(n for n in found if n.partition("/")[2] == model_id)):
             if name in found:
                 return found[name]
@@ -78,23 +78,24 @@ async def model(request: ASGIRequest, model_id: str) -> HttpResponseBase:
 
 
 async def _models_answer(
-    request: ASGIRequest, choose: Callable[[ASGIRequest, dict[str, JSONObject]], JSONObject]
+    request: GatewayRequest, choose: Callable[[GatewayRequest, dict[str, JSONObject]], JSONObject]
 ) -> HttpResponse:
-    manager = get_chat_server().pipeline.manager
     request_id = str(uuid7())
     bind_contextvars(request_id=request_id)
     ids = {"x-request-id": request_id}
     try:
-        principal = await authenticate(request, manager)
+        principal = await authenticate(request)
         check_may_chat(principal)
         hubs_before(request.META.get("HTTP_VIA"))
-        return json_response(choose(request, usable_models(manager.registry.snapshot(), principal)), headers=ids)
+        return json_response(
+            choose(request, usable_models(get_chat_server().pipeline.manager.snapshot(), principal)), headers=ids
+        )
     except (KeyRefusedError, NotPermittedError, ModelNotServedError, LoopError) as error:
         problem = served_problem(error)
         return json_response(problem.body, status=problem.status, headers={**ids, **problem.headers})
 
 
-def usable_models(snapshot: Snapshot, principal: Principal) -> dict[str, JSONObject]:
+def usable_models(snapshot: ProviderSnapshot, principal: Principal) -> dict[str, JSONObject]:
     """Return what the caller may chat with, by `provider/model`, the default provider's first."""
     return {
         f"{entry.name}/{model.name}": model_object(entry, model)
@@ -122,7 +123,7 @@ def _rfc3339(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _page(request: ASGIRequest, found: dict[str, JSONObject]) -> JSONObject:
+def _page(request: GatewayRequest, found: dict[str, JSONObject]) -> JSONObject:
     """Return one page: all of them, unless the caller asks for fewer with `limit` and `after_id`."""
     names = list(found)
     after = request.GET.get("after_id")

@@ -219,7 +219,7 @@ class UsageRollupQuerySet(models.QuerySet["UsageRollup"]):
 
 
 class UsageRollup(models.Model):
-    """What the chats of one hour or day (UTC, by when they started) come to. Derived from them by `chat.history.rollups`.
+    """What the chats of one hour or day (UTC, by when they started) come to; derived by `chat.history.rollups`.
 
     Shape: each chat counts once in every cut, in `error` only if it has one; columns that a cut does not tell apart are
     empty. `cost_nano_usd` leaves out the `unpriced_chats`, whose cost is not known. `latency_counts` counts the chats

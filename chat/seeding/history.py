@@ -26,7 +26,8 @@ _APPEND_AT = (
     "%s::bytea[], %s::text[], %s::bytea[], %s::bigint[])"
 )
 _TAKE_SEAT = """
-    INSERT INTO ledger_ledgerwriterrecord (writer_id, secret_hash, role, hostname, pid) VALUES (%s, sha256(%s), %s, %s, %s)
+    INSERT INTO ledger_ledgerwriterrecord (writer_id, secret_hash, role, hostname, pid)
+    VALUES (%s, sha256(%s), %s, %s, %s)
 """
 _IS_OWNER = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'ledger_ledgerevent'::regclass"
 _SEEDED = "(SELECT writer_id FROM ledger_ledgerwriterrecord WHERE role = %s)"

@@ -26,7 +26,10 @@ SELECT '{event}:' || pgh_id AS id, pgh_created_at AS at, {kind} AS kind, '{model
   {object_id}::text AS object_id, coalesce(pgh_context ->> 'actor', '') AS actor, '{event}' AS event, pgh_id AS event_id
 FROM {table}
 """
-KIND_OF_ROW = "CASE pgh_label WHEN 'insert' THEN 'added' WHEN 'delete' THEN 'deleted' WHEN 'found' THEN 'found' ELSE 'changed' END"
+KIND_OF_ROW = (
+    "CASE pgh_label WHEN 'insert' THEN 'added' WHEN 'delete' THEN 'deleted' "
+    "WHEN 'found' THEN 'found' ELSE 'changed' END"
+)
 
 
 def keep_history(*, using: str, **_: Any) -> None:

@@ -19,8 +19,8 @@ from django.http import HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
-from chat.gateway.responses import EventStream
 from llmhub.http.error_envelope import error_body
+from llmhub.http.event_stream import EventStream
 from llmhub.http.request_bodies import BODY_S, CallerGoneError, Message, Receive, RequestBody, Scope, Send, hang_up
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,13 @@ FINISH_S = 3.0
 
 PING_S = 15.0
 """How long a stream may be silent before a comment is sent."""
+
+
+class GatewayRequest(ASGIRequest):
+    """A request whose body is still at its sender's, and whose caller may leave before it is answered."""
+
+    unread_body: RequestBody
+    caller_gone: asyncio.Event
 
 
 class GatewayHandler:
@@ -59,31 +66,31 @@ class GatewayHandler:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the view, which reads the body when it will; from then on the caller's leaving cancels the work."""
         try:
-            request = ASGIRequest(scope, io.BytesIO())
+            request = GatewayRequest(scope, io.BytesIO())
         except UnicodeDecodeError:
             hang_up(scope)
             await send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
             return
         caller = _Caller(receive)
-        request.caller_gone = caller.gone  # type: ignore[attr-defined]  # read by `chat.gateway.service`
-        request.unread_body = RequestBody(  # type: ignore[attr-defined]  # read by `chat.gateway.service`
+        request.caller_gone = caller.gone
+        request.unread_body = RequestBody(
             scope, receive, max_bytes=self._max_body_bytes, body_s=self._body_s, when_whole=caller.watch
         )
         await caller.until_gone(self._respond(request, send))
 
-    async def _respond(self, request: ASGIRequest, send: Send) -> None:
+    async def _respond(self, request: GatewayRequest, send: Send) -> None:
         try:
             response = await self._call_view(request)
         except CallerGoneError:
             return
-        if not request.unread_body.is_read:  # type: ignore[attr-defined]  # set above
+        if not request.unread_body.is_read:
             hang_up(request.scope)
         if isinstance(response, EventStream):
             await _send_stream(response, send, ping_s=self._ping_s)
         else:
             await send_whole(response, send)
 
-    async def _call_view(self, request: ASGIRequest) -> HttpResponseBase:
+    async def _call_view(self, request: GatewayRequest) -> HttpResponseBase:
         try:
             match = _resolve(self._urlconf, request.path_info)
             request.resolver_match = match

@@ -4,78 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpResponse, JsonResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from chat.gateway.lifespan import can_record
-from llmhub.operations.status import Database, ask_database
-from providers.manager import get_provider_manager
-from providers.metrics import ProviderStates
-
-ASK_AGAIN_S = 1.0
-"""For how long an answer of the database serves all who ask for the readiness: they need no key."""
+ReadinessCheck = Callable[[], Awaitable[str | None]]
+"""Says in words what is missing, None where nothing is."""
 
 
 class Readiness:
-    """Whether this process should be sent requests. What was once migrated stays so while it runs."""
+    """Whether this process should be sent requests."""
 
     def __init__(self) -> None:
         self.is_draining = False
-        self._is_migrated = False
-        self._asking: asyncio.Future[Database] | None = None
-        self._asked_at_s = float("-inf")
+        self.checks: tuple[ReadinessCheck, ...] = ()
+        """Asked in order, until one finds a fault."""
 
     def begin_to_drain(self) -> None:
         self.is_draining = True
 
     async def faults(self) -> list[str]:
-        """Return what is missing, in words."""
         if self.is_draining:
             return ["the process is stopping"]
-        if not can_record():
-            return ["the database does not take the record of chats"]
-        if await self._database() is not Database.READY:
-            return ["the database cannot be written to"]
-        if not self._is_migrated:
-            self._is_migrated = await sync_to_async(_is_migrated, thread_sensitive=False)()
-        return [] if self._is_migrated else ["migrations have not been applied: run `manage.py prepare`"]
-
-    async def _database(self) -> Database:
-        """Ask the database, one question at a time for all."""
-        loop = asyncio.get_running_loop()
-        is_ours = self._asking is not None and self._asking.get_loop() is loop
-        is_fresh = time.monotonic() - self._asked_at_s < ASK_AGAIN_S
-        if self._asking is None or not is_ours or (self._asking.done() and not is_fresh):
-            self._asked_at_s = time.monotonic()
-            self._asking = asyncio.ensure_future(asyncio.to_thread(ask_database))
-        return await asyncio.shield(self._asking)
+        for check in self.checks:
+            if fault := await check():
+                return [fault]
+        return []
 
 
 READINESS = Readiness()
-
-
-def _is_migrated() -> bool:
-    connection = connections[DEFAULT_DB_ALIAS]
-    try:
-        executor = MigrationExecutor(connection)
-        return not executor.migration_plan(executor.loader.graph.leaf_nodes())
-    except DatabaseError:
-        return False
-    finally:
-        connection.close()
+LIVE_COLLECTORS: list[Collector] = []
+"""Metrics that are read when asked for, and so need not be gathered from other processes."""
 
 
 async def healthz(_request: ASGIRequest) -> HttpResponse:
@@ -105,10 +72,9 @@ def gathered() -> bytes:
 
 
 def states() -> CollectorRegistry:
-    """Return the metrics that are read when asked for, and so need not be gathered from other processes."""
     registry = CollectorRegistry()
-    registry.register(ProviderStates(get_provider_manager().registry))
-    registry.register(BuildInfo())
+    for collector in (BuildInfo(), *LIVE_COLLECTORS):
+        registry.register(collector)
     return registry
 
 

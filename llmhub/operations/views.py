@@ -14,10 +14,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from llmhub.access.authentication import ApiKeyAuthentication
+from llmhub.access.live_keys import API_KEYS
 from llmhub.access.principals import KeyEntry, Scope
 from llmhub.operations.status import Database, ask_database, get_status
 from providers.api.views import REFUSED
-from providers.manager import get_provider_manager
 
 STATES = ["ok", "degraded"]
 
@@ -27,7 +27,7 @@ class LastKnownKeyAuthentication(ApiKeyAuthentication):
 
     def entries(self, key: str) -> Mapping[str, KeyEntry]:
         if ask_database() is Database.AWAY:
-            return get_provider_manager().registry.snapshot().keys
+            return API_KEYS.get()
         return super().entries(key)
 
 

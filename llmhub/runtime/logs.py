@@ -29,9 +29,9 @@ from structlog.contextvars import bind_contextvars, merge_contextvars, unbind_co
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, WrappedLogger
 
+from llmhub.runtime.errors import HubError
 from llmhub.runtime.log_lines import in_words
 from llmhub.runtime.process_role import process_role
-from providers.errors import ProviderError
 
 LogFormat = Literal["", "json", "console"]
 
@@ -42,7 +42,7 @@ MAX_CAUSES = 8
 MAX_CHARS = 4_000
 MAX_ITEMS = 50
 SPOKEN = (
-    ProviderError,
+    HubError,
     ImproperlyConfigured,
     OSError,
     ImportError,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from providers.errors import ModelNotServedError, NoProviderError, ProviderError
-from providers.snapshot import ProviderEntry, Snapshot
+from providers.snapshot import ProviderEntry, ProviderSnapshot
 from providers.types import Price
 
 MayUse = Callable[[str, str], bool]
@@ -52,7 +52,7 @@ class Plan:
     left_out: tuple[str, ...] = ()
 
 
-def plan(snapshot: Snapshot, *, provider: str | None, model_name: str, may_use: MayUse) -> Plan:
+def plan(snapshot: ProviderSnapshot, *, provider: str | None, model_name: str, may_use: MayUse) -> Plan:
     """Resolve what a caller asked for.
 
     Errors: ModelNotServedError for a provider or model that does not exist here; NotPermittedError when
@@ -79,7 +79,7 @@ def plan(snapshot: Snapshot, *, provider: str | None, model_name: str, may_use: 
     return _usable(wanted, may_use)
 
 
-def _split(model_name: str, provider: str | None, *, snapshot: Snapshot) -> tuple[ProviderEntry | None, str]:
+def _split(model_name: str, provider: str | None, *, snapshot: ProviderSnapshot) -> tuple[ProviderEntry | None, str]:
     """Return the provider that is named, if one is, and the model without its name."""
     if provider:
         if provider not in snapshot.providers:

@@ -19,9 +19,9 @@ from pytest_django.plugin import DjangoDbBlocker
 from llmhub.access.models import ApiKey, Application
 from providers.manager import ProviderManager
 from providers.models import ProviderConfig, ProviderModel
-from providers.snapshot import ConfigRegistry, Snapshot, load_snapshot
 from tests.fakes import FakeProvider
 from tests.live import until
+from tests.live_configuration import LiveConfiguration, Seen, stored
 
 WITHIN_S = 1.0
 """How long a change may take to be known everywhere."""
@@ -30,7 +30,7 @@ WITHIN_S = 1.0
 class Configuration:
     """Committed rows, and a registry of this process that follows them."""
 
-    def __init__(self, registry: ConfigRegistry) -> None:
+    def __init__(self, registry: LiveConfiguration) -> None:
         self.registry = registry
 
     def add(
@@ -57,10 +57,10 @@ class Configuration:
 
     def settle(self) -> None:
         """Wait until the registry has what the database has."""
-        stored = load_snapshot(0)
-        until(lambda: (held := self.registry.snapshot()).in_order == stored.in_order and held.keys == stored.keys)
+        expected = stored()
+        until(lambda: self.registry.snapshot() == expected)
 
-    def wait_for(self, condition: Callable[[Snapshot], object]) -> None:
+    def wait_for(self, condition: Callable[[Seen], object]) -> None:
         until(lambda: condition(self.registry.snapshot()), within_s=WITHIN_S)
 
     def execute(self, sql: str, *params: object) -> None:
@@ -76,8 +76,8 @@ class Configuration:
 @pytest.fixture(scope="module")
 def registry(
     django_db_setup: None, made_by_migrations: str, django_db_blocker: DjangoDbBlocker
-) -> Iterator[ConfigRegistry]:
-    registry = ConfigRegistry()
+) -> Iterator[LiveConfiguration]:
+    registry = LiveConfiguration()
     with django_db_blocker.unblock():
         registry.start()
         yield registry
@@ -88,7 +88,7 @@ def registry(
 
 
 @pytest.fixture
-def config(registry: ConfigRegistry) -> Iterator[Configuration]:
+def config(registry: LiveConfiguration) -> Iterator[Configuration]:
     """An empty configuration. What tests write to it is committed, and taken back at the end."""
     config = Configuration(registry)
     config.clear()
@@ -119,7 +119,7 @@ def two(config: Configuration, first: FakeProvider, second: FakeProvider) -> Con
 
 @pytest.fixture
 async def manager(config: Configuration) -> AsyncIterator[ProviderManager]:
-    manager = ProviderManager(config.registry)
+    manager = ProviderManager(config.registry.providers)
     yield manager
     await manager.close_all()
 

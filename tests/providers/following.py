@@ -17,14 +17,14 @@ def main(key: str) -> None:
     from django.utils import timezone
 
     from llmhub.access.principals import KeyRefusedError, admit
-    from providers.snapshot import ConfigRegistry
+    from tests.live_configuration import LiveConfiguration
 
-    registry = ConfigRegistry()
-    told = 0
+    registry = LiveConfiguration()
+    told = None
     while True:
         snapshot = registry.snapshot()
-        if snapshot.version != told:
-            told = snapshot.version
+        if snapshot != told:
+            told = snapshot
             refusal = ""
             try:
                 admit(key, snapshot.keys, now=timezone.now())

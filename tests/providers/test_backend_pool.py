@@ -59,7 +59,7 @@ def test_who_waits_for_a_provider_holds_no_connection_to_the_database_meanwhile(
 
 
 def test_event_loops_do_not_share_connections_and_do_not_disturb_each_other(two, first):
-    manager = ProviderManager(two.registry)
+    manager = ProviderManager(two.registry.providers)
     both_are_in = threading.Barrier(2, timeout=5)
     backends, answers = [], []
 

@@ -6,7 +6,6 @@ from django.http import Http404
 from rest_framework.exceptions import NotAuthenticated, NotFound, PermissionDenied, Throttled, ValidationError
 
 from chat.gateway.incoming import MediaTypeError
-from chat.gateway.parsing import BadRequestError
 from chat.gateway.responses import SERVED, served_problem
 from chat.ledger.errors import LedgerUnavailableError
 from llmhub.access.principals import KeyRefusedError
@@ -18,6 +17,7 @@ from providers.api.errors import exception_handler
 from providers.error_table import ERROR_SPECS, ServedError, served_error
 from providers.resolution.candidates import NotPermittedError
 from providers.types import Attempt
+from providers.wire.validation import BadRequestError
 
 
 def subclasses(kind):

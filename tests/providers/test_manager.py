@@ -257,7 +257,7 @@ def test_models_are_told_from_memory(config, first):
     config.execute("UPDATE providers_providermodel SET listed = false WHERE name = 'small'")
     config.wait_for(lambda snapshot: not snapshot.providers["acme"].models["small"].listed)
 
-    assert ProviderManager(config.registry).list_all_models() == {"acme": ["large"], "other": []}
+    assert ProviderManager(config.registry.providers).list_all_models() == {"acme": ["large"], "other": []}
     assert first.requests == []
 
 
@@ -265,7 +265,7 @@ def test_the_status_of_every_provider_is_told_from_memory(config, first):
     config.add("acme", first, is_default=True, health="healthy")
     config.add("other", provider_type="ollama", enabled=False)
 
-    assert ProviderManager(config.registry).get_status() == {
+    assert ProviderManager(config.registry.providers).get_status() == {
         "default_provider": "acme",
         "providers": {
             "acme": {"type": "custom", "enabled": True, "health": "healthy"},
@@ -276,7 +276,7 @@ def test_the_status_of_every_provider_is_told_from_memory(config, first):
 
 
 def test_the_first_provider_registered_becomes_the_default_and_the_next_does_not(config, first):
-    manager = ProviderManager(config.registry)
+    manager = ProviderManager(config.registry.providers)
     register = partial(manager.register_provider, provider_type="custom", base_url=first.url)
 
     registered = [register("a"), register("b"), register("a", priority=5)]
@@ -289,7 +289,7 @@ def test_the_first_provider_registered_becomes_the_default_and_the_next_does_not
 
 
 def test_the_default_moves_when_it_is_set_and_when_it_is_removed(two):
-    manager = ProviderManager(two.registry)
+    manager = ProviderManager(two.registry.providers)
     manager.set_default("second")
     two.wait_for(lambda snapshot: snapshot.default_provider == "second")
 
@@ -301,7 +301,7 @@ def test_the_default_moves_when_it_is_set_and_when_it_is_removed(two):
 @pytest.mark.parametrize("work", ["set_default", "remove_provider"])
 def test_what_is_not_there_can_be_neither_default_nor_removed(config, work):
     with pytest.raises(ProviderConfig.DoesNotExist):
-        getattr(ProviderManager(config.registry), work)("never-heard-of")
+        getattr(ProviderManager(config.registry.providers), work)("never-heard-of")
 
 
 def test_a_process_has_one_manager():

@@ -16,10 +16,12 @@ from django.utils import timezone
 from llmhub.access.keys import key_digest
 from llmhub.access.models import ApiKey, Application
 from llmhub.runtime.database import conninfo
+from llmhub.runtime.live_snapshot import CHANNEL, RECONNECT_S
 from providers.models import Health, ProviderConfig, ProviderModel
-from providers.snapshot import CHANNEL, RECONNECT_S, ConfigRegistry, load_snapshot
+from providers.snapshot import load_snapshot
 from providers.types import Price, ProviderType
 from tests.live import until
+from tests.live_configuration import LiveConfiguration, stored
 
 PLAIN = "sk-canary-of-the-tests"
 KEY = "lh_a-key-of-the-tests"
@@ -37,7 +39,7 @@ def test_a_provider_stands_in_the_snapshot_with_all_that_routing_needs(config):
         rate_limit=60, timeout=9, settings={"project": "p"}, enabled=False, health=Health.DEGRADED,
     )  # fmt: skip
 
-    entry = load_snapshot(1).providers["acme"]
+    entry = load_snapshot().providers["acme"]
 
     assert (entry.name, entry.provider_type, entry.base_url) == (
         "acme",
@@ -54,7 +56,7 @@ def test_a_provider_stands_in_the_snapshot_with_all_that_routing_needs(config):
 def test_a_snapshot_shows_no_secret(config):
     config.add("acme", provider_type="openai", api_key=PLAIN)
 
-    shown = repr(load_snapshot(1))
+    shown = repr(load_snapshot())
 
     assert "acme" in shown
     assert PLAIN not in shown
@@ -75,7 +77,7 @@ def test_models_stand_with_their_provider_and_their_prices(config):
         last_seen_at=now,
     )
 
-    providers = load_snapshot(1).providers
+    providers = load_snapshot().providers
 
     assert {name: set(entry.models) for name, entry in providers.items()} == {
         "acme": {"large", "old"},
@@ -91,23 +93,23 @@ def test_the_default_comes_first_then_by_priority_then_by_name(config):
     for name, priority in [("d", 1), ("b", 50), ("c", 2), ("a", 50)]:
         config.add(name, priority=priority, is_default=name == "a")
 
-    snapshot = load_snapshot(1)
+    snapshot = load_snapshot()
 
     assert [entry.name for entry in snapshot.in_order] == ["a", "d", "c", "b"]
     assert snapshot.default_provider == "a"
 
 
 def test_without_a_default_there_is_none(config):
-    assert load_snapshot(1).default_provider is None
+    assert load_snapshot().default_provider is None
     config.add("acme")
 
-    assert load_snapshot(1).default_provider is None
+    assert load_snapshot().default_provider is None
 
 
 def test_a_key_stands_under_its_digest_with_what_it_allows(config):
     issue_key(allowed_providers=["acme"], allowed_models=["large"], expires_at=timezone.now())
 
-    keys = load_snapshot(1).keys
+    keys = stored().keys
 
     entry = keys[key_digest(KEY)]
     assert (entry.principal.application, entry.principal.api_key) == ("support-bot", KEY[:7])
@@ -125,7 +127,7 @@ def test_the_configuration_is_read_in_three_queries(config, django_assert_num_qu
     issue_key()
 
     with django_assert_num_queries(3):
-        load_snapshot(1)
+        load_snapshot()
 
 
 @pytest.mark.parametrize("wrong", ["provider_type = 'carrier-pigeon'", "health = 'so-so'", "settings = '5'"])
@@ -395,7 +397,7 @@ def test_a_database_that_lets_nobody_in_leaves_the_last_configuration_in_force_a
 
 def test_the_first_question_reads_the_configuration_and_a_stopped_registry_can_start_again(config):
     config.add("acme")
-    registry = ConfigRegistry()
+    registry = LiveConfiguration()
 
     assert set(registry.snapshot().providers) == {"acme"}
     registry.stop()
@@ -410,7 +412,7 @@ def listening_threads():
 
 
 def test_many_that_ask_first_at_once_start_one_listener(config):
-    registry = ConfigRegistry()
+    registry = LiveConfiguration()
     before = listening_threads()
 
     threads = [threading.Thread(target=registry.snapshot) for _ in range(8)]

@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
+from chat.dialects.parsing import read_json
 from chat.gateway.incoming import check_may_chat
-from chat.gateway.parsing import BadRequestError, read_json
 from chat.gateway.responses import served_problem
 from llmhub.access.authentication import user_principal
 from llmhub.access.models import ApiKey
@@ -28,6 +28,7 @@ from providers.errors import ProviderError
 from providers.manager import get_provider_manager
 from providers.models import Health, ProviderConfig, ProviderModel
 from providers.resolution.candidates import Candidate
+from providers.wire.validation import BadRequestError
 
 CHAT_PATH = "/api/chat/multi"
 

@@ -6,7 +6,6 @@ import pytest
 
 from chat.dialects.base import Facts
 from chat.dialects.hub import HubDialect
-from chat.gateway.parsing import BadRequestError
 from providers.error_table import served_error
 from providers.errors import NoProviderError
 from providers.types import (
@@ -20,6 +19,7 @@ from providers.types import (
     ToolCallDelta,
     Usage,
 )
+from providers.wire.validation import BadRequestError
 
 DIALECT = HubDialect()
 CHAT_ID = UUID("019a9f3e-7c00-7000-8000-0000000000aa")

@@ -5,7 +5,6 @@ import pytest
 
 from chat.dialects.base import Facts
 from chat.dialects.openai_chat import OpenAIDialect
-from chat.gateway.parsing import BadRequestError
 from providers.error_table import served_error
 from providers.errors import RateLimitedError, RequestRejectedError
 from providers.types import (
@@ -17,6 +16,7 @@ from providers.types import (
     ToolCallDelta,
     Usage,
 )
+from providers.wire.validation import BadRequestError
 
 DIALECT = OpenAIDialect()
 CHAT_ID = UUID("019a9f3e-7c00-7000-8000-0000000000aa")

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from chat.gateway.body_room import MANY_VALUES, MAX_DEPTH, MAX_VALUES, check_bounds, is_large, room_beyond
-from chat.gateway.parsing import BadRequestError
 from llmhub.runtime.large_work import LARGE_BYTES
+from providers.wire.validation import BadRequestError
 
 
 def code_of(body):

@@ -9,7 +9,6 @@ from contextlib import aclosing, asynccontextmanager
 
 import psycopg
 import pytest
-from django.core.handlers.asgi import ASGIRequest
 
 from chat.dialects.openai_chat import OpenAIDialect
 from chat.gateway.body_room import LARGE_BYTES
@@ -18,6 +17,7 @@ from chat.gateway.pipeline import FAULT, ChatPipeline
 from chat.gateway.service import ChatServer, _begin, _Rendering
 from chat.ledger.models import ChatStatus
 from chat.ledger.writer import LedgerWriter
+from llmhub.http.handler import GatewayRequest
 from llmhub.runtime.database import conninfo
 from providers.errors import UpstreamError
 from providers.manager import get_provider_manager
@@ -25,7 +25,7 @@ from tests.chat_requests import MEMORY, chat_request
 from tests.fakes import stall_after
 
 
-class ClosedRequest(ASGIRequest):
+class ClosedRequest(GatewayRequest):
     """A request whose body nobody may look at."""
 
     caller_gone = asyncio.Event()

@@ -7,10 +7,11 @@ import pytest
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
 
-from chat.gateway.responses import EventStream
+from llmhub.http.event_stream import EventStream
 from llmhub.http.handler import GatewayHandler
 from llmhub.http.request_bodies import HANG_UP, BodyTooLargeError, BodyTooSlowError
 from llmhub.runtime.memory_budget import UNBOUNDED
+from providers.wire.encoding import PING
 
 CANARY = b'{"prompt": "canary-of-the-tests"}'
 DISCONNECT = {"type": "http.disconnect"}
@@ -54,12 +55,12 @@ async def work(request):
 
 async def stream(request):
     await request.unread_body.read(UNBOUNDED)
-    return EventStream(_frames(request.scope["events"]), {"x-request-id": "a1"})
+    return EventStream(_frames(request.scope["events"]), {"x-request-id": "a1"}, ping=PING)
 
 
 async def slow_stream(request):
     await request.unread_body.read(UNBOUNDED)
-    return EventStream(_slow_frames(request.scope["events"]), {})
+    return EventStream(_slow_frames(request.scope["events"]), {}, ping=PING)
 
 
 async def _slow_frames(events):

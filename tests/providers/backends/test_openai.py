@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chat.gateway.parsing import read_chat_request
+from chat.dialects.parsing import read_chat_request
 from providers import errors
 from providers.backends.openai import OpenAIProvider
 from providers.types import ChatMessage, ChatRequest, Endpoint, ModelInfo, ToolCall, Usage

@@ -6,7 +6,7 @@ import pytest
 from providers.errors import ModelNotServedError, NoProviderError
 from providers.models import Health
 from providers.resolution.candidates import Candidate, NotPermittedError, plan
-from providers.snapshot import ModelEntry, ProviderEntry, Snapshot
+from providers.snapshot import ModelEntry, ProviderEntry, ProviderSnapshot
 from providers.types import Price, ProviderType
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -26,7 +26,7 @@ def provider(name, *models, gone=(), off=(), **fields):
 
 def snapshot(*entries):
     """The entries are in the order of the snapshot: the default first, then by priority."""
-    return Snapshot(version=1, providers={entry.name: entry for entry in entries}, in_order=entries, keys={})
+    return ProviderSnapshot(providers={entry.name: entry for entry in entries}, in_order=entries)
 
 
 def planned(*entries, provider=None, model_name="", may_use=lambda _provider, _model: True):

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat.gateway.parsing import BadRequestError, read_chat_request, read_json, refuse_routing_fields
+from chat.dialects.parsing import read_chat_request, read_json, refuse_routing_fields
 from providers.backends.openai import openai_payload
 from providers.types import ChatMessage, ImagePart, OpaquePart, TextPart, ToolCall
+from providers.wire.validation import BadRequestError
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

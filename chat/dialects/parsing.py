@@ -22,6 +22,7 @@ from providers.types import (
     TextPart,
     ToolCall,
 )
+from providers.wire.validation import BadRequestError
 
 ROLES = frozenset(get_args(Role))
 
@@ -61,15 +62,6 @@ TYPED = frozenset(
         "user", "stream", "stream_options",
     }
 )  # fmt: skip
-
-
-class BadRequestError(Exception):
-    """The request's body is at fault; `param` names the field."""
-
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
-        self.code = code
 
 
 def read_json(body: bytes) -> JSONObject:
