@@ -29,15 +29,15 @@ pytestmark = pytest.mark.django_db
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 NOT_ADDED_HERE = {Chat, LedgerEvent, LedgerWriterRecord, ConnectionTest, HealthCheck, Change, Authenticator}
 UNREGISTERED = {
-    "chat.ChatContent",
+    "ledger.ChatContent",
     "chat.UsageRollup",
     "chat.RolledBucket",
-    "dashboard.Heartbeat",
-    "dashboard.BootstrapRecord",
-    "dashboard.TaskResult",
+    "operations.Heartbeat",
+    "operations.BootstrapRecord",
+    "operations.TaskResult",
     "providers.ConnectionTestOutcome",
 }
-OURS = {"access", "providers", "chat", "dashboard"}
+OURS = {"access", "providers", "ledger", "chat", "history", "people", "operations"}
 EXTERNAL = re.compile(r'(?:src|href|action)="(https?:)?//')
 
 

@@ -30,9 +30,9 @@ PAGES = {
     "auth.Group": {ADMIN: ALL},
     "auth.User": {ADMIN: ALL},
     "chat.Chat": {ADMIN: LOOK, REVIEWER: LOOK},
-    "chat.LedgerEvent": {ADMIN: LOOK, REVIEWER: LOOK},
-    "chat.LedgerWriterRecord": {ADMIN: LOOK, OPERATOR: LOOK, REVIEWER: LOOK},
-    "dashboard.Change": {ADMIN: LOOK, OPERATOR: LOOK},
+    "ledger.LedgerEvent": {ADMIN: LOOK, REVIEWER: LOOK},
+    "ledger.LedgerWriterRecord": {ADMIN: LOOK, OPERATOR: LOOK, REVIEWER: LOOK},
+    "history.Change": {ADMIN: LOOK, OPERATOR: LOOK},
     "django_celery_beat.ClockedSchedule": {ADMIN: ALL},
     "django_celery_beat.CrontabSchedule": {ADMIN: ALL, OPERATOR: LOOK},
     "django_celery_beat.IntervalSchedule": {ADMIN: ALL, OPERATOR: LOOK},
@@ -113,7 +113,7 @@ def request_of(user: User) -> Any:
 
 def row_of(model: type[Model]) -> Model:
     """A row that is not the member's own, of what an operator may see too."""
-    own = {"auth.User": {"username": "bob"}, "dashboard.Change": {"model": "providers.ProviderConfig"}}
+    own = {"auth.User": {"username": "bob"}, "history.Change": {"model": "providers.ProviderConfig"}}
     return model._default_manager.filter(**own.get(model._meta.label, {}))[0]
 
 
@@ -183,7 +183,7 @@ def test_forms_are_taken_from_whom_may_send_them(member, one_of_each, label):
     }
 
     refused = {verb for verb, status in sent.items() if status == 403}
-    leads_elsewhere = {"change"} if label == "dashboard.Change" and "view" in may else set()
+    leads_elsewhere = {"change"} if label == "history.Change" and "view" in may else set()
     assert refused == {"add", "change", "delete"} - set(may) - leads_elsewhere
 
 

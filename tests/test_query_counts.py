@@ -77,7 +77,7 @@ def add_seat(n: int) -> Any:
 
 def add_task(n: int) -> Any:
     interval = IntervalSchedule.objects.create(every=n + 1, period="hours")
-    return PeriodicTask.objects.create(name=f"task-{n}", task="chat.ledger.tasks.usage_rollup", interval=interval)
+    return PeriodicTask.objects.create(name=f"task-{n}", task="chat.history.tasks.usage_rollup", interval=interval)
 
 
 ADD: dict[Any, Callable[[int], Any]] = {

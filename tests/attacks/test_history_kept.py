@@ -161,7 +161,7 @@ def test_a_membership_that_is_moved_is_taken_from_one_and_given_to_another(hub_r
 
     hub_role.run("UPDATE auth_user_groups SET user_id = %s", bob.pk)
 
-    kept = TRACKED["dashboard_trackedusergroupevent"].objects.order_by("-pgh_id")[:2]
+    kept = TRACKED["people_trackedusergroupevent"].objects.order_by("-pgh_id")[:2]
     assert [(event.pgh_label, event.user_id) for event in kept] == [("added", bob.pk), ("removed", ann.pk)]
 
 
@@ -173,7 +173,7 @@ def test_a_permission_given_by_sql_is_kept(hub_role):
         "INSERT INTO auth_user_user_permissions (user_id, permission_id) VALUES (%s, %s)", ann.pk, permission.pk
     )
 
-    assert newest(TRACKED["dashboard_trackeduserpermissionevent"]).permission_id == permission.pk
+    assert newest(TRACKED["people_trackeduserpermissionevent"]).permission_id == permission.pk
 
 
 # --- by its own hand
@@ -278,7 +278,7 @@ def test_links_and_rows_say_alike_which_session_made_them(hub_role):
     ann = User.objects.create_user("ann")
     hub_role.run("INSERT INTO auth_user_groups (user_id, group_id) SELECT %s, min(id) FROM auth_group", ann.pk)
 
-    event: Event = newest(TRACKED["dashboard_trackedusergroupevent"])
+    event: Event = newest(TRACKED["people_trackedusergroupevent"])
 
     assert is_link(type(event))
     assert event.pgh_session["login"] == LOGIN  # type: ignore[attr-defined]

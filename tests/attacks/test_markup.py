@@ -100,7 +100,7 @@ OTHERS = {
     "providers.HealthCheck": ("error",),
     "auth.User": ("first_name", "last_name", "email"),
     "django_celery_beat.PeriodicTask": ("description", "args", "kwargs"),
-    "dashboard.TaskResult": ("error",),
+    "operations.TaskResult": ("error",),
 }
 
 

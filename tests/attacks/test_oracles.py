@@ -32,7 +32,7 @@ from tests.people import make_staff, member_of, signed_in
 SECRET_FIELDS = {
     "access.ApiKey": {"digest"},
     "auth.User": {"password"},
-    "chat.ChatContent": {"body", "salt"},
+    "ledger.ChatContent": {"body", "salt"},
     "mfa.Authenticator": {"data"},
     "providers.ProviderConfig": {"api_key"},
     "sessions.Session": {"session_data", "session_key"},

@@ -60,7 +60,7 @@ def test_every_operation_says_how_it_refuses(schema):
         assert {"401", "403"} <= refusals, (method, path)
         for code in refusals:
             content = operation["responses"][code]["content"]["application/json"]
-            assert content["schema"] == {"$ref": "#/components/schemas/Refusal"}, (method, path)
+            assert content["schema"] == {"$ref": "#/components/schemas/Error"}, (method, path)
 
 
 def test_every_operation_has_a_name_and_a_summary_of_its_own(schema):

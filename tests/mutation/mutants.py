@@ -50,7 +50,7 @@ MUTANTS = (
     ),
     Mutant(
         promise="Events of one process are numbered without a gap",
-        path="chat/migrations/sql/0003_ledger_functions.sql",
+        path="chat/ledger/migrations/sql/functions.sql",
         sound="DO UPDATE SET last_seq = seat.last_seq + v_count,",
         broken="DO UPDATE SET last_seq = seat.last_seq + v_count + 1,",
         tests=(

@@ -291,11 +291,11 @@ def test_the_first_provider_registered_becomes_the_default_and_the_next_does_not
 def test_the_default_moves_when_it_is_set_and_when_it_is_removed(two):
     manager = ProviderManager(two.registry.providers)
     manager.set_default("second")
-    two.wait_for(lambda snapshot: snapshot.default_provider == "second")
+    two.wait_for(lambda seen: seen.in_order[0].name == "second")
 
     manager.remove_provider("second")
 
-    two.wait_for(lambda snapshot: snapshot.default_provider == "first")
+    two.wait_for(lambda seen: seen.in_order[0].name == "first")
 
 
 @pytest.mark.parametrize("work", ["set_default", "remove_provider"])

@@ -127,7 +127,7 @@ def test_the_configuration_is_read_in_three_queries(config, django_assert_num_qu
     issue_key()
 
     with django_assert_num_queries(3):
-        load_snapshot()
+        stored()
 
 
 @pytest.mark.parametrize("wrong", ["provider_type = 'carrier-pigeon'", "health = 'so-so'", "settings = '5'"])

@@ -39,7 +39,7 @@ CANARY = "the-canary-prompt"
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 BY_HAND = """
 import sys
-from chat import tracing
+from chat.gateway import tracing
 sys.exit(tracing.find_tracer("") is not None or "opentelemetry" in sys.modules)
 """
 

@@ -130,13 +130,13 @@ def test_nobody_adds_changes_or_deletes_a_chat_or_an_event(admin_client):
     chat_id = record_chat()
     event = LedgerEvent.objects.filter(chat_id=chat_id)[0]
 
-    for model, pk in (("chat", chat_id), ("ledgerevent", event.pk)):
-        change, delete = (reverse(f"admin:chat_{model}_{verb}", args=[pk]) for verb in ("change", "delete"))
+    for model, pk in (("chat_chat", chat_id), ("ledger_ledgerevent", event.pk)):
+        change, delete = (reverse(f"admin:{model}_{verb}", args=[pk]) for verb in ("change", "delete"))
         action = {"action": "delete_selected", "_selected_action": [str(pk)], "post": "yes"}
-        assert admin_client.get(reverse(f"admin:chat_{model}_add")).status_code == 403
+        assert admin_client.get(reverse(f"admin:{model}_add")).status_code == 403
         assert admin_client.post(change, {"status": "failed"}).status_code == 403
         assert admin_client.post(delete, {"post": "yes"}).status_code == 403
-        admin_client.post(reverse(f"admin:chat_{model}_changelist"), action)
+        admin_client.post(reverse(f"admin:{model}_changelist"), action)
 
     assert Chat.objects.get().status == ChatStatus.SUCCEEDED
     assert LedgerEvent.objects.filter(chat_id=chat_id, kind=EventKind.INTENT).exists()

@@ -340,7 +340,7 @@ def test_an_hour_is_found_by_the_index_of_page_ranges():
 
 
 def test_it_is_scheduled_every_minute():
-    task = PeriodicTask.objects.get(task="chat.ledger.tasks.usage_rollup")
+    task = PeriodicTask.objects.get(task="chat.history.tasks.usage_rollup")
 
     assert (task.interval.every, task.interval.period, task.expire_seconds, task.enabled) == (60, "seconds", 60, True)
 

@@ -121,4 +121,5 @@ def test_the_newest_changes_are_found_without_reading_all():
         plan = newest.explain()
 
     assert "Merge Append" in plan
-    assert "dashboard_trackeduserevent_newest" in plan
+    assert "on people_trackeduserevent" in plan
+    assert "Index Scan Backward" in plan

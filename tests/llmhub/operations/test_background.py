@@ -66,7 +66,7 @@ def test_worker_and_beat_show_that_they_live_and_do_what_is_due(tmp_path, upstre
     long_ago = timezone.now() - timedelta(hours=1)
     PeriodicTask.objects.filter(task="providers.tasks.check_health").update(last_run_at=long_ago)
     PeriodicTask.objects.filter(task="providers.tasks.refresh_models").update(enabled=False, expire_seconds=7)
-    PeriodicTask.objects.filter(task="chat.ledger.tasks.usage_rollup").update(last_run_at=timezone.now())
+    PeriodicTask.objects.filter(task="chat.history.tasks.usage_rollup").update(last_run_at=timezone.now())
     schedules = set(PeriodicTask.objects.values_list("task", "enabled", "expire_seconds"))
 
     with (

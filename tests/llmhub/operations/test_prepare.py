@@ -238,7 +238,7 @@ REFUSED = [
     "DELETE FROM ledger_chatcontent",
     "UPDATE ledger_ledgerwriterrecord SET last_seq = 0",
     "DELETE FROM django_migrations",
-    "UPDATE dashboard_trackeduserevent SET username = 'nobody'",
+    "UPDATE people_trackeduserevent SET username = 'nobody'",
     "DELETE FROM providers_providerconfigevent",
     "INSERT INTO access_apikeyevent SELECT * FROM access_apikeyevent",
     "TRUNCATE access_apikeyevent",

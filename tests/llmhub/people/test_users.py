@@ -242,7 +242,7 @@ def test_only_what_the_admin_asks_for_can_be_picked():
     apps = set(pickable().values_list("content_type__app_label", flat=True))
     codenames = set(pickable().values_list("codename", flat=True))
 
-    assert apps <= {"access", "auth", "chat", "django_celery_beat", "mfa", "providers"}
+    assert apps <= {"access", "auth", "chat", "django_celery_beat", "ledger", "mfa", "providers"}
     assert {"view_chat", "use_chat", "add_providerconfig"} <= codenames
     assert not {"add_chat", "change_healthcheck", "view_session", "view_solarschedule", "view_logentry"} & codenames
     assert not any("event" in name and name != "view_ledgerevent" for name in codenames)
