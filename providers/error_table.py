@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from llmhub.access.principals import KeyRefusedError
+from llmhub.access.principals import KeyRefusedError, NotPermittedError
 from llmhub.access.sessions import SessionsUnavailableError, UnknownKeyError
 from llmhub.http.error_envelope import error_body
 from providers import errors
-from providers.resolution.candidates import NotPermittedError
 
 RETRY_AFTER_CAP_S = 60
 OVERFLOW_MARKS = ("context_length_exceeded", "prompt is too long")

@@ -22,6 +22,7 @@ from llmhub.access.secrets import Secret, SecretField, UndecryptableSecretError
 from llmhub.history.tracking import track_changes
 from providers.addresses import url_fault
 from providers.backends import BACKENDS
+from providers.backends.base import BaseProvider
 from providers.key_places import key_place, move_fault
 from providers.pricing import known_price
 from providers.types import ModelInfo, Price, ProbeResult, ProviderType
@@ -215,8 +216,12 @@ class ProviderConfig(models.Model):
         return self.name
 
     @property
+    def backend(self) -> type[BaseProvider]:
+        return BACKENDS[ProviderType(self.provider_type)]
+
+    @property
     def effective_base_url(self) -> str:
-        return self.base_url or BACKENDS[ProviderType(self.provider_type)].default_base_url
+        return self.base_url or self.backend.default_base_url
 
     @property
     def key_place(self) -> str:
@@ -253,7 +258,7 @@ class ProviderConfig(models.Model):
             raise ValidationError(found)
 
     def _api_key_fault(self) -> str:
-        if BACKENDS[ProviderType(self.provider_type)].needs_api_key and not self.api_key:
+        if self.backend.needs_api_key and not self.api_key:
             return f"A provider of type {self.provider_type} needs an API key."
         if isinstance(self.api_key, Secret) and self.api_key.is_readable and self.key_place and self.stored_key_fault:
             return f"The stored key {self.stored_key_fault}."
@@ -270,7 +275,7 @@ class ProviderConfig(models.Model):
         if not isinstance(self.settings, dict):
             return "Settings must be a JSON object."
         try:
-            BACKENDS[ProviderType(self.provider_type)].settings_model.model_validate(self.settings)
+            self.backend.settings_model.model_validate(self.settings)
         except SettingsError as error:
             return "; ".join(settings_words(e) for e in error.errors(include_input=False))
         return ""
@@ -364,7 +369,7 @@ class ProviderModel(models.Model):
     @classmethod
     def seen_first(cls, provider: ProviderConfig, info: ModelInfo, *, now: datetime) -> ProviderModel:
         """A row for a model seen for the first time, with its list price where that is public."""
-        price = known_price(ProviderType(provider.provider_type), info.name, now=now)
+        price = known_price(provider.backend.price_list, info.name, now=now)
         return cls(
             provider=provider,
             name=info.name,

@@ -8,26 +8,21 @@ from decimal import Decimal
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice, TieredPrices
 
-from providers.types import Price, ProviderType, Usage
+from providers.types import Price, Usage
 
 NANO = Decimal(10**9)
 MILLION = Decimal(10**6)
 
-PUBLIC_LISTS = {
-    ProviderType.OPENAI: "openai",
-    ProviderType.ANTHROPIC: "anthropic",
-    ProviderType.GOOGLE: "google",
-    ProviderType.MISTRAL: "mistral",
-}
-"""The provider types that have list prices, by their names in genai-prices."""
 
+def known_price(price_list: str, model_name: str, *, now: datetime) -> Price:
+    """Return a model's public price at the lowest tier of use, all None where there is none.
 
-def known_price(provider_type: ProviderType, model_name: str, *, now: datetime) -> Price:
-    """Return a model's public list price, all None where there is none. The price at the lowest tier of use."""
-    if provider_type not in PUBLIC_LISTS:
+    Shape: `price_list` is a provider as genai-prices names it, empty for types without list prices.
+    """
+    if not price_list:
         return Price()
     try:
-        _, model = get_snapshot().find_provider_model(model_name, None, PUBLIC_LISTS[provider_type], None)
+        _, model = get_snapshot().find_provider_model(model_name, None, price_list, None)
     except LookupError:
         return Price()
     prices = model.get_prices(now)

@@ -2,6 +2,7 @@
 
 import ast
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,14 @@ def test_every_package_is_under_the_linters_contracts():
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
 
     assert packages == set(config["root_packages"])
+
+
+def test_a_class_name_has_one_meaning_in_the_whole_tree():
+    places = defaultdict(list)
+    for path in MODULES:
+        if "commands" not in path.parts:  # Django finds a command by the name that all of them share
+            classes = [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef)]
+            for node in classes:
+                places[node.name].append(path.relative_to(ROOT).as_posix())
+
+    assert {name: paths for name, paths in places.items() if len(paths) > 1 and name != "Migration"} == {}

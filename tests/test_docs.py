@@ -11,12 +11,11 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from chat.gateway.responses import SERVED
 from chat.ledger.models import ChatStatus
 from llmhub import gateway_urls
-from llmhub.access.principals import Scope
+from llmhub.access.principals import NotPermittedError, Scope
 from llmhub.embedded.options import read_options
 from llmhub.runtime.logs import ORDER
 from llmhub.settings import Environment
 from providers.backends import BACKENDS
-from providers.resolution.candidates import NotPermittedError
 from tests.metrics import served_metrics
 
 ROOT = Path(__file__).parent.parent

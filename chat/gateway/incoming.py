@@ -18,7 +18,7 @@ from chat.ledger.content import make_content, unread_content
 from chat.ledger.events import Caller, RequestSummary
 from llmhub.access.keys import presented_key
 from llmhub.access.live_keys import API_KEYS
-from llmhub.access.principals import KeyRefusedError, Principal, Scope, admit
+from llmhub.access.principals import KeyRefusedError, NotPermittedError, Principal, Scope, admit
 from llmhub.access.sessions import session_principal
 from llmhub.http.client_address import client_address
 from llmhub.http.guesses import GUESSES
@@ -26,7 +26,6 @@ from llmhub.http.handler import GatewayRequest
 from llmhub.runtime.large_work import LARGE_BYTES
 from llmhub.runtime.uuid7 import uuid7
 from providers.hubs import hubs_before
-from providers.resolution.candidates import NotPermittedError
 from providers.types import ChatRequest
 from providers.wire.validation import BadRequestError
 

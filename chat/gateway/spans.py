@@ -25,8 +25,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from chat.gateway.pipeline import ChatCall
 from chat.ledger.events import Outcome, Rejection, label
 from chat.ledger.models import ChatStatus
+from providers.backends import BACKENDS
 from providers.resolution.candidates import Candidate
-from providers.types import Attempt, ChatRequest, ChatResponse, ProviderType
+from providers.types import Attempt, ChatRequest, ChatResponse
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +36,6 @@ Found = Mapping[str, Attribute | None]
 
 STOP_S = 3.0
 """How long a collector may take for what is left when the process stops."""
-
-PROVIDER_NAMES = {ProviderType.GOOGLE: "gcp.gemini", ProviderType.MISTRAL: "mistral_ai"}
-"""The conventions' own words for types of providers, where they are not the hub's."""
 
 FAULTS = (ChatStatus.FAILED, ChatStatus.TRUNCATED)
 PORTS = {"http": 80, "https": 443}
@@ -168,7 +166,7 @@ def _of_target(candidate: Candidate) -> Found:
     url = urlsplit(provider.base_url)
     return {
         "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": PROVIDER_NAMES.get(provider.provider_type, provider.provider_type.value),
+        "gen_ai.provider.name": BACKENDS[provider.provider_type].otel_name or provider.provider_type.value,
         "gen_ai.request.model": label(candidate.model_name) or None,
         "llmhub.provider": provider.name,
         "server.address": url.hostname,

@@ -16,13 +16,12 @@ from chat.dialects.openai_chat import OpenAIDialect
 from chat.gateway.incoming import authenticate, check_may_chat
 from chat.gateway.lifespan import get_chat_server
 from chat.gateway.responses import json_response, served_problem
-from llmhub.access.principals import KeyRefusedError, Principal
+from llmhub.access.principals import KeyRefusedError, NotPermittedError, Principal
 from llmhub.http.error_envelope import error_body
 from llmhub.http.handler import GatewayRequest
 from llmhub.runtime.uuid7 import uuid7
 from providers.errors import LoopError, ModelNotServedError
 from providers.hubs import hubs_before
-from providers.resolution.candidates import NotPermittedError
 from providers.snapshot import ModelEntry, ProviderEntry, ProviderSnapshot
 from providers.types import JSONObject
 

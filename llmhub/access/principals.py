@@ -10,6 +10,17 @@ from django.db.models import TextChoices
 
 from llmhub.access.keys import is_well_formed, key_digest
 from llmhub.access.last_used import note_use
+from llmhub.runtime.errors import HubError
+
+
+class NotPermittedError(HubError):
+    """The caller's key, or the admin of a model, does not allow what was asked for. Shape: `param` names the field."""
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
 
 
 class Scope(TextChoices):

@@ -28,7 +28,7 @@ LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class ChildCommand:
     """How to start one child; `stdin` carries what must not be seen in the list of processes.
 
     Shape: `heart` is a file that the child touches every few seconds while it does not hang.
@@ -47,7 +47,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    command: Command
+    command: ChildCommand
     process: subprocess.Popen[str]
 
     @property
@@ -93,7 +93,7 @@ class Guard:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self, command: Command) -> Child:
+    def start(self, command: ChildCommand) -> Child:
         """Start a child in its own session, its output appended to its log."""
         account = command.account
         with _open_log(command.log) as log:

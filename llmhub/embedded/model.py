@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmhub.embedded import wheels
-from llmhub.embedded.child_processes import Command, has_said, log_size
+from llmhub.embedded.child_processes import ChildCommand, has_said, log_size
 from llmhub.embedded.ports import LOOPBACK, is_answering
 
 MODEL_NAME = "smollm2"
@@ -46,11 +46,11 @@ def new_local_model(*, port: int, key: str, log: Path) -> LocalModel:
     return LocalModel(port=port, key=key, log=log, log_size=log_size(log))
 
 
-def get_command(server: LocalModel, *, env: Mapping[str, str], root: Path) -> Command:
+def get_command(server: LocalModel, *, env: Mapping[str, str], root: Path) -> ChildCommand:
     """Pass the key through standard input: it is neither in the environment nor among the arguments."""
     file, port = str(wheels.get_model_file()), str(server.port)
     argv = [sys.executable, "-m", "llmhub.embedded.model", "--file", file, "--port", port]
-    return Command(name="model", argv=argv, log=server.log, env=env, cwd=root, stdin=f"{server.key}\n")
+    return ChildCommand(name="model", argv=argv, log=server.log, env=env, cwd=root, stdin=f"{server.key}\n")
 
 
 def is_ready(server: LocalModel) -> bool:

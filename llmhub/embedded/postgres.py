@@ -30,7 +30,7 @@ from llmhub.embedded.accounts import (
     get_own_account,
     get_postgres_account,
 )
-from llmhub.embedded.child_processes import Command
+from llmhub.embedded.child_processes import ChildCommand
 from llmhub.embedded.errors import EmbeddedError
 
 MAJOR_VERSION = "18"
@@ -119,7 +119,7 @@ def open_cluster(home: Path, *, log: Path, is_durable: bool = True) -> Iterator[
         yield cluster
 
 
-def get_command(cluster: Cluster) -> Command:
+def get_command(cluster: Cluster) -> ChildCommand:
     _write_access_rules(cluster, OF_THE_SUPERUSER + OF_THE_HUB)
     settings = SETTINGS | ({} if cluster.is_durable else THROWAWAY_SETTINGS)
     settings |= {
@@ -128,7 +128,7 @@ def get_command(cluster: Cluster) -> Command:
         "ident_file": str(cluster.data.parent / "pg_ident.conf"),
     }
     options = [f"--{name}={value}" for name, value in settings.items()]
-    return Command(
+    return ChildCommand(
         name="postgres",
         argv=[str(cluster.programs / "postgres"), "-D", str(cluster.data), *options],
         log=cluster.log,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llmhub.embedded.accounts import Account
-from llmhub.embedded.child_processes import Command
+from llmhub.embedded.child_processes import ChildCommand
 from llmhub.embedded.options import ROOT, get_reached_host
 from llmhub.embedded.ports import is_answering
 from llmhub.http.uvicorn_options import as_arguments
@@ -30,30 +30,30 @@ class HubCommands:
     hearts: Path | None = None
     """A folder that the account may write to; without one, hearts lie beside the logs."""
 
-    def prepare(self, secrets: Mapping[str, str]) -> Command:
+    def prepare(self, secrets: Mapping[str, str]) -> ChildCommand:
         """Migrate, as whoever starts it; on the first start also make what `secrets` are for."""
         command = self._python("prepare", str(ROOT / "manage.py"), "prepare")
         return replace(command, env={**self.env, **secrets}, account=None)
 
-    def web(self, host: str, port: int, *, processes: int) -> Command:
+    def web(self, host: str, port: int, *, processes: int) -> ChildCommand:
         workers = ("--workers", str(processes)) if processes > 1 else ()
         address = ("--host", host, "--port", str(port))
         return self._python("web", "-m", "uvicorn", "llmhub.asgi:application", *address, *WEB_OPTIONS, *workers)
 
-    def worker(self) -> Command:
+    def worker(self) -> ChildCommand:
         return self._with_heart(
             self._python("worker", "-m", "celery", "-A", "llmhub", "--quiet", "worker", *WORKER_OPTIONS)
         )
 
-    def beat(self) -> Command:
+    def beat(self) -> ChildCommand:
         return self._with_heart(self._python("beat", "-m", "celery", "-A", "llmhub", "--quiet", "beat", *BEAT_OPTIONS))
 
-    def _with_heart(self, command: Command) -> Command:
+    def _with_heart(self, command: ChildCommand) -> ChildCommand:
         heart = (self.hearts or self.logs) / f"{command.name}.heart"
         return replace(command, heart=heart, env={**command.env, "LLMHUB_HEART": str(heart)})
 
-    def _python(self, name: str, *arguments: str) -> Command:
-        return Command(
+    def _python(self, name: str, *arguments: str) -> ChildCommand:
+        return ChildCommand(
             name=name,
             argv=[sys.executable, *arguments],
             log=self.logs / f"{name}.log",

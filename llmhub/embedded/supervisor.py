@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from llmhub.embedded.child_processes import Child, Command, Guard, log_size, read_tail, rotate, wait_until
+from llmhub.embedded.child_processes import Child, ChildCommand, Guard, log_size, read_tail, rotate, wait_until
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.runtime.log_lines import readable, speaks_of_trouble
 
@@ -29,7 +29,7 @@ class StopRequestedError(Exception):
 
 
 @dataclass(slots=True)
-class Service:
+class SupervisedProcess:
     """One child and its history; `restart_at` is set while it waits to be started again.
 
     Units: `heart_at` is when its heart was last seen to have beaten, by the supervisor's clock.
@@ -63,7 +63,7 @@ class Supervisor:
     first_backoff_s: float = 1.0
     hurry_after_s: float = 1.0
     hangs_after_s: float = HANGS_AFTER_S
-    _services: dict[str, Service] = field(default_factory=dict)
+    _services: dict[str, SupervisedProcess] = field(default_factory=dict)
     _asked_at: float | None = None
     _is_hurried: bool = False
 
@@ -72,17 +72,17 @@ class Supervisor:
         for number in STOP_SIGNALS:
             signal.signal(number, self._note_signal)
 
-    def start(self, command: Command, *, stop_timeout_s: float, is_echoed: bool = False) -> Child:
+    def start(self, command: ChildCommand, *, stop_timeout_s: float, is_echoed: bool = False) -> Child:
         self._stop_if_asked()
         offset = log_size(command.log)
         child = self.guard.start(command)
-        self._services[command.name] = Service(child, stop_timeout_s, is_echoed, time.monotonic(), offset)
+        self._services[command.name] = SupervisedProcess(child, stop_timeout_s, is_echoed, time.monotonic(), offset)
         return child
 
     def wait_until(self, is_ready: Callable[[], bool], child: Child, *, timeout_s: float) -> None:
         wait_until(is_ready, child, timeout_s=timeout_s, pause=self._pause)
 
-    def run(self, command: Command) -> None:
+    def run(self, command: ChildCommand) -> None:
         """Run one command to its end; EmbeddedError with the end of its log if it fails."""
         child = self.start(command, stop_timeout_s=STOP_POLL_S)
         while child.is_running:
@@ -133,7 +133,7 @@ class Supervisor:
         if self._asked_at is not None:
             raise StopRequestedError
 
-    def _tend(self, service: Service) -> None:
+    def _tend(self, service: SupervisedProcess) -> None:
         now = time.monotonic()
         if service.restart_at is not None:
             if now >= service.restart_at:
@@ -145,7 +145,7 @@ class Supervisor:
         elif not service.child.is_running:
             service.restart_at = now + self._report_death(service, now)
 
-    def _report_death(self, service: Service, now: float) -> float:
+    def _report_death(self, service: SupervisedProcess, now: float) -> float:
         """Return after how many seconds to start it again; EmbeddedError if it keeps dying."""
         child = service.child
         self.guard.clear(child)
@@ -158,7 +158,7 @@ class Supervisor:
         self.say(f"{ending}\n{child.name} is started again in {backoff_s:g} s")
         return backoff_s
 
-    def _echo(self, service: Service, log: Path | None = None) -> None:
+    def _echo(self, service: SupervisedProcess, log: Path | None = None) -> None:
         """Pass on the lines of a log that speak of trouble, from where the last look ended."""
         if not service.is_echoed:
             return

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmhub.embedded import wheels
-from llmhub.embedded.child_processes import Command, has_said, log_size
+from llmhub.embedded.child_processes import ChildCommand, has_said, log_size
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port
 
 START_TIMEOUT_S = 15.0
@@ -31,7 +31,7 @@ def new_valkey(log: Path) -> Valkey:
     return Valkey(port=get_loopback_port(), password=secrets.token_urlsafe(24), log=log, log_size=log_size(log))
 
 
-def get_command(valkey: Valkey) -> Command:
+def get_command(valkey: Valkey) -> ChildCommand:
     """Pass the configuration through standard input: the password is neither on disk nor among the arguments."""
     lines = (
         f"bind {LOOPBACK}",
@@ -43,7 +43,7 @@ def get_command(valkey: Valkey) -> Command:
         "enable-debug-command no",
     )
     argv = [str(wheels.get_valkey_server()), "-"]
-    return Command(name="valkey", argv=argv, log=valkey.log, env={}, stdin="\n".join(lines) + "\n")
+    return ChildCommand(name="valkey", argv=argv, log=valkey.log, env={}, stdin="\n".join(lines) + "\n")
 
 
 def is_ready(valkey: Valkey) -> bool:

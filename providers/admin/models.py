@@ -21,7 +21,7 @@ from llmhub.adminkit.times import time_ago
 from llmhub.history.tab import HistoryTab
 from providers.models import ProviderModel, ProviderModelQuerySet
 from providers.pricing import known_price
-from providers.types import Price, ProviderType
+from providers.types import Price
 
 UNKNOWN = "unknown"
 
@@ -143,7 +143,7 @@ class ProviderModelAdmin(CheckedInitialValues, HistoryTab, RowActions):
 
     @admin.display(description="public list price")
     def public_price(self, model: ProviderModel) -> str:
-        known = known_price(ProviderType(model.provider.provider_type), model.name, now=timezone.now())
+        known = known_price(model.provider.backend.price_list, model.name, now=timezone.now())
         if known == Price():
             return "none"
         if _rounded(known) == _rounded(model.price):

@@ -21,14 +21,6 @@ from providers.models import ProviderConfig
 from providers.types import ProviderType
 
 DEFAULT_URLS = {kind.value: backend.default_base_url for kind, backend in BACKENDS.items()}
-KEY_HINTS = {
-    ProviderType.OPENAI: "Begins with <code>sk-proj-</code>; from platform.openai.com, API keys.",
-    ProviderType.ANTHROPIC: "Begins with <code>sk-ant-</code>; from console.anthropic.com, API keys.",
-    ProviderType.GOOGLE: "Begins with <code>AIza</code>; from aistudio.google.com, API keys.",
-    ProviderType.MISTRAL: "Thirty-two letters and digits; from console.mistral.ai, API keys.",
-    ProviderType.OLLAMA: "Ollama needs none, unless a proxy before it does.",
-    ProviderType.CUSTOM: "Only if the server was started with one, e.g. vLLM's <code>--api-key</code>.",
-}
 
 
 def key_hints() -> SafeString:
@@ -36,7 +28,7 @@ def key_hints() -> SafeString:
     return format_html_join(
         "",
         """<span class="pv-hint" x-show="provider_type == '{}'">{} </span>""",
-        ((kind.value, SafeString(hint)) for kind, hint in KEY_HINTS.items()),
+        ((kind.value, SafeString(backend.api_key_hint)) for kind, backend in BACKENDS.items()),
     )
 
 

@@ -347,6 +347,8 @@ def _error_class(status: int, message: str, *, error_code: str | None, has_error
 
 class AnthropicProvider(BaseProvider):
     provider_type: ClassVar[ProviderType] = ProviderType.ANTHROPIC
+    api_key_hint: ClassVar[str] = "Begins with <code>sk-ant-</code>; from console.anthropic.com, API keys."
+    price_list: ClassVar[str] = "anthropic"
     default_base_url: ClassVar[str] = "https://api.anthropic.com"
     settings_model: ClassVar[type[ProviderSettings]] = AnthropicSettings
     settings: AnthropicSettings

@@ -143,6 +143,12 @@ class BaseProvider(ABC):
     provider_type: ClassVar[ProviderType]
     default_base_url: ClassVar[str] = ""
     needs_api_key: ClassVar[bool] = True
+    api_key_hint: ClassVar[str] = ""
+    """Where a key comes from and how it begins, as HTML for the provider's form."""
+    price_list: ClassVar[str] = ""
+    """The provider's name in genai-prices, empty where it has no list prices."""
+    otel_name: ClassVar[str] = ""
+    """The type in the words of OpenTelemetry's conventions, where these are not the hub's."""
     settings_model: ClassVar[type[ProviderSettings]] = ProviderSettings
 
     def __init__(self, endpoint: Endpoint, client: HttpClient) -> None:

@@ -71,6 +71,8 @@ class CustomSettings(OpenAISettings):
 
 class CustomProvider(OpenAIProvider):
     provider_type: ClassVar[ProviderType] = ProviderType.CUSTOM
+    api_key_hint: ClassVar[str] = "Only if the server was started with one, e.g. vLLM's <code>--api-key</code>."
+    price_list: ClassVar[str] = ""
     default_base_url: ClassVar[str] = ""
     needs_api_key: ClassVar[bool] = False
     settings_model: ClassVar[type[ProviderSettings]] = CustomSettings

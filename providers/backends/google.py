@@ -386,6 +386,9 @@ def _retry_delay_s(details: Iterable[Mapping[str, Any]]) -> float | None:
 
 class GoogleProvider(BaseProvider):
     provider_type: ClassVar[ProviderType] = ProviderType.GOOGLE
+    api_key_hint: ClassVar[str] = "Begins with <code>AIza</code>; from aistudio.google.com, API keys."
+    price_list: ClassVar[str] = "google"
+    otel_name: ClassVar[str] = "gcp.gemini"
     default_base_url: ClassVar[str] = "https://generativelanguage.googleapis.com/v1"
 
     def auth_headers(self) -> dict[str, str]:

@@ -165,6 +165,9 @@ def _dropped_of_messages(messages: Iterable[ChatMessage]) -> Iterable[str]:
 
 class MistralProvider(OpenAIProvider):
     provider_type: ClassVar[ProviderType] = ProviderType.MISTRAL
+    api_key_hint: ClassVar[str] = "Thirty-two letters and digits; from console.mistral.ai, API keys."
+    price_list: ClassVar[str] = "mistral"
+    otel_name: ClassVar[str] = "mistral_ai"
     default_base_url: ClassVar[str] = "https://api.mistral.ai/v1"
     settings_model: ClassVar[type[ProviderSettings]] = ProviderSettings
 

@@ -256,6 +256,7 @@ def _error_class(status: int, message: str, *, has_error: bool) -> type[Provider
 
 class OllamaProvider(BaseProvider):
     provider_type: ClassVar[ProviderType] = ProviderType.OLLAMA
+    api_key_hint: ClassVar[str] = "Ollama needs none, unless a proxy before it does."
     default_base_url: ClassVar[str] = "http://localhost:11434"
     needs_api_key: ClassVar[bool] = False
     settings_model: ClassVar[type[ProviderSettings]] = OllamaSettings

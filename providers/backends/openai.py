@@ -410,6 +410,8 @@ def _fault_text(fault: JSONObject) -> str:
 
 class OpenAIProvider(BaseProvider):
     provider_type: ClassVar[ProviderType] = ProviderType.OPENAI
+    api_key_hint: ClassVar[str] = "Begins with <code>sk-proj-</code>; from platform.openai.com, API keys."
+    price_list: ClassVar[str] = "openai"
     default_base_url: ClassVar[str] = "https://api.openai.com/v1"
     settings_model: ClassVar[type[ProviderSettings]] = OpenAISettings
     settings: OpenAISettings

@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from providers.errors import ModelNotServedError, NoProviderError, ProviderError
+from llmhub.access.principals import NotPermittedError
+from providers.errors import ModelNotServedError, NoProviderError
 from providers.snapshot import ProviderEntry, ProviderSnapshot
 from providers.types import Price
 
 MayUse = Callable[[str, str], bool]
-
-
-class NotPermittedError(ProviderError):
-    """The caller's key, or the admin of the model, does not allow what was asked for."""
-
-    failover = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +126,7 @@ def _unusable(candidate: Candidate) -> str:
     return ""
 
 
-def _nothing_left(wanted: list[Candidate], left_out: list[str]) -> ProviderError:
+def _nothing_left(wanted: list[Candidate], left_out: list[str]) -> NotPermittedError | NoProviderError:
     if not wanted:
         return NoProviderError("No provider is configured.")
     switched_off = [c for c in wanted if c.provider.enabled and c.is_forbidden]

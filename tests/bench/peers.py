@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmhub.embedded.child_processes import Command, Guard
+from llmhub.embedded.child_processes import ChildCommand, Guard
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port
@@ -115,7 +115,9 @@ def running_litellm(guard: Guard, folder: Path, upstream: Target) -> Iterator[Ta
     address = ("--host", LOOPBACK, "--port", str(port))
     options = ("--config", str(config), "--log_config", str(quiet), "--num_workers", "1", *address)
     env = without_ours() | {"LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION", "LITELLM_MASTER_KEY": MASTER_KEY}
-    command = Command(name="litellm", argv=[str(program), *options], log=folder / "litellm.log", env=env, cwd=folder)
+    command = ChildCommand(
+        name="litellm", argv=[str(program), *options], log=folder / "litellm.log", env=env, cwd=folder
+    )
     with running_command(guard, command, port, path="/health/liveliness") as served_by:
         headers = {"authorization": f"Bearer {MASTER_KEY}"}
         yield Target(name="litellm", port=port, served_by=served_by, headers=headers)
@@ -145,7 +147,7 @@ def running_portkey(guard: Guard, folder: Path, upstream: Target) -> Iterator[Ta
     program = PEERS / f"portkey-{VERSIONS['portkey']}" / GATEWAY
     argv = [str(find_node().node), str(program), "--headless", f"--port={port}"]
     env = without_ours() | {"NODE_ENV": "production"}
-    command = Command(name="portkey", argv=argv, log=folder / "portkey.log", env=env, cwd=folder)
+    command = ChildCommand(name="portkey", argv=argv, log=folder / "portkey.log", env=env, cwd=folder)
     headers = {
         "authorization": f"Bearer {PROVIDER_KEY}",
         "x-portkey-provider": "openai",

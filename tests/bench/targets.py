@@ -14,7 +14,7 @@ import psutil
 import psycopg
 from dotenv import dotenv_values
 
-from llmhub.embedded.child_processes import Command, Guard, wait_until
+from llmhub.embedded.child_processes import ChildCommand, Guard, wait_until
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port, is_answering
@@ -61,7 +61,7 @@ def running_uvicorn(
     port = get_loopback_port()
     workers = ("--workers", str(processes)) if processes > 1 else ()
     arguments = ("-m", "uvicorn", application, "--host", LOOPBACK, "--port", str(port), *WEB_OPTIONS, *workers)
-    command = Command(
+    command = ChildCommand(
         name=name,
         argv=[sys.executable, *arguments],
         log=logs / f"{name}.log",
@@ -73,7 +73,7 @@ def running_uvicorn(
 
 
 @contextmanager
-def running_command(guard: Guard, command: Command, port: int, *, path: str) -> Iterator[Processes]:
+def running_command(guard: Guard, command: ChildCommand, port: int, *, path: str) -> Iterator[Processes]:
     """Run a server until it answers under `path`, and yield a way to find its processes."""
     with stopping(guard, guard.start(command)) as child:
         wait_until(lambda: is_answering(LOOPBACK, port, path, timeout_s=5), child, timeout_s=START_TIMEOUT_S)

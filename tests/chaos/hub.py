@@ -20,7 +20,7 @@ import psutil
 import psycopg
 
 from llmhub.embedded import postgres, services, valkey
-from llmhub.embedded.child_processes import Child, Command, Guard, wait_until
+from llmhub.embedded.child_processes import Child, ChildCommand, Guard, wait_until
 from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port
 from llmhub.embedded.services import HubCommands
@@ -51,7 +51,7 @@ class Server:
     """One child under its guard. Shape: `killed` are the ids of processes that were given no chance."""
 
     guard: Guard
-    command: Command
+    command: ChildCommand
     is_ready: Callable[[], bool]
     start_timeout_s: float
     child: Child | None = None
@@ -294,7 +294,7 @@ def _start(hub: Hub, commands: HubCommands, *, has_tasks: bool) -> None:
     hub.start_web()
 
 
-def timed_commits(cluster: postgres.Cluster) -> Command:
+def timed_commits(cluster: postgres.Cluster) -> ChildCommand:
     """Let the server keep the time of each commit, which is earlier than its answer and later than the event's `at`."""
     command = postgres.get_command(cluster)
     return replace(command, argv=[*command.argv, "--track_commit_timestamp=on"])

@@ -8,14 +8,13 @@ from rest_framework.exceptions import NotAuthenticated, NotFound, PermissionDeni
 from chat.gateway.incoming import MediaTypeError
 from chat.gateway.responses import SERVED, served_problem
 from chat.ledger.errors import LedgerUnavailableError
-from llmhub.access.principals import KeyRefusedError
+from llmhub.access.principals import KeyRefusedError, NotPermittedError
 from llmhub.access.sessions import SessionsUnavailableError, UnknownKeyError
 from llmhub.http.request_bodies import BodyTooLargeError, BodyTooSlowError
 from llmhub.runtime.memory_budget import LargerThanBudgetError, MemoryBudgetExceededError
 from providers import errors
 from providers.api.errors import exception_handler
 from providers.error_table import ERROR_SPECS, ServedError, served_error
-from providers.resolution.candidates import NotPermittedError
 from providers.types import Attempt
 from providers.wire.validation import BadRequestError
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.backends import BACKENDS
 from providers.pricing import cost_usd, known_price, nano_usd
 from providers.types import Price, ProviderType, Usage
 
@@ -100,15 +101,15 @@ def test_no_usage_costs_less_than_nothing_or_more_than_without_a_cache(prompt, c
 
 @pytest.mark.parametrize("provider_type", [ProviderType.OLLAMA, ProviderType.CUSTOM])
 def test_what_runs_on_ones_own_machines_has_no_list_price(provider_type):
-    assert known_price(provider_type, "gpt-4o", now=NOW) == Price()
+    assert known_price(BACKENDS[provider_type].price_list, "gpt-4o", now=NOW) == Price()
 
 
 def test_a_model_that_no_list_has_has_no_known_price():
-    assert known_price(ProviderType.OPENAI, "never-heard-of", now=NOW) == Price()
+    assert known_price("openai", "never-heard-of", now=NOW) == Price()
 
 
 def test_a_public_model_has_its_list_price():
-    price = known_price(ProviderType.OPENAI, "gpt-4o", now=NOW)
+    price = known_price("openai", "gpt-4o", now=NOW)
 
     assert price.input_usd_per_mtok == Decimal("2.5")
     assert price.output_usd_per_mtok == Decimal(10)
@@ -116,6 +117,6 @@ def test_a_public_model_has_its_list_price():
 
 
 def test_of_a_tiered_price_the_lowest_tier_counts():
-    price = known_price(ProviderType.GOOGLE, "gemini-2.5-pro", now=NOW)
+    price = known_price("google", "gemini-2.5-pro", now=NOW)
 
     assert (price.input_usd_per_mtok, price.output_usd_per_mtok) == (Decimal("1.25"), Decimal(10))

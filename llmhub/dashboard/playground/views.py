@@ -20,7 +20,7 @@ from chat.gateway.incoming import check_may_chat
 from chat.gateway.responses import served_problem
 from llmhub.access.authentication import user_principal
 from llmhub.access.models import ApiKey
-from llmhub.access.principals import Principal
+from llmhub.access.principals import NotPermittedError, Principal
 from llmhub.access.sessions import AS_KEY, UnknownKeyError, principal_as_key
 from llmhub.dashboard.playground.forms import Choices, PlaygroundForm
 from llmhub.dashboard.playground.shell_commands import curl_snippet, python_snippet
@@ -96,7 +96,7 @@ def routing(request: HttpRequest) -> HttpResponse:
             model_name=request.GET.get("model", ""),
             may_use=principal.may_use,
         )
-    except (UnknownKeyError, ProviderError) as error:
+    except (UnknownKeyError, NotPermittedError, ProviderError) as error:
         return JsonResponse({"candidates": [], "left_out": [], "problem": str(error)})
     candidates = [_candidate(candidate) for candidate in plan.candidates]
     return JsonResponse({"candidates": candidates, "left_out": plan.left_out, "problem": None})

@@ -9,10 +9,10 @@ from tests.llmhub.embedded.processes import family, running, survivors, wait_for
 STARTER = dedent("""
     import signal, sys
     from pathlib import Path
-    from llmhub.embedded.child_processes import Command, Guard
+    from llmhub.embedded.child_processes import ChildCommand, Guard
 
     guard = Guard()
-    guard.start(Command(name="child", argv=[sys.executable, "-c", sys.argv[1]], log=Path(sys.argv[2]), env={}))
+    guard.start(ChildCommand(name="child", argv=[sys.executable, "-c", sys.argv[1]], log=Path(sys.argv[2]), env={}))
     print(flush=True)
     signal.pause()
 """)

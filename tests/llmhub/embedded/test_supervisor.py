@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmhub.embedded import child_processes
-from llmhub.embedded.child_processes import Command, Guard
+from llmhub.embedded.child_processes import ChildCommand, Guard
 from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.supervisor import STOP_SIGNALS, StopRequestedError, Supervisor
 from tests.live import until
@@ -65,8 +65,8 @@ def make_supervisor(guard: Guard, said: Said) -> Supervisor:
     return supervisor
 
 
-def python(program: str, log: Path, name: str = "child") -> Command:
-    return Command(name=name, argv=[sys.executable, "-c", program], log=log, env={})
+def python(program: str, log: Path, name: str = "child") -> ChildCommand:
+    return ChildCommand(name=name, argv=[sys.executable, "-c", program], log=log, env={})
 
 
 def test_a_child_that_died_is_reported_with_its_last_words_and_started_again(guard, tmp_path):
@@ -197,7 +197,7 @@ def test_a_child_whose_heart_stands_still_is_killed_and_started_again(tmp_path):
         supervisor.listen()
         script = HANGS_ONCE.format(mark=str(mark), heart=str(heart))
         argv = [sys.executable, "-c", script]
-        command = Command(name="frozen", argv=argv, log=tmp_path / "frozen.log", env={}, heart=heart)
+        command = ChildCommand(name="frozen", argv=argv, log=tmp_path / "frozen.log", env={}, heart=heart)
         supervisor.start(command, stop_timeout_s=5, is_echoed=True)
         with pytest.raises(StopRequestedError):
             supervisor.watch()
@@ -234,7 +234,9 @@ def test_a_log_is_begun_anew_while_it_is_written_and_only_so_many_are_kept(tmp_p
     with Guard() as guard:
         supervisor = make_supervisor(guard, said)
         supervisor.listen()
-        command = Command(name="flood", argv=[sys.executable, "-c", FLOODS.format(mark=str(mark))], log=log, env={})
+        command = ChildCommand(
+            name="flood", argv=[sys.executable, "-c", FLOODS.format(mark=str(mark))], log=log, env={}
+        )
         supervisor.start(command, stop_timeout_s=5, is_echoed=True)
         ending = threading.Thread(
             target=lambda: (until(lambda: (tmp_path / "flood.log.3").exists(), within_s=60), mark.touch())

@@ -3,9 +3,10 @@ from decimal import Decimal
 
 import pytest
 
+from llmhub.access.principals import NotPermittedError
 from providers.errors import ModelNotServedError, NoProviderError
 from providers.models import Health
-from providers.resolution.candidates import Candidate, NotPermittedError, plan
+from providers.resolution.candidates import Candidate, plan
 from providers.snapshot import ModelEntry, ProviderEntry, ProviderSnapshot
 from providers.types import Price, ProviderType
 

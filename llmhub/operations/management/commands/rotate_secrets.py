@@ -30,8 +30,8 @@ class Command(BaseCommand):
             )
         if unreadable_users:
             faults.append(
-                f"None of LLMHUB_SECRET_KEYS decrypts the second factors of these users: {', '.join(unreadable_users)}. "
-                "Bring the old key back, or remove them in the admin."
+                "None of LLMHUB_SECRET_KEYS decrypts the second factors of these users: "
+                f"{', '.join(unreadable_users)}. Bring the old key back, or remove them in the admin."
             )
         if faults:
             raise CommandError(" ".join(faults))
