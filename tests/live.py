@@ -114,7 +114,7 @@ class LiveHub:
     def reset(self) -> None:
         """Bring back the configuration that migrations leave, and forget the chats, counted ones too."""
         until(self.is_idle)
-        counted = get_chat_server().refusals.finish()
+        counted = get_chat_server().rejections.finish()
         asyncio.run_coroutine_threadsafe(counted, self._server.servers[0].get_loop()).result(WITHIN_S)
         ApiKey.objects.all().delete()
         Application.objects.all().delete()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from providers.bounds import check_choices, check_tool_calls
@@ -374,3 +374,8 @@ def estimated_usage(request: ChatRequest, response: ChatResponse) -> Usage:
 
 def _tokens(characters: int) -> int:
     return -(-characters // CHARACTERS_PER_TOKEN)
+
+
+def with_usage(request: ChatRequest, response: ChatResponse) -> ChatResponse:
+    """Return an answer whose tokens are counted, by the provider or by guess."""
+    return response if response.usage is not None else replace(response, usage=estimated_usage(request, response))

@@ -13,7 +13,9 @@ from structlog.contextvars import bind_contextvars
 from chat.dialects.base import Dialect, ParsedRequest
 from chat.dialects.parsing import read_json, refuse_model_fields, refuse_routing_fields
 from chat.gateway.body_room import check_bounds, room_beyond
-from chat.gateway.pipeline import ChatCall
+from chat.gateway.errors import MediaTypeError
+from chat.gateway.exchange import Exchange
+from chat.gateway.recorder import Recorder
 from chat.ledger.content import make_content, unread_content
 from chat.ledger.events import Caller, RequestSummary
 from llmhub.access.keys import presented_key
@@ -43,10 +45,6 @@ SAMPLING = (
 )
 
 NOTHING_READ = unread_content(0)
-
-
-class MediaTypeError(Exception):
-    pass
 
 
 async def authenticate(request: GatewayRequest) -> Principal:
@@ -79,21 +77,21 @@ def check_media_type(request: GatewayRequest) -> None:
         raise MediaTypeError(f"The body must be application/json, not {request.content_type}.")
 
 
-def take_in(body: bytes, call: ChatCall) -> None:
+def take_in(body: bytes, exchange: Exchange) -> None:
     """Note what is kept of a body.
 
     Errors: BadRequestError for what is not to be parsed.
     """
-    call.content = make_content(body)
+    exchange.content = make_content(body)
     check_bounds(body)
 
 
-def weigh(body: bytes, call: ChatCall) -> int:
+def weigh(body: bytes, exchange: Exchange) -> int:
     """Note what is kept of a large body, and return how much more memory than most of its size it takes.
 
     Errors: as `take_in`.
     """
-    take_in(body, call)
+    take_in(body, exchange)
     return room_beyond(body)
 
 
@@ -110,21 +108,23 @@ def check_may_name(principal: Principal, asked: ChatRequest) -> None:
         refuse_model_fields(asked.extra)
 
 
-def new_call(dialect: Dialect) -> ChatCall:
+def new_exchange(dialect: Dialect, recorder: Recorder) -> Exchange:
     """Return a chat that begins now; what the request logs from now on bears its id."""
     chat_id = uuid7()
     bind_contextvars(request_id=chat_id)
-    return ChatCall(
+    return Exchange(
         chat_id=chat_id,
         started_s=time.monotonic(),
+        dialect=dialect,
+        recorder=recorder,
         caller=Caller(),
-        asked=RequestSummary(dialect=dialect.name, model_name=""),
+        summary=RequestSummary(dialect=dialect.name, model_name=""),
         content=NOTHING_READ,
     )
 
 
-def identify(call: ChatCall, request: GatewayRequest, principal: Principal) -> None:
-    call.caller = _caller_of(request, principal)
+def identify(exchange: Exchange, request: GatewayRequest, principal: Principal) -> None:
+    exchange.caller = _caller_of(request, principal)
 
 
 def _caller_of(request: GatewayRequest, principal: Principal) -> Caller:
@@ -144,21 +144,21 @@ def _header(request: GatewayRequest, name: str) -> str | None:
     return value
 
 
-def note_asked(call: ChatCall, request: GatewayRequest, parsed: ParsedRequest) -> None:
+def note_request(exchange: Exchange, request: GatewayRequest, parsed: ParsedRequest) -> None:
     """Note what was asked for, once it is understood.
 
     Errors: LoopError; BadRequestError.
     """
     asked = parsed.request
     via = _header(request, "VIA")
-    size_bytes = call.content.size_bytes
+    size_bytes = exchange.content.size_bytes
     if via or size_bytes > LARGE_BYTES:
         asked = replace(asked, size_bytes=size_bytes, via=hubs_before(via) if via else ())
-    call.request = asked
-    call.failover = _header(request, "X_LLMHUB_NO_FALLBACK") != "1"
-    call.deadline_s = _deadline_s(_header(request, "X_LLMHUB_TIMEOUT_S"))
-    call.asked = RequestSummary(
-        dialect=call.asked.dialect,
+    exchange.request = asked
+    exchange.failover = _header(request, "X_LLMHUB_NO_FALLBACK") != "1"
+    exchange.deadline_s = _deadline_s(_header(request, "X_LLMHUB_TIMEOUT_S"))
+    exchange.summary = RequestSummary(
+        dialect=exchange.summary.dialect,
         provider=parsed.provider,
         model_name=asked.model_name,
         is_stream=parsed.is_stream,
@@ -166,8 +166,8 @@ def note_asked(call: ChatCall, request: GatewayRequest, parsed: ParsedRequest) -
         message_count=len(asked.messages),
         tool_count=len(asked.tools),
     )
-    if call.caller.end_user is None and asked.user is not None:
-        call.caller = replace(call.caller, end_user=asked.user)
+    if exchange.caller.end_user is None and asked.user is not None:
+        exchange.caller = replace(exchange.caller, end_user=asked.user)
 
 
 def _deadline_s(header: str | None) -> float:

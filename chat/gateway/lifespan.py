@@ -9,7 +9,7 @@ import time
 from django.conf import settings
 from django.db import OperationalError
 
-from chat.gateway.pipeline import ChatPipeline
+from chat.gateway.recorder import Recorder
 from chat.gateway.service import ChatServer
 from chat.gateway.tracing import find_tracer
 from chat.ledger.lanes import LedgerLanes
@@ -37,8 +37,8 @@ async def start_chats(memory: MemoryBudget) -> None:
     start_large_work()
     ledger = LedgerLanes(conninfo())
     await asyncio.gather(_read_configuration(), ledger.start())
-    pipeline = ChatPipeline(manager, ledger, tracer=find_tracer(settings.OTLP_ENDPOINT))
-    _servers.append(ChatServer(pipeline, memory))
+    recorder = Recorder(ledger, tracer=find_tracer(settings.OTLP_ENDPOINT))
+    _servers.append(ChatServer(manager, recorder, memory))
     _use_writer.start()
 
 
@@ -62,13 +62,12 @@ async def stop_chats() -> None:
     while _servers:
         server = _servers.pop()
         await server.stop()
-        pipeline = server.pipeline
-        await pipeline.finish()
-        await pipeline.ledger.stop()
+        recorder = server.recorder
+        await recorder.ledger.stop()
         stop_large_work()
-        if pipeline.tracer is not None:
-            await asyncio.to_thread(pipeline.tracer.stop)
-        await pipeline.manager.close_all()
+        if recorder.tracer is not None:
+            await asyncio.to_thread(recorder.tracer.stop)
+        await server.manager.close_all()
         await asyncio.gather(asyncio.to_thread(CONFIGURATION.stop), asyncio.to_thread(_use_writer.stop))
 
 
@@ -84,7 +83,7 @@ def get_chat_server() -> ChatServer:
 
 def can_record() -> bool:
     """Whether this process could record a chat now."""
-    return bool(_servers) and _servers[-1].pipeline.ledger.is_up
+    return bool(_servers) and _servers[-1].recorder.ledger.is_up
 
 
 def has_lost_the_ledger() -> bool:

@@ -8,7 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from chat.gateway import metrics
-from chat.gateway.pipeline import ChatCall, ChatPipeline, void_of
+from chat.gateway.exchange import Exchange
+from chat.gateway.recorder import Recorder, rejection_of
 from chat.ledger.content import unread_content
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError
 from chat.ledger.events import Caller, Rejection
@@ -39,29 +40,29 @@ class _Minute:
 class Rejections:
     """Records the refused chats of one process. Belongs to its event loop."""
 
-    def __init__(self, pipeline: ChatPipeline, *, minute_s: float = MINUTE_S) -> None:
-        self._pipeline = pipeline
+    def __init__(self, recorder: Recorder, *, minute_s: float = MINUTE_S) -> None:
+        self._recorder = recorder
         self._minute_s = minute_s
         self._minutes: dict[Caller, _Minute] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def record(self, call: ChatCall, problem: ServedError, *, is_in_force: bool) -> None:
+    async def record(self, exchange: Exchange, error: ServedError, *, is_in_force: bool) -> None:
         """Record a chat that no provider will be asked for, or count it: it gets the id of the entry that says so.
 
         Errors: LedgerUnavailableError.
         """
-        minute = self._minute(_whose(call.caller))
-        error = problem.code or problem.type
+        minute = self._minute(_whose(exchange.caller))
+        kind = error.code or error.type
         is_full = not is_in_force or minute.entries.total() >= KEPT_ENTRIES
-        if is_full and minute.entries[error]:
-            self._count(minute, error, call, problem)
+        if is_full and minute.entries[kind]:
+            self._count(minute, kind, exchange, error)
             return
-        minute.entries[error] += 1
-        if minute.kept_bytes + call.content.size_bytes > KEPT_BYTES:
-            call.content = unread_content(call.content.size_bytes)
-        elif call.content.body is not None:
-            minute.kept_bytes += call.content.size_bytes
-        await self._pipeline.reject(call, problem)
+        minute.entries[kind] += 1
+        if minute.kept_bytes + exchange.content.size_bytes > KEPT_BYTES:
+            exchange.content = unread_content(exchange.content.size_bytes)
+        elif exchange.content.body is not None:
+            minute.kept_bytes += exchange.content.size_bytes
+        await self._recorder.reject(exchange, error)
 
     def _minute(self, caller: Caller) -> _Minute:
         if caller not in self._minutes:
@@ -69,12 +70,12 @@ class Rejections:
             asyncio.get_running_loop().call_later(self._minute_s, self._begin_end, caller)
         return self._minutes[caller]
 
-    def _count(self, minute: _Minute, error: str, call: ChatCall, problem: ServedError) -> None:
-        before = minute.repeated.get(error)
-        call.chat_id = before.chat_id if before else uuid7()
-        call.content = unread_content(call.content.size_bytes)
-        minute.repeated[error] = replace(void_of(call, problem), repeats=before.repeats + 1 if before else 1)
-        metrics.observe_rejected(dialect=call.asked.dialect, http_status=problem.status)
+    def _count(self, minute: _Minute, kind: str, exchange: Exchange, error: ServedError) -> None:
+        before = minute.repeated.get(kind)
+        exchange.chat_id = before.chat_id if before else uuid7()
+        exchange.content = unread_content(exchange.content.size_bytes)
+        minute.repeated[kind] = replace(rejection_of(exchange, error), repeats=before.repeats + 1 if before else 1)
+        metrics.observe_rejected(dialect=exchange.summary.dialect, http_status=error.status)
 
     def _begin_end(self, caller: Caller) -> None:
         if minute := self._minutes.pop(caller, None):
@@ -84,21 +85,25 @@ class Rejections:
 
     async def _end(self, caller: Caller, minute: _Minute) -> None:
         """Record what was only counted; what cannot be recorded now is counted on."""
-        for error, void in minute.repeated.items():
+        for kind, rejection in minute.repeated.items():
             try:
-                await self._pipeline.ledger.append(void.entry())
+                await self._recorder.ledger.append(rejection.entry())
             except EntryRefusedError:  # as is one that is stored already, though the database did not say so
-                _note_lost(void.repeats)
+                _note_lost(rejection.repeats)
             except LedgerUnavailableError:
                 later = self._minute(caller).repeated
-                later[error] = replace(void, repeats=void.repeats + (later[error].repeats if error in later else 0))
+                later[kind] = replace(
+                    rejection, repeats=rejection.repeats + (later[kind].repeats if kind in later else 0)
+                )
 
     async def finish(self) -> None:
         """Record at once what was counted so far."""
         for caller in list(self._minutes):
             self._begin_end(caller)
         await asyncio.gather(*self._ending)
-        if lost := sum(void.repeats for minute in self._minutes.values() for void in minute.repeated.values()):
+        if lost := sum(
+            rejection.repeats for minute in self._minutes.values() for rejection in minute.repeated.values()
+        ):
             _note_lost(lost)
 
 

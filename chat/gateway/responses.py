@@ -1,4 +1,4 @@
-"""Answers over HTTP: the headers of every chat, streams, and failures by the one table."""
+"""Answers over HTTP, with the headers of every chat."""
 
 from __future__ import annotations
 
@@ -7,46 +7,25 @@ from decimal import Decimal
 
 from django.http import HttpResponse
 
-from chat.gateway.incoming import MediaTypeError
-from chat.gateway.pipeline import ChatCall
-from chat.ledger.errors import LedgerUnavailableError
-from llmhub.http.request_bodies import BodyTooLargeError, BodyTooSlowError
-from llmhub.runtime.memory_budget import LargerThanBudgetError, MemoryBudgetExceededError
-from providers.error_table import ERROR_SPECS, ErrorSpec, ServedError, served_error
-from providers.types import ChatResponse, JSONObject
+from chat.gateway.exchange import Exchange
+from providers.types import JSONObject
 from providers.wire.encoding import dump
-from providers.wire.validation import BadRequestError
-
-SERVED: Mapping[type[Exception], ErrorSpec] = {
-    **ERROR_SPECS,
-    BadRequestError: ErrorSpec(400, "invalid_request_error", should_retry=False),
-    BodyTooLargeError: ErrorSpec(413, "invalid_request_error", "request_too_large", should_retry=False),
-    BodyTooSlowError: ErrorSpec(408, "invalid_request_error", "request_timeout"),
-    LargerThanBudgetError: ErrorSpec(413, "invalid_request_error", "request_too_large", should_retry=False),
-    MediaTypeError: ErrorSpec(415, "invalid_request_error", "unsupported_media_type", should_retry=False),
-    MemoryBudgetExceededError: ErrorSpec(503, "server_error", "hub_overloaded"),
-    LedgerUnavailableError: ErrorSpec(503, "server_error", "record_unavailable"),
-}
 
 
-def served_problem(error: Exception) -> ServedError:
-    return served_error(error, SERVED)
-
-
-def chat_headers(call: ChatCall, response: ChatResponse | None = None) -> dict[str, str]:
-    journey = call.journey
-    cost = Decimal(0) if not journey.candidate else journey.cost_usd(response.usage) if response else None
+def chat_headers(exchange: Exchange) -> dict[str, str]:
+    attempts, response = exchange.attempts, exchange.response
+    cost = Decimal(0) if not attempts.candidate else attempts.cost_usd(response.usage) if response else None
     headers = {
-        "x-request-id": str(call.chat_id),
-        "request-id": str(call.chat_id),
-        "x-llmhub-provider": header_value(journey.provider or ""),
-        "x-llmhub-model": header_value(journey.model_name or ""),
-        "x-llmhub-attempts": str(journey.attempt_count),
+        "x-request-id": str(exchange.chat_id),
+        "request-id": str(exchange.chat_id),
+        "x-llmhub-provider": header_value(attempts.provider or ""),
+        "x-llmhub-model": header_value(attempts.model_name or ""),
+        "x-llmhub-attempts": str(attempts.attempt_count),
         "x-llmhub-cost-usd": "unknown" if cost is None else f"{cost:f}",
-        "x-llmhub-overhead-ms": f"{call.overhead_s * 1000:.2f}",
+        "x-llmhub-overhead-ms": f"{exchange.overhead_s * 1000:.2f}",
     }
-    if call.dropped_params:
-        headers["x-llmhub-dropped-params"] = header_value(",".join(call.dropped_params))
+    if exchange.dropped_params:
+        headers["x-llmhub-dropped-params"] = header_value(",".join(exchange.dropped_params))
     return headers
 
 

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import aclosing
 from functools import partial
 from traceback import clear_frames
-from typing import Self
 
 from django.http.response import HttpResponseBase
 
-from chat.dialects.base import Dialect, Facts, ParsedRequest
+from chat.dialects.base import Dialect, ParsedRequest
 from chat.gateway import metrics
 from chat.gateway.body_room import is_large
+from chat.gateway.errors import SERVED, is_known, served_problem
+from chat.gateway.exchange import Exchange, State
 from chat.gateway.incoming import (
     authenticate,
     check_may_chat,
     check_may_name,
     check_media_type,
     identify,
-    new_call,
-    note_asked,
+    new_exchange,
+    note_request,
     take_in,
     understand,
     weigh,
 )
-from chat.gateway.pipeline import STOPPING, ChatCall, ChatPipeline
+from chat.gateway.recorder import Recorder
 from chat.gateway.rejections import Rejections
-from chat.gateway.responses import SERVED, chat_headers, json_response, served_problem, whole_response
+from chat.gateway.responses import chat_headers, json_response, whole_response
 from chat.ledger.content import unread_content
 from llmhub.access.principals import KeyRefusedError, Principal
 from llmhub.http.event_stream import EventStream
@@ -38,14 +36,14 @@ from llmhub.http.handler import GatewayRequest
 from llmhub.http.request_bodies import CallerGoneError
 from llmhub.runtime.large_work import HUGE_BYTES, done_beside
 from llmhub.runtime.memory_budget import MemoryBudget
-from providers.types import ChatChunk, ChatResponse, JSONObject
+from providers.error_table import ServedError
+from providers.manager import ProviderManager
 from providers.wire.encoding import PING
 
 logger = logging.getLogger(__name__)
 
 EARLY_S = 15.0
 """How long a stream may stay silent before its headers are sent; what fails later is told in the stream."""
-
 
 MORE_ROOM_S = 10.0
 """How long a body that is there, and not huge, waits for the room that it takes beyond most."""
@@ -54,11 +52,15 @@ MORE_ROOM_S = 10.0
 class ChatServer:
     """Answers the chat requests of one process."""
 
-    def __init__(self, pipeline: ChatPipeline, memory: MemoryBudget, *, early_s: float = EARLY_S) -> None:
-        self.pipeline = pipeline
+    def __init__(
+        self, manager: ProviderManager, recorder: Recorder, memory: MemoryBudget, *, early_s: float = EARLY_S
+    ) -> None:
+        self.manager = manager
+        self.recorder = recorder
         self.memory = memory
-        self.refusals = Rejections(pipeline)
+        self.rejections = Rejections(recorder)
         self.early_s = early_s
+        self._streams: set[asyncio.Task[None]] = set()
         self._huge = asyncio.Lock()
         """Held by the one huge body that is being understood and recorded: it takes most memory then."""
 
@@ -67,208 +69,103 @@ class ChatServer:
 
         Errors: CallerGoneError, before anything is begun.
         """
-        call = new_call(dialect)
-        call.is_caller_gone = request.caller_gone.is_set
-        if self.pipeline.tracer is not None:
-            call.traceparent = request.headers.get("traceparent")
-        goes_on = False
+        exchange = new_exchange(dialect, self.recorder)
+        if self.recorder.tracer is not None:
+            exchange.traceparent = request.headers.get("traceparent")
         try:
-            response = await self._serve(request, dialect, call=call)
-            goes_on = isinstance(response, EventStream)
-            return response
-        except asyncio.CancelledError:
-            if not _goes_on(call):
-                raise
-            problem = STOPPING
+            await self._plan(request, exchange)
         except CallerGoneError:
             raise
         except Exception as error:
-            _log_fault(error)
+            if not is_known(error):
+                logger.exception("A chat failed.")
             problem = served_problem(error)
             clear_frames(error.__traceback__)  # they hold the body, and each other until a collection
+            return _error_response(exchange, problem)
         finally:
-            if not goes_on:
-                call.let_go()
-        headers = {**chat_headers(call), **problem.headers}
-        return json_response(dialect.error(problem), status=problem.status, headers=headers)
+            if exchange.state is not State.PLANNED:
+                exchange.let_go()
+        request.caller.when_interrupted(exchange.interrupt)
+        return await (self._stream(exchange) if exchange.summary.is_stream else self._answer(exchange))
 
-    async def _serve(self, request: GatewayRequest, dialect: Dialect, *, call: ChatCall) -> HttpResponseBase:
+    async def _answer(self, exchange: Exchange) -> HttpResponseBase:
+        await exchange.answer(self.manager)
+        if exchange.error is not None:
+            return _error_response(exchange, exchange.error)
+        return whole_response(exchange.answer_json, headers=chat_headers(exchange))
+
+    async def _stream(self, exchange: Exchange) -> HttpResponseBase:
+        """Wait for the first frame, so that a failure until then has a status of its own; but not for ever."""
+        task = exchange.begin_stream(self.manager)
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
+        await exchange.until_begun(within_s=self.early_s)
+        if exchange.error is not None and not exchange.outbox.has_sent:
+            return _error_response(exchange, exchange.error)
+        return EventStream(exchange, chat_headers(exchange), ping=PING)
+
+    async def _plan(self, request: GatewayRequest, exchange: Exchange) -> None:
+        """Read and understand the request, and decide where its chat may be tried; record it if it is refused.
+
+        Errors: any of SERVED; CallerGoneError.
+        """
         is_in_force = False
         try:
             principal = await authenticate(request)
-            identify(call, request, principal)
+            identify(exchange, request, principal)
             check_may_chat(principal)
             is_in_force = True
             check_media_type(request)
-            parsed = await self._read(request, dialect, call=call, principal=principal)
+            parsed = await self._read(request, exchange, principal=principal)
             check_may_name(principal, parsed.request)
-            note_asked(call, request, parsed)
-            plan = self.pipeline.manager.plan(
+            note_request(exchange, request, parsed)
+            exchange.plan = self.manager.plan(
                 provider=parsed.provider, model_name=parsed.request.model_name, may_use=principal.may_use
             )
         except tuple(SERVED) as error:
-            await self._reject(call, error, request=request, is_in_force=is_in_force)
+            await self._reject(exchange, error, request=request, is_in_force=is_in_force)
             raise
-        rendering = _Rendering(dialect, call, wants_usage=parsed.wants_usage)
-        if parsed.is_stream:
-            pieces = self.pipeline.stream(call, plan, rendering.whole, served_problem)
-            return await _begin(rendering, rendering.frames(pieces), call, early_s=self.early_s)
-        answer_json = await self.pipeline.answer(call, plan, rendering.whole, served_problem)
-        return whole_response(answer_json, headers=chat_headers(call, rendering.response))
+        exchange.enter(State.PLANNED)
 
-    async def _read(
-        self, request: GatewayRequest, dialect: Dialect, *, call: ChatCall, principal: Principal
-    ) -> ParsedRequest:
+    async def _read(self, request: GatewayRequest, exchange: Exchange, *, principal: Principal) -> ParsedRequest:
         """Read the body and understand it; what takes long for a large one is done beside the loop.
 
         Who has the turn waits for nothing else, least of all for room that those hold who wait for the turn.
         """
-        call.memory = self.memory.holding(principal.name)
-        body = await request.unread_body.read(call.memory)
+        exchange.memory = self.memory.holding(principal.name)
+        body = await request.unread_body.read(exchange.memory)
         if not is_large(body):
-            take_in(body, call)
-            return understand(body, dialect)
+            take_in(body, exchange)
+            return understand(body, exchange.dialect)
         if len(body) > HUGE_BYTES:
             await self._huge.acquire()
-            call.turn = self._huge.release
+            exchange.turn = self._huge.release
         beside = partial(done_beside, principal.name, size_bytes=len(body))
-        wait_s = 0.0 if call.turn else MORE_ROOM_S
-        await call.memory.take_when_free(await beside(partial(weigh, body, call)), timeout_s=wait_s)
-        return await beside(partial(understand, body, dialect))
+        wait_s = 0.0 if exchange.turn else MORE_ROOM_S
+        await exchange.memory.take_when_free(await beside(partial(weigh, body, exchange)), timeout_s=wait_s)
+        return await beside(partial(understand, body, exchange.dialect))
 
-    async def _reject(self, call: ChatCall, error: Exception, *, request: GatewayRequest, is_in_force: bool) -> None:
+    async def _reject(
+        self, exchange: Exchange, error: Exception, *, request: GatewayRequest, is_in_force: bool
+    ) -> None:
         """Record a refused chat, unless nobody knows whose it was."""
         if isinstance(error, KeyRefusedError):
             if error.principal is None:
                 metrics.REFUSALS.inc()
                 return
-            identify(call, request, error.principal)
-        if call.content.body is None:
-            call.content = unread_content(request.unread_body.size_bytes)
-        await self.refusals.record(call, served_problem(error), is_in_force=is_in_force)
+            identify(exchange, request, error.principal)
+        if exchange.content.body is None:
+            exchange.content = unread_content(request.unread_body.size_bytes)
+        await self.rejections.record(exchange, served_problem(error), is_in_force=is_in_force)
 
     async def stop(self) -> None:
-        """Record what was counted only; the ledger must still be there."""
-        await self.refusals.finish()
+        """Record what is under way, and what was counted only; the ledger must still be there."""
+        if self._streams:
+            await asyncio.wait(self._streams)
+        await self.rejections.finish()
+        await self.recorder.finish()
 
 
-class _Rendering:
-    """One chat's answer in its dialect."""
-
-    def __init__(self, dialect: Dialect, call: ChatCall, *, wants_usage: bool) -> None:
-        self.response: ChatResponse | None = None
-        self.has_status = False
-        """Whether a stream's status was sent: what fails from then on is told in the stream."""
-        self._dialect = dialect
-        self._call = call
-        self._facts = Facts(chat_id=call.chat_id, created_s=int(time.time()), wants_usage=wants_usage)
-
-    def whole(self, response: ChatResponse) -> JSONObject:
-        self.response = response
-        return self._dialect.answer(response, self._current_facts(response))
-
-    async def frames(self, pieces: AsyncGenerator[list[ChatChunk] | ChatResponse]) -> AsyncGenerator[bytes]:
-        """Render a stream, what came together as one; a failure after the first frame becomes its last.
-
-        Errors: as the pipeline's, before the first frame and the status.
-        """
-        has_begun = False
-        try:
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    if not has_begun:
-                        self._note_provider()
-                    if frames := self._frames(piece):
-                        has_begun = True
-                        yield frames
-        except asyncio.CancelledError:
-            if not (has_begun or self.has_status) or not _goes_on(self._call):
-                raise
-            yield self._dialect.error_frame(STOPPING)
-        except Exception as error:
-            if not (has_begun or self.has_status):
-                raise
-            _log_fault(error)
-            problem = served_problem(error)
-            clear_frames(error.__traceback__)
-            yield self._dialect.error_frame(problem)
-        finally:
-            self._call.let_go()
-
-    def _frames(self, piece: list[ChatChunk] | ChatResponse) -> bytes:
-        if isinstance(piece, ChatResponse):
-            return self._dialect.last_frames(piece, self._current_facts(piece))
-        return b"".join([self._dialect.frames(chunk, self._facts) for chunk in piece])
-
-    def _note_provider(self) -> None:
-        journey = self._call.journey
-        self._facts.provider = journey.provider or ""
-        self._facts.model_name = journey.model_name or ""
-
-    def _current_facts(self, response: ChatResponse) -> Facts:
-        journey = self._call.journey
-        self._note_provider()
-        self._facts.attempts = journey.attempts
-        self._facts.cost_usd = journey.cost_usd(response.usage)
-        self._facts.latency_ms = round(self._call.elapsed_s * 1000)
-        return self._facts
-
-
-async def _begin(
-    rendering: _Rendering, frames: AsyncGenerator[bytes], call: ChatCall, *, early_s: float
-) -> EventStream:
-    """Wait for the first frame, so that a failure until then has a status of its own; but not for ever."""
-    first = asyncio.ensure_future(anext(frames))
-    first.add_done_callback(_note_failure)
-    try:
-        await asyncio.wait({first}, timeout=early_s)
-    except asyncio.CancelledError:
-        first.cancel()
-        await asyncio.wait({first})
-        await frames.aclose()  # the first frame may have come just now
-        raise
-    if first.done():
-        first.result()
-    rendering.has_status = True
-    return EventStream(_Frames(first, frames), chat_headers(call), ping=PING)
-
-
-def _note_failure(first: asyncio.Future[bytes]) -> None:
-    """Take note of a failure that nobody may be left to hear of, so that asyncio does not log what it quotes."""
-    if not first.cancelled():
-        first.exception()
-
-
-class _Frames:
-    """The frames of a stream, of which the first is awaited already."""
-
-    def __init__(self, first: asyncio.Future[bytes], others: AsyncGenerator[bytes]) -> None:
-        self._first: asyncio.Future[bytes] | None = first
-        self._others = others
-
-    def __aiter__(self) -> Self:
-        return self
-
-    def __anext__(self) -> Awaitable[bytes]:
-        first, self._first = self._first, None
-        return first or anext(self._others)
-
-    async def aclose(self) -> None:
-        if self._first is not None:
-            self._first.cancel()
-            await asyncio.wait({self._first})
-        await self._others.aclose()
-
-
-def _goes_on(call: ChatCall) -> bool:
-    """Undo a cancellation while the caller is still there: the hub stops, and there is time to say so."""
-    task = asyncio.current_task()
-    if call.is_caller_gone() or task is None:
-        return False
-    task.uncancel()
-    return True
-
-
-def _log_fault(error: Exception) -> None:
-    if not isinstance(error, tuple(SERVED)):
-        logger.error("A chat failed.", exc_info=error)
+def _error_response(exchange: Exchange, error: ServedError) -> HttpResponseBase:
+    headers = {**chat_headers(exchange), **error.headers}
+    return json_response(exchange.dialect.error(error), status=error.status, headers=headers)

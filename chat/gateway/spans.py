@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from chat.gateway.pipeline import ChatCall
+from chat.gateway.exchange import Exchange
 from chat.ledger.events import Outcome, Rejection, label
 from chat.ledger.models import ChatStatus
 from providers.backends import BACKENDS
@@ -55,37 +55,41 @@ class SpanTracer:
         self._tracer = self._provider.get_tracer("llmhub")
         self._propagator = TraceContextTextMapPropagator()
 
-    def trace(self, call: ChatCall, outcome: Outcome, response: ChatResponse | None) -> None:
+    def trace(self, exchange: Exchange, outcome: Outcome, response: ChatResponse | None) -> None:
         """Make the spans of a chat that has ended; where that fails, the chat is none the worse for it."""
         try:
-            self._trace(call, outcome, response)
+            self._trace(exchange, outcome, response)
         except Exception:
             logger.exception("The spans of a chat could not be made.")
 
-    def _trace(self, call: ChatCall, outcome: Outcome, response: ChatResponse | None) -> None:
-        span = self._begin(call)
+    def _trace(self, exchange: Exchange, outcome: Outcome, response: ChatResponse | None) -> None:
+        span = self._begin(exchange)
         _describe(span, _of_outcome(outcome))
-        for (candidate, began_s), attempt in zip(call.journey.trail, call.journey.attempts, strict=False):
-            step = self._begin_attempt(call, candidate, parent=span, began_s=began_s)
-            if attempt is call.journey.attempts[-1]:
+        for (candidate, began_s), attempt in zip(exchange.attempts.trail, exchange.attempts.attempts, strict=False):
+            step = self._begin_attempt(exchange, candidate, parent=span, began_s=began_s)
+            if attempt is exchange.attempts.attempts[-1]:
                 _describe(step, _of_answer(outcome, response))
-                _describe(step, _of_first_token(call, began_s=began_s))
+                _describe(step, _of_first_token(exchange, began_s=began_s))
             _end_attempt(step, attempt, began_s=began_s)
         if outcome.status in FAULTS:
             span.set_status(Status(StatusCode.ERROR))
         span.end(_epoch_ns(time.monotonic()))
 
-    def trace_rejected(self, call: ChatCall, void: Rejection) -> None:
+    def trace_rejected(self, exchange: Exchange, rejection: Rejection) -> None:
         """Make the span of a chat that was refused; as `trace`, at no risk."""
         try:
-            self._trace_rejected(call, void)
+            self._trace_rejected(exchange, rejection)
         except Exception:
             logger.exception("The span of a refused chat could not be made.")
 
-    def _trace_rejected(self, call: ChatCall, void: Rejection) -> None:
-        span = self._begin(call)
+    def _trace_rejected(self, exchange: Exchange, rejection: Rejection) -> None:
+        span = self._begin(exchange)
         _describe(
-            span, {"llmhub.chat.status": ChatStatus.REJECTED.value, "error.type": void.error_code or void.error_type}
+            span,
+            {
+                "llmhub.chat.status": ChatStatus.REJECTED.value,
+                "error.type": rejection.error_code or rejection.error_type,
+            },
         )
         span.end(_epoch_ns(time.monotonic()))
 
@@ -95,14 +99,14 @@ class SpanTracer:
         stopping.start()
         stopping.join(STOP_S)
 
-    def _begin(self, call: ChatCall) -> Span:
-        carrier = {"traceparent": call.traceparent} if call.traceparent else {}
-        asked = call.asked
+    def _begin(self, exchange: Exchange) -> Span:
+        carrier = {"traceparent": exchange.traceparent} if exchange.traceparent else {}
+        asked = exchange.summary
         span = self._tracer.start_span(
             _name(asked.model_name),
             context=self._propagator.extract(carrier, context=Context()),
             kind=SpanKind.SERVER,
-            start_time=_epoch_ns(call.started_s),
+            start_time=_epoch_ns(exchange.started_s),
         )
         _describe(
             span,
@@ -110,15 +114,15 @@ class SpanTracer:
                 "gen_ai.operation.name": "chat",
                 "gen_ai.request.model": label(asked.model_name) or None,
                 "gen_ai.request.stream": asked.is_stream or None,
-                "gen_ai.conversation.id": label(call.caller.conversation),
-                "llmhub.chat.id": str(call.chat_id),
+                "gen_ai.conversation.id": label(exchange.caller.conversation),
+                "llmhub.chat.id": str(exchange.chat_id),
                 "llmhub.dialect": asked.dialect,
-                "llmhub.application": label(call.caller.application),
+                "llmhub.application": label(exchange.caller.application),
             },
         )
         return span
 
-    def _begin_attempt(self, call: ChatCall, candidate: Candidate, *, parent: Span, began_s: float) -> Span:
+    def _begin_attempt(self, exchange: Exchange, candidate: Candidate, *, parent: Span, began_s: float) -> Span:
         span = self._tracer.start_span(
             _name(candidate.model_name),
             context=set_span_in_context(parent, Context()),
@@ -126,8 +130,8 @@ class SpanTracer:
             start_time=_epoch_ns(began_s),
         )
         _describe(span, _of_target(candidate))
-        if call.request is not None:
-            _describe(span, _of_request(call.request, is_stream=call.asked.is_stream))
+        if exchange.request is not None:
+            _describe(span, _of_request(exchange.request, is_stream=exchange.summary.is_stream))
         return span
 
 
@@ -188,10 +192,12 @@ def _of_request(request: ChatRequest, *, is_stream: bool) -> Found:
     }
 
 
-def _of_first_token(call: ChatCall, *, began_s: float) -> Found:
-    if call.first_token_ms is None:
+def _of_first_token(exchange: Exchange, *, began_s: float) -> Found:
+    if exchange.first_token_ms is None:
         return {}
-    return {"gen_ai.response.time_to_first_chunk": max(0.0, call.started_s + call.first_token_ms / 1000 - began_s)}
+    return {
+        "gen_ai.response.time_to_first_chunk": max(0.0, exchange.started_s + exchange.first_token_ms / 1000 - began_s)
+    }
 
 
 def _of_answer(outcome: Outcome, response: ChatResponse | None) -> Found:

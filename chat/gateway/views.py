@@ -13,9 +13,10 @@ from structlog.contextvars import bind_contextvars
 
 from chat.dialects.hub import HubDialect
 from chat.dialects.openai_chat import OpenAIDialect
+from chat.gateway.errors import served_problem
 from chat.gateway.incoming import authenticate, check_may_chat
 from chat.gateway.lifespan import get_chat_server
-from chat.gateway.responses import json_response, served_problem
+from chat.gateway.responses import json_response
 from llmhub.access.principals import KeyRefusedError, NotPermittedError, Principal
 from llmhub.http.error_envelope import error_body
 from llmhub.http.handler import GatewayRequest
@@ -87,7 +88,7 @@ async def _models_answer(
         check_may_chat(principal)
         hubs_before(request.META.get("HTTP_VIA"))
         return json_response(
-            choose(request, usable_models(get_chat_server().pipeline.manager.snapshot(), principal)), headers=ids
+            choose(request, usable_models(get_chat_server().manager.snapshot(), principal)), headers=ids
         )
     except (KeyRefusedError, NotPermittedError, ModelNotServedError, LoopError) as error:
         problem = served_problem(error)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from django.http.response import HttpResponseBase
 
 
-class Frames(Protocol):
-    """An asynchronous iterator to be closed."""
+class FrameSource(Protocol):
+    """Where frames come from, for one reader."""
 
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
-    def __anext__(self) -> Awaitable[bytes]: ...
-    async def aclose(self) -> None: ...
+    async def get(self) -> bytes:
+        """Return the next frames; empty at the end."""
+
+    async def aclose(self) -> None:
+        """Take no more of them."""
 
 
 class EventStream(HttpResponseBase):
@@ -21,10 +23,10 @@ class EventStream(HttpResponseBase):
 
     streaming = True
 
-    def __init__(self, frames: Frames, headers: Mapping[str, str], *, ping: bytes) -> None:
+    def __init__(self, source: FrameSource, headers: Mapping[str, str], *, ping: bytes) -> None:
         super().__init__(
             content_type="text/event-stream; charset=utf-8",
             headers={"cache-control": "no-cache", "x-accel-buffering": "no", **headers},
         )
-        self.frames = frames
+        self.source = source
         self.ping = ping

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from collections.abc import Awaitable
-from contextlib import aclosing
+from collections.abc import Callable
+from enum import Enum, auto
 from functools import lru_cache
 from typing import Any
 
@@ -32,11 +32,18 @@ PING_S = 15.0
 """How long a stream may be silent before a comment is sent."""
 
 
+class Interruption(Enum):
+    """Why a request is over before it is answered."""
+
+    CALLER_GONE = auto()
+    STOPPING = auto()
+
+
 class GatewayRequest(ASGIRequest):
     """A request whose body is still at its sender's, and whose caller may leave before it is answered."""
 
     unread_body: RequestBody
-    caller_gone: asyncio.Event
+    caller: Caller
 
 
 class GatewayHandler:
@@ -64,31 +71,53 @@ class GatewayHandler:
             await asyncio.wait(self._under_way, timeout=FINISH_S)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the view, which reads the body when it will; from then on the caller's leaving cancels the work."""
+        """Call the view, which reads the body when it will, and send what it answers."""
         try:
             request = GatewayRequest(scope, io.BytesIO())
         except UnicodeDecodeError:
             hang_up(scope)
             await send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
             return
-        caller = _Caller(receive)
-        request.caller_gone = caller.gone
+        request.caller = caller = Caller(receive)
         request.unread_body = RequestBody(
             scope, receive, max_bytes=self._max_body_bytes, body_s=self._body_s, when_whole=caller.watch
         )
-        await caller.until_gone(self._respond(request, send))
-
-    async def _respond(self, request: GatewayRequest, send: Send) -> None:
+        response: HttpResponseBase | None = None
         try:
             response = await self._call_view(request)
+            if not request.unread_body.is_read:
+                hang_up(request.scope)
+            await self._send(response, send)
         except CallerGoneError:
-            return
-        if not request.unread_body.is_read:
-            hang_up(request.scope)
-        if isinstance(response, EventStream):
-            await _send_stream(response, send, ping_s=self._ping_s)
-        else:
+            pass
+        except asyncio.CancelledError:
+            if not caller.is_gone:
+                caller.interrupt(Interruption.STOPPING)
+                await self._send_rest(response, send)
+        finally:
+            caller.forget()
+            if isinstance(response, EventStream):
+                await response.source.aclose()
+
+    async def _send(self, response: HttpResponseBase, send: Send) -> None:
+        if not isinstance(response, EventStream):
             await send_whole(response, send)
+            return
+        await send(_start(response))
+        async with _Pings(response, send, every_s=self._ping_s) as pings:
+            while frames := await response.source.get():
+                pings.put_off()
+                await send({"type": "http.response.body", "body": frames, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async def _send_rest(self, response: HttpResponseBase | None, send: Send) -> None:
+        """Send how a stream ends that was told to stop; who has nothing yet is told that the hub stops."""
+        if isinstance(response, EventStream):
+            while frames := await response.source.get():
+                await send({"type": "http.response.body", "body": frames, "more_body": True})
+            await send({"type": "http.response.body"})
+        elif response is None:
+            await send_whole(_refusal(503, "The hub stops.", code="hub_stopping"), send)
 
     async def _call_view(self, request: GatewayRequest) -> HttpResponseBase:
         try:
@@ -105,38 +134,44 @@ class GatewayHandler:
         return response
 
 
-class _Caller:
+class Caller:
     """Who sent a request, and may leave before it is answered."""
 
     def __init__(self, receive: Receive) -> None:
-        self.gone = asyncio.Event()
+        self.is_gone = False
         self._receive = receive
         self._task = asyncio.current_task()
+        self._interrupt: Callable[[Interruption], None] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def watch(self) -> None:
         """Listen, now that the request is whole: nothing but its leaving comes from this caller."""
         self._watcher = asyncio.create_task(self._listen())
 
+    def when_interrupted(self, interrupt: Callable[[Interruption], None]) -> None:
+        """Have this called in place of the request's task being cancelled."""
+        self._interrupt = interrupt
+        if self.is_gone:
+            interrupt(Interruption.CALLER_GONE)
+
+    def interrupt(self, interruption: Interruption) -> None:
+        if self._interrupt is not None:
+            self._interrupt(interruption)
+
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.gone.set()
-        assert self._task is not None
-        self._task.cancel()
+        self.is_gone = True
+        if self._interrupt is not None:
+            self._interrupt(Interruption.CALLER_GONE)
+        elif self._task is not None:
+            self._task.cancel()
 
-    async def until_gone(self, work: Awaitable[None]) -> None:
-        """Do the work of one request, and cancel it when the caller closes the connection, which is `gone` then."""
-        assert self._task is not None
-        try:
-            await work
-        except asyncio.CancelledError:
-            if not self.gone.is_set() or self._task.uncancel():
-                raise
-        finally:
-            if self._watcher is not None:
-                self._watcher.cancel()
-                self._watcher = None  # which holds its frame, and that this caller
+    def forget(self) -> None:
+        self._interrupt = None
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None  # which holds its frame, and that this caller
 
 
 @lru_cache(maxsize=256)
@@ -145,9 +180,9 @@ def _resolve(urlconf: str, path: str) -> ResolverMatch:
     return get_resolver(urlconf).resolve(path)
 
 
-def _refusal(status: int, message: str) -> HttpResponse:
+def _refusal(status: int, message: str, *, code: str | None = None) -> HttpResponse:
     type_ = "not_found_error" if status == 404 else "invalid_request_error" if status < 500 else "server_error"
-    return JsonResponse(error_body(message, type_=type_), status=status)
+    return JsonResponse(error_body(message, type_=type_, code=code), status=status)
 
 
 def _start(response: HttpResponseBase) -> Message:
@@ -160,16 +195,6 @@ async def send_whole(response: HttpResponseBase, send: Send) -> None:
     response.setdefault("content-length", str(len(response.content)))
     await send(_start(response))
     await send({"type": "http.response.body", "body": response.content})
-
-
-async def _send_stream(response: EventStream, send: Send, *, ping_s: float) -> None:
-    async with aclosing(response.frames) as frames:
-        await send(_start(response))
-        async with _Pings(response, send, every_s=ping_s) as pings:
-            async for frame in frames:
-                pings.put_off()
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
-    await send({"type": "http.response.body"})
 
 
 class _Pings:
