@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from typing import Any
 
-from llmhub.http.handler import GatewayRequest
+from llmhub.http.handler import Caller, GatewayRequest
 from llmhub.http.request_bodies import RequestBody
 from llmhub.runtime.memory_budget import MemoryBudget
 
@@ -22,6 +21,6 @@ def chat_request(key: str, body: bytes) -> Any:
         return {"type": "http.request", "body": body}
 
     request: Any = GatewayRequest(scope, io.BytesIO())
-    request.caller_gone = asyncio.Event()
+    request.caller = Caller(receive)
     request.unread_body = RequestBody(scope, receive, max_bytes=MAX_BYTES)
     return request

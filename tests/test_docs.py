@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from chat.gateway.responses import SERVED
+from chat.gateway.errors import SERVED
 from chat.ledger.models import ChatStatus
 from llmhub import gateway_urls
 from llmhub.access.principals import NotPermittedError, Scope

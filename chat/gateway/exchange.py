@@ -143,12 +143,13 @@ class Exchange:
     """What the caller is told in place of the answer, or after a part of it."""
     response: ChatResponse | None = None
     """The answer, or as much of it as was handed on."""
-    answer_json: bytes = b""
-    outbox: Outbox = field(default_factory=Outbox)
+    answer_json: bytes = field(default=b"", repr=False)
+    outbox: Outbox = field(default_factory=Outbox, repr=False)
     facts: Facts = field(init=False)
-    _last_frames: bytes = b""
+    _last_frames: bytes = field(default=b"", repr=False)
     _stop_reason: Reason | None = None
     _is_closing: bool = False
+    _is_cut_off: bool = False
     _task: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -206,20 +207,22 @@ class Exchange:
         """Record the intent, answer, record the outcome: the way of every chat, whatever happens."""
         self._task = asyncio.current_task()
         timer = asyncio.get_running_loop().call_later(self.deadline_s - self.elapsed_s, self.stop, Reason.DEADLINE)
-        reason, error = Reason.WHOLE, None
+        reason = Reason.WHOLE
         try:
             await self.recorder.open(self)
             self._note_recorded()
             await answering
+            if self._stop_reason is not None:
+                await asyncio.sleep(0)  # the cancellation that nothing awaited yet
         except asyncio.CancelledError:
             reason = self._stop_reason or Reason.STOPPING
-        except Exception as raised:
-            reason, error = self._reason_of(raised), raised
+        except Exception as error:
+            reason = self._note_failure(error)
         finally:
             timer.cancel()
             answering.close()
             self._is_closing = True
-            await self._end(reason, error)
+            await self._end(reason)
 
     def _note_recorded(self) -> None:
         self.enter(State.RECORDED)
@@ -227,7 +230,13 @@ class Exchange:
         self.end_turn()
         self.enter(State.ANSWERING)
 
-    def _reason_of(self, error: Exception) -> Reason:
+    def _note_failure(self, error: Exception) -> Reason:
+        """Keep what callers are told of an error, and nothing of it: its frames hold the body, and each other."""
+        self.error = served_problem(error)
+        self._is_cut_off = isinstance(error, TruncatedReplyError)
+        if not is_known(error):
+            logger.error("A chat failed.", exc_info=error)
+        clear_frames(error.__traceback__)
         if self.state is State.PLANNED:
             return Reason.REFUSED
         return Reason.FAILED if is_known(error) else Reason.FAULT
@@ -289,17 +298,18 @@ class Exchange:
         self.facts.provider = self.attempts.provider or ""
         self.facts.model_name = self.attempts.model_name or ""
 
-    async def _end(self, reason: Reason, error: Exception | None) -> None:
+    async def _end(self, reason: Reason) -> None:
         """Record how it ended, and let those hear of it who still listen."""
-        if reason is Reason.DEADLINE:
-            error = ProviderTimeoutError(
-                f"There was no whole answer within {self.deadline_s:g} s.", provider=self.attempts.provider or ""
-            )
         ending = ENDINGS[reason]
-        self.error = ending.error or (served_problem(error) if error else None)
+        if reason is Reason.DEADLINE:
+            words = f"There was no whole answer within {self.deadline_s:g} s."
+            self.error = served_problem(ProviderTimeoutError(words))
+        self.error = self.error or ending.error
+        is_partial = self._is_cut_off or (self.response is not None and bool(self.response.choices))
         try:
             if reason is not Reason.REFUSED:
-                await self.recorder.close(self, _status(ending, self.response, error), self._recorded_answer)
+                status = ending.partial_status if is_partial else ending.status
+                await self.recorder.close(self, status, self._recorded_answer)
         except LedgerUnavailableError as unavailable:
             if reason in (Reason.WHOLE, Reason.FAILED, Reason.DEADLINE):
                 reason, self.error = Reason.FAILED, served_problem(unavailable)
@@ -307,10 +317,6 @@ class Exchange:
             self.reason = reason
             self.enter(State.ENDED)
             self.let_go()
-            if error is not None:
-                if reason is Reason.FAULT:
-                    logger.error("A chat failed.", exc_info=error)
-                clear_frames(error.__traceback__)  # they hold the body, and each other until a collection
             self.outbox.close(self._last_frames if self.error is None else self.dialect.error_frame(self.error))
 
     def _recorded_answer(self) -> bytes:
@@ -346,8 +352,3 @@ class Exchange:
         if not self.large_bytes:
             return work()
         return await done_beside(self.memory.owner, work, size_bytes=self.large_bytes)
-
-
-def _status(ending: Ending, response: ChatResponse | None, error: Exception | None) -> ChatStatus:
-    is_partial = (response is not None and response.choices) or isinstance(error, TruncatedReplyError)
-    return ending.partial_status if is_partial else ending.status

@@ -154,6 +154,7 @@ def note_request(exchange: Exchange, request: GatewayRequest, parsed: ParsedRequ
     size_bytes = exchange.content.size_bytes
     if via or size_bytes > LARGE_BYTES:
         asked = replace(asked, size_bytes=size_bytes, via=hubs_before(via) if via else ())
+    exchange.facts.wants_usage = parsed.wants_usage
     exchange.request = asked
     exchange.failover = _header(request, "X_LLMHUB_NO_FALLBACK") != "1"
     exchange.deadline_s = _deadline_s(_header(request, "X_LLMHUB_TIMEOUT_S"))

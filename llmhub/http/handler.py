@@ -140,12 +140,13 @@ class Caller:
     def __init__(self, receive: Receive) -> None:
         self.is_gone = False
         self._receive = receive
-        self._task = asyncio.current_task()
+        self._task: asyncio.Task[Any] | None = None
         self._interrupt: Callable[[Interruption], None] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def watch(self) -> None:
         """Listen, now that the request is whole: nothing but its leaving comes from this caller."""
+        self._task = asyncio.current_task()
         self._watcher = asyncio.create_task(self._listen())
 
     def when_interrupted(self, interrupt: Callable[[Interruption], None]) -> None:

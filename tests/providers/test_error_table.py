@@ -5,8 +5,7 @@ from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.http import Http404
 from rest_framework.exceptions import NotAuthenticated, NotFound, PermissionDenied, Throttled, ValidationError
 
-from chat.gateway.incoming import MediaTypeError
-from chat.gateway.responses import SERVED, served_problem
+from chat.gateway.errors import SERVED, MediaTypeError, served_problem
 from chat.ledger.errors import LedgerUnavailableError
 from llmhub.access.principals import KeyRefusedError, NotPermittedError
 from llmhub.access.sessions import SessionsUnavailableError, UnknownKeyError

@@ -53,7 +53,7 @@ def post(hub: LiveHub, key: str, body: object) -> httpx.Response:
 def test_no_object_of_a_chat_under_way_shows_what_it_holds(under_way):
     said = shown()
 
-    assert {"ChatCall", "ChatRequest", "ChatMessage", "TextPart", "Content", "Attempt", "AttemptLog"} <= set(said)
+    assert {"Exchange", "ChatRequest", "ChatMessage", "TextPart", "Content", "Attempt", "AttemptLog"} <= set(said)
     assert {"HttpCall", "Endpoint", "ProviderEntry", "Principal", "Secret"} <= set(said)
     assert {kind: held for kind, text in said.items() if (held := found(text, *SECRETS, under_way))} == {}
 

@@ -3,14 +3,15 @@ import uuid
 
 import pytest
 
+from chat.dialects.openai_chat import OpenAIDialect
 from chat.gateway import rejections
-from chat.gateway.pipeline import ChatCall, ChatPipeline
+from chat.gateway.exchange import Exchange
+from chat.gateway.recorder import Recorder
 from chat.gateway.rejections import Rejections
 from chat.ledger.content import make_content, unread_content
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError
 from chat.ledger.events import Caller, RequestSummary
 from providers.error_table import ServedError
-from providers.manager import ProviderManager
 
 REVOKED = ServedError(status=401, type="invalid_request_error", code="invalid_api_key", message="revoked")
 BAD = ServedError(status=400, type="invalid_request_error", message="bad")
@@ -49,24 +50,26 @@ def ledger():
 
 @pytest.fixture
 def found(ledger):
-    return Rejections(ChatPipeline(ProviderManager(), ledger), minute_s=60)
+    return Rejections(Recorder(ledger), minute_s=60)
 
 
-def call(caller=NOBODY, *, content=None):
-    return ChatCall(
+def new_exchange(caller=NOBODY, *, content=None):
+    return Exchange(
         chat_id=uuid.uuid4(),
         started_s=0,
+        dialect=OpenAIDialect(),
+        recorder=None,
         caller=caller,
-        asked=RequestSummary(dialect="openai", model_name=""),
+        summary=RequestSummary(dialect="openai", model_name=""),
         content=content or unread_content(31_000_000),
     )
 
 
 async def refuse(found, problem=REVOKED, *, times=1, is_in_force=False, caller=NOBODY, content=None):
-    calls = [call(caller, content=content) for _ in range(times)]
-    for one in calls:
+    exchanges = [new_exchange(caller, content=content) for _ in range(times)]
+    for one in exchanges:
         await found.record(one, problem, is_in_force=is_in_force)
-    return [one.chat_id for one in calls]
+    return [one.chat_id for one in exchanges]
 
 
 async def test_of_a_key_that_is_not_in_force_the_first_is_recorded_and_the_others_are_counted(found, ledger):
@@ -124,7 +127,7 @@ async def test_of_a_key_in_force_bodies_are_kept_up_to_a_size(found, ledger, mon
 
 
 async def test_the_minute_ends_by_itself_and_another_begins(ledger):
-    found = Rejections(ChatPipeline(ProviderManager(), ledger), minute_s=0)
+    found = Rejections(Recorder(ledger), minute_s=0)
     await refuse(found, times=2)
     ledger.has_grown.clear()
     await ledger.has_grown.wait()
@@ -135,7 +138,7 @@ async def test_the_minute_ends_by_itself_and_another_begins(ledger):
 
 
 async def test_a_stop_as_the_minute_ends_records_what_was_counted_once(ledger):
-    found = Rejections(ChatPipeline(ProviderManager(), ledger), minute_s=0)
+    found = Rejections(Recorder(ledger), minute_s=0)
     await refuse(found, times=3)
     loop = asyncio.get_running_loop()
     stopping = loop.create_future()

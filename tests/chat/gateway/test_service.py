@@ -1,25 +1,23 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import io
 import json
 import threading
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
 
 from chat.dialects.openai_chat import OpenAIDialect
 from chat.gateway.body_room import LARGE_BYTES
-from chat.gateway.incoming import new_call
-from chat.gateway.pipeline import FAULT, ChatPipeline
-from chat.gateway.service import ChatServer, _begin, _Rendering
+from chat.gateway.exchange import FAULT
+from chat.gateway.recorder import Recorder
+from chat.gateway.service import ChatServer
 from chat.ledger.models import ChatStatus
 from chat.ledger.writer import LedgerWriter
-from llmhub.http.handler import GatewayRequest
+from llmhub.http.handler import GatewayRequest, Interruption
 from llmhub.runtime.database import conninfo
-from providers.errors import UpstreamError
 from providers.manager import get_provider_manager
 from tests.chat_requests import MEMORY, chat_request
 from tests.fakes import stall_after
@@ -28,8 +26,6 @@ from tests.fakes import stall_after
 class ClosedRequest(GatewayRequest):
     """A request whose body nobody may look at."""
 
-    caller_gone = asyncio.Event()
-
     @property
     def unread_body(self):
         raise AssertionError
@@ -37,7 +33,7 @@ class ClosedRequest(GatewayRequest):
 
 async def test_what_comes_from_nobody_known_is_not_looked_at(hub):
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"x-api-key", b"lh_no")]}
-    server = ChatServer(ChatPipeline(get_provider_manager(), LedgerWriter(conninfo())), MEMORY)
+    server = ChatServer(get_provider_manager(), Recorder(LedgerWriter(conninfo())), MEMORY)
 
     answer = await server.serve(ClosedRequest(scope, io.BytesIO()), OpenAIDialect())
 
@@ -76,11 +72,10 @@ async def test_others_are_answered_while_a_large_body_is_read(key):
 
 
 class LeavingDialect(OpenAIDialect):
-    """Renders the first frame in the moment in which the caller leaves."""
+    """Renders the first frame in the moment in which the request is interrupted."""
 
     def frames(self, chunk, facts):
-        if not self.serving.cancelling():
-            self.serving.cancel()
+        self.caller.interrupt(self.interruption)
         return super().frames(chunk, facts)
 
 
@@ -90,36 +85,37 @@ def key(hub, upstream):
     return hub.issue_key()
 
 
-async def test_a_caller_who_leaves_when_the_first_frame_comes_is_recorded_before_the_work_ends(key):
-    request = stream_request_of(key)
-    request.caller_gone.set()
+@pytest.mark.parametrize(
+    ("interruption", "end"),
+    [
+        (Interruption.CALLER_GONE, (ChatStatus.CLIENT_DISCONNECTED, "")),
+        (Interruption.STOPPING, (ChatStatus.TRUNCATED, "hub_stopping")),
+    ],
+)
+async def test_who_is_cut_off_as_the_first_frame_comes_is_recorded_for_the_true_reason(key, interruption, end):
+    request, dialect = stream_request_of(key), LeavingDialect()
+    dialect.caller, dialect.interruption = request.caller, interruption
 
-    serving, end = await end_of_cancelled(request)
+    async with serving_chats() as server:
+        answer = await server.serve(request, dialect)
+        await read_to_the_end(answer.source)
 
-    assert serving.cancelled()
-    assert end == (ChatStatus.CLIENT_DISCONNECTED, "")
-
-
-async def test_a_stream_that_the_stopping_hub_cuts_off_is_not_put_down_to_the_caller(key):
-    serving, end = await end_of_cancelled(stream_request_of(key))
-
-    assert end == (ChatStatus.TRUNCATED, "hub_stopping")
-    assert (serving.result().status_code, serving.cancelling()) == (503, 0)
-    assert json.loads(serving.result().content)["error"]["code"] == "hub_stopping"
+        assert last_end() == end
 
 
 async def test_a_stream_that_has_begun_ends_in_words_when_the_hub_stops(key, upstream):
     upstream.fail(stall_after(3))
+    request = stream_request_of(key)
     async with serving_chats() as server:
-        answer = await server.serve(stream_request_of(key), OpenAIDialect())
-        reading = asyncio.ensure_future(read_to_the_end(answer.frames))
+        answer = await server.serve(request, OpenAIDialect())
+        reading = asyncio.ensure_future(read_to_the_end(answer.source))
         assert await asyncio.to_thread(upstream.stalled.wait, 10)
 
-        reading.cancel()
+        request.caller.interrupt(Interruption.STOPPING)
         frames = await reading
 
         assert last_end() == (ChatStatus.TRUNCATED, "hub_stopping")
-    assert json.loads(frames[-1].removeprefix(b"data: "))["error"]["code"] == "hub_stopping"
+    assert json.loads(frames[-1].rpartition(b"data: ")[2])["error"]["code"] == "hub_stopping"
     assert b"[DONE]" not in b"".join(frames)
 
 
@@ -141,55 +137,25 @@ async def serving_chats():
     manager, ledger = get_provider_manager(), LedgerWriter(conninfo())
     await ledger.start()
     try:
-        yield ChatServer(ChatPipeline(manager, ledger), MEMORY)
+        yield ChatServer(manager, Recorder(ledger), MEMORY)
     finally:
         await ledger.stop()
         await manager.close_all()
 
 
-async def read_to_the_end(frames):
-    async with aclosing(frames):
-        return [frame async for frame in frames]
+async def read_to_the_end(source):
+    frames = []
+    while frame := await source.get():
+        frames.append(frame)
+    await source.aclose()
+    return frames
 
 
 def stream_request_of(key):
     return chat_request(key, b'{"model":"up/m","stream":true,"messages":[{"role":"user","content":"Who is there?"}]}')
 
 
-async def end_of_cancelled(request):
-    """Cancel what serves the request when the first frame comes; return it, and how the chat is recorded at once."""
-    dialect = LeavingDialect()
-    async with serving_chats() as server:
-        dialect.serving = asyncio.ensure_future(server.serve(request, dialect))
-        await asyncio.wait({dialect.serving})
-        return dialect.serving, last_end()
-
-
 def last_end():
     """Ask without giving the event loop time to do more."""
     with psycopg.connect(conninfo()) as connection:
         return connection.execute("SELECT status, error_code FROM chat_chat ORDER BY started_at DESC").fetchone()
-
-
-async def test_a_stream_that_fails_as_its_caller_goes_away_is_not_logged_with_its_words(caplog):
-    began = asyncio.Event()
-
-    async def frames():
-        try:
-            began.set()
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            raise UpstreamError("You asked: canary prompt") from None
-        yield b""
-
-    call = new_call(OpenAIDialect())
-    rendering = _Rendering(OpenAIDialect(), call, wants_usage=False)
-    serving = asyncio.create_task(_begin(rendering, frames(), call, early_s=5))
-    await began.wait()
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
-    del serving
-    await asyncio.sleep(0)  # the loop lets go of what it ran
-    gc.collect()
-
-    assert caplog.text == ""

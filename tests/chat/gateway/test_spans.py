@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID
@@ -19,8 +18,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from chat.dialects.openai_chat import OpenAIDialect
 from chat.gateway import tracing
-from chat.gateway.pipeline import ChatCall, ChatPipeline
+from chat.gateway.exchange import Exchange, State
+from chat.gateway.recorder import Recorder
 from chat.gateway.spans import SpanTracer, exporting_tracer
 from chat.ledger.content import make_content
 from chat.ledger.events import Caller, RequestSummary
@@ -46,9 +47,9 @@ sys.exit(tracing.find_tracer("") is not None or "opentelemetry" in sys.modules)
 
 @dataclass
 class Traced:
-    """A pipeline, and the spans that it has made."""
+    """A recorder, and the spans that it has made."""
 
-    pipeline: ChatPipeline
+    recorder: Recorder
     exporter: InMemorySpanExporter
 
     @property
@@ -59,22 +60,35 @@ class Traced:
     def attempts(self) -> tuple[ReadableSpan, ...]:
         return self.exporter.get_finished_spans()[:-1]
 
-    async def ask(self, call: ChatCall, model_name: str = "up/m") -> None:
-        plan = self.pipeline.manager.plan(model_name=model_name)
-        await self.pipeline.answer(call, plan, lambda response: {"said": response.content}, served_error)
+    async def ask(self, exchange: Exchange, model_name: str = "up/m") -> None:
+        manager = get_provider_manager()
+        exchange.recorder = self.recorder
+        exchange.plan = manager.plan(model_name=model_name)
+        exchange.enter(State.PLANNED)
+        if not exchange.summary.is_stream:
+            await exchange.answer(manager)
+            return
+        exchange.begin_stream(manager)
+        while await exchange.get():
+            pass
+
+    async def reject(self, exchange: Exchange) -> None:
+        await self.recorder.reject(exchange, served_error(ProviderError("No.", provider="")))
 
 
-def new_call(**more: object) -> ChatCall:
+def new_exchange(**fields: object) -> Exchange:
     message = ChatMessage(role="user", content=CANARY)
-    return ChatCall(
+    return Exchange(
         **{
             "chat_id": uuid7(),
             "started_s": asyncio.get_running_loop().time(),
+            "dialect": OpenAIDialect(),
+            "recorder": None,
             "caller": Caller(application="desk", conversation="c-1"),
-            "asked": RequestSummary(dialect="openai", model_name="up/m"),
+            "summary": RequestSummary(dialect="openai", model_name="up/m"),
             "content": make_content(b"{}"),
             "request": ChatRequest(messages=(message,), model_name="up/m", temperature=0.5, user=CANARY),
-            **more,
+            **fields,
         }
     )
 
@@ -90,27 +104,27 @@ async def traced(provider: FakeProvider) -> AsyncIterator[Traced]:
     exporter = InMemorySpanExporter()
     manager, ledger = get_provider_manager(), LedgerWriter(conninfo())
     await ledger.start()
-    yield Traced(ChatPipeline(manager, ledger, tracer=SpanTracer(SimpleSpanProcessor(exporter))), exporter)
+    yield Traced(Recorder(ledger, tracer=SpanTracer(SimpleSpanProcessor(exporter))), exporter)
     await ledger.stop()
     await manager.close_all()
 
 
 async def test_a_chat_is_a_span_with_one_for_its_attempt_within(traced):
-    call = new_call()
+    exchange = new_exchange()
 
-    await traced.ask(call)
+    await traced.ask(exchange)
 
     (attempt,) = traced.attempts
     assert (traced.chat.name, traced.chat.kind, traced.chat.parent) == ("chat up/m", SpanKind.SERVER, None)
     assert (attempt.name, attempt.kind, attempt.parent) == ("chat m", SpanKind.CLIENT, traced.chat.context)
     assert traced.chat.start_time <= attempt.start_time <= attempt.end_time
-    assert UUID(traced.chat.attributes["llmhub.chat.id"]) == call.chat_id
+    assert UUID(traced.chat.attributes["llmhub.chat.id"]) == exchange.chat_id
     assert traced.chat.attributes["llmhub.chat.status"] == "succeeded"
     assert traced.chat.attributes["gen_ai.conversation.id"] == "c-1"
 
 
 async def test_what_a_model_was_asked_and_used_stands_with_the_attempt(traced, provider):
-    await traced.ask(new_call())
+    await traced.ask(new_exchange())
 
     told = traced.attempts[0].attributes
     assert told["gen_ai.operation.name"] == "chat"
@@ -126,9 +140,8 @@ async def test_what_a_model_was_asked_and_used_stands_with_the_attempt(traced, p
 
 async def test_no_span_holds_content(traced, provider):
     provider.fail(fakes.status(400, CANARY))
-    with pytest.raises(ProviderError):
-        await traced.ask(new_call())
-    await traced.ask(new_call())
+    await traced.ask(new_exchange())
+    await traced.ask(new_exchange())
 
     text = "".join(span.to_json() for span in traced.exporter.get_finished_spans())
     assert CANARY not in text
@@ -146,7 +159,7 @@ def failing(hub: LiveHub, provider: FakeProvider) -> Iterator[None]:
 
 
 async def test_each_attempt_has_a_span_of_its_own(traced, failing):
-    await traced.ask(new_call(), model_name="both")
+    await traced.ask(new_exchange(), model_name="both")
 
     failed, served = traced.attempts
     assert failed.attributes["error.type"] == "OverloadedError"
@@ -160,27 +173,23 @@ async def test_each_attempt_has_a_span_of_its_own(traced, failing):
 async def test_a_failed_chat_is_marked_so(traced, provider):
     provider.fail(fakes.status(500))
 
-    with pytest.raises(ProviderError):
-        await traced.ask(new_call())
+    await traced.ask(new_exchange())
 
     assert traced.chat.status.status_code is StatusCode.ERROR
     assert traced.chat.attributes["error.type"] == "provider_error"
 
 
 async def test_a_refused_chat_is_a_span_alone(traced):
-    await traced.pipeline.reject(new_call(), served_error(ProviderError("No.", provider="")))
+    await traced.reject(new_exchange())
 
     assert traced.attempts == ()
     assert traced.chat.attributes["llmhub.chat.status"] == "rejected"
 
 
 async def test_a_stream_tells_when_its_first_content_came(traced):
-    call = new_call(asked=RequestSummary(dialect="openai", model_name="up/m", is_stream=True))
-    plan = traced.pipeline.manager.plan(model_name="up/m")
+    exchange = new_exchange(summary=RequestSummary(dialect="openai", model_name="up/m", is_stream=True))
 
-    async with aclosing(traced.pipeline.stream(call, plan, lambda _: {}, served_error)) as pieces:
-        async for _ in pieces:
-            pass
+    await traced.ask(exchange)
 
     assert traced.attempts[0].attributes["gen_ai.request.stream"] is True
     assert traced.attempts[0].attributes["gen_ai.response.time_to_first_chunk"] >= 0
@@ -191,7 +200,7 @@ async def test_a_stream_tells_when_its_first_content_came(traced):
     [(f"00-{TRACE_ID}-{PARENT_ID}-01", TRACE_ID), ("00-not-a-trace", None), (None, None)],
 )
 async def test_the_trace_of_a_caller_goes_on(traced, traceparent, trace_id):
-    await traced.ask(new_call(traceparent=traceparent))
+    await traced.ask(new_exchange(traceparent=traceparent))
 
     if trace_id:
         assert f"{traced.chat.context.trace_id:032x}" == trace_id
@@ -201,9 +210,9 @@ async def test_the_trace_of_a_caller_goes_on(traced, traceparent, trace_id):
 
 
 async def test_a_name_that_no_collector_could_read_harms_no_chat(traced):
-    call = new_call(asked=RequestSummary(dialect="openai", model_name="\ud800\x00" + "x" * 9999))
+    exchange = new_exchange(summary=RequestSummary(dialect="openai", model_name="\ud800\x00" + "x" * 9999))
 
-    await traced.ask(call)
+    await traced.ask(exchange)
 
     assert len(traced.chat.attributes["gen_ai.request.model"].encode()) < 4096
 
@@ -214,10 +223,10 @@ class BrokenProcessor(SpanProcessor):
 
 
 async def test_spans_that_cannot_be_made_harm_neither_answers_nor_refusals(traced, caplog):
-    traced.pipeline.tracer = SpanTracer(BrokenProcessor())
+    traced.recorder.tracer = SpanTracer(BrokenProcessor())
 
-    await traced.ask(new_call())
-    await traced.pipeline.reject(new_call(), served_error(ProviderError("No.", provider="")))
+    await traced.ask(new_exchange())
+    await traced.reject(new_exchange())
 
     assert [record.name for record in caplog.records if record.levelname == "ERROR"] == ["chat.gateway.spans"] * 2
 
@@ -248,10 +257,10 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
 
 
 async def test_a_collector_receives_the_spans(traced, collector):
-    traced.pipeline.tracer = tracing.find_tracer("set")
+    traced.recorder.tracer = tracing.find_tracer("set")
 
-    await traced.ask(new_call())
-    await asyncio.to_thread(traced.pipeline.tracer.stop)
+    await traced.ask(new_exchange())
+    await asyncio.to_thread(traced.recorder.tracer.stop)
 
     (path, request), *_ = collector.received
     resource = request.resource_spans[0]
@@ -264,12 +273,12 @@ async def test_a_collector_receives_the_spans(traced, collector):
 async def test_a_chat_is_none_the_worse_for_a_collector_that_is_away(traced, monkeypatch, unused_tcp_port):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{unused_tcp_port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-    traced.pipeline.tracer = exporting_tracer()
+    traced.recorder.tracer = exporting_tracer()
 
-    await traced.ask(new_call())
+    await traced.ask(new_exchange())
 
     async with asyncio.timeout(10):
-        await asyncio.to_thread(traced.pipeline.tracer.stop)
+        await asyncio.to_thread(traced.recorder.tracer.stop)
 
 
 def test_without_a_collector_nothing_is_loaded():

@@ -23,7 +23,7 @@ from django.urls import path
 from structlog.contextvars import bound_contextvars
 
 from chat.dialects.openai_chat import OpenAIDialect
-from chat.gateway.pipeline import ChatPipeline
+from chat.gateway.recorder import Recorder
 from chat.gateway.service import ChatServer
 from chat.ledger.writer import LedgerWriter
 from llmhub.runtime import logs
@@ -421,7 +421,7 @@ def test_at_debug_the_end_of_a_chat_is_told_under_its_id(hub: LiveHub, upstream,
     with written() as lines, caplog.at_level(logging.DEBUG, "chat"):
         answer = hub.client.post("/v1/chat/completions", json=ask, headers=hub.headers(key))
 
-    (told,) = [line for line in map(json.loads, lines.text.splitlines()) if line["logger"] == "chat.gateway.pipeline"]
+    (told,) = [line for line in map(json.loads, lines.text.splitlines()) if line["logger"] == "chat.gateway.recorder"]
     assert re.fullmatch(r"A chat ended: succeeded after \d+ ms; tried: up ok\.", told["event"])
     assert told["request_id"] == answer.headers["x-request-id"]
     assert CANARY not in lines.text
@@ -440,7 +440,7 @@ def request_with_key(hub: LiveHub) -> ASGIRequest:
 
 async def test_a_fault_of_the_hub_is_answered_with_the_id_it_is_logged_under(request_with_key):
     with written(name="chat") as lines:
-        server = ChatServer(ChatPipeline(get_provider_manager(), LedgerWriter(conninfo())), MEMORY)
+        server = ChatServer(get_provider_manager(), Recorder(LedgerWriter(conninfo())), MEMORY)
         answer = await server.serve(request_with_key, BrokenDialect())
 
     assert answer.status_code == 500
