@@ -92,8 +92,8 @@ class GatewayHandler:
             pass
         except asyncio.CancelledError:
             if not caller.is_gone:
-                caller.interrupt(Interruption.STOPPING)
-                await self._send_rest(response, send)
+                is_heard = caller.interrupt(Interruption.STOPPING)
+                await self._send_rest(response, send, is_heard=is_heard)
         finally:
             caller.forget()
             if isinstance(response, EventStream):
@@ -110,9 +110,9 @@ class GatewayHandler:
                 await send({"type": "http.response.body", "body": frames, "more_body": True})
         await send({"type": "http.response.body"})
 
-    async def _send_rest(self, response: HttpResponseBase | None, send: Send) -> None:
+    async def _send_rest(self, response: HttpResponseBase | None, send: Send, *, is_heard: bool) -> None:
         """Send how a stream ends that was told to stop; who has nothing yet is told that the hub stops."""
-        if isinstance(response, EventStream):
+        if isinstance(response, EventStream) and is_heard:
             while frames := await response.source.get():
                 await send({"type": "http.response.body", "body": frames, "more_body": True})
             await send({"type": "http.response.body"})
@@ -155,17 +155,18 @@ class Caller:
         if self.is_gone:
             interrupt(Interruption.CALLER_GONE)
 
-    def interrupt(self, interruption: Interruption) -> None:
-        if self._interrupt is not None:
-            self._interrupt(interruption)
+    def interrupt(self, interruption: Interruption) -> bool:
+        """Tell who can be interrupted, and whether there is such a one."""
+        if self._interrupt is None:
+            return False
+        self._interrupt(interruption)
+        return True
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.is_gone = True
-        if self._interrupt is not None:
-            self._interrupt(Interruption.CALLER_GONE)
-        elif self._task is not None:
+        if not self.interrupt(Interruption.CALLER_GONE) and self._task is not None:
             self._task.cancel()
 
     def forget(self) -> None:

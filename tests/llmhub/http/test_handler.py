@@ -8,7 +8,7 @@ from django.http import HttpResponse, JsonResponse
 from django.urls import path
 
 from llmhub.http.event_stream import EventStream
-from llmhub.http.handler import GatewayHandler
+from llmhub.http.handler import GatewayHandler, Interruption
 from llmhub.http.request_bodies import HANG_UP, BodyTooLargeError, BodyTooSlowError
 from llmhub.runtime.memory_budget import UNBOUNDED
 from providers.wire.encoding import PING
@@ -55,12 +55,54 @@ async def work(request):
 
 async def stream(request):
     await request.unread_body.read(UNBOUNDED)
-    return EventStream(_frames(request.scope["events"]), {"x-request-id": "a1"}, ping=PING)
+    return EventStream(Source(_frames(request.scope["events"])), {"x-request-id": "a1"}, ping=PING)
+
+
+async def interruptible(request):
+    await request.unread_body.read(UNBOUNDED)
+    events = request.scope["events"]
+
+    def interrupt(interruption):
+        events.heard.append(interruption)
+        events.may_end.set()
+
+    request.caller.when_interrupted(interrupt)
+    return EventStream(Steps(events), {}, ping=PING)
 
 
 async def slow_stream(request):
     await request.unread_body.read(UNBOUNDED)
-    return EventStream(_slow_frames(request.scope["events"]), {}, ping=PING)
+    return EventStream(Source(_slow_frames(request.scope["events"])), {}, ping=PING)
+
+
+class Source:
+    """Frames out of a generator."""
+
+    def __init__(self, frames):
+        self._frames = frames
+
+    async def get(self):
+        return await anext(self._frames, b"")
+
+    async def aclose(self):
+        await self._frames.aclose()
+
+
+class Steps:
+    """Frames of which none is lost to who was cancelled while waiting for it."""
+
+    def __init__(self, events):
+        self._events = events
+        self._taken = 0
+
+    async def get(self):
+        if self._taken == 1:
+            await self._events.may_end.wait()
+        self._taken += 1
+        return (b"", b"data: 1\n\n", b"data: 2\n\n", b"")[self._taken]
+
+    async def aclose(self):
+        self._taken = 2
 
 
 async def _slow_frames(events):
@@ -82,7 +124,7 @@ async def _frames(events):
         events.cleaned_up.set()
 
 
-urlpatterns = [path(view.__name__, view) for view in (echo, fault, headers_only, fail, work, stream)] + [
+urlpatterns = [path(view.__name__, view) for view in (echo, fault, headers_only, fail, work, stream, interruptible)] + [
     path("stream/slow", slow_stream),
     path("segment/<path:name>", segment),
 ]
@@ -279,16 +321,42 @@ async def test_a_caller_who_leaves_ends_the_work_and_the_work_cleans_up():
     assert connection.sent == []
 
 
-async def test_a_server_that_stops_ends_the_work_and_the_work_cleans_up():
+async def test_a_server_that_stops_ends_the_work_and_says_so_once_it_has_cleaned_up():
     connection = Connection(*body(CANARY))
     serving = connection.serve("/work")
     await connection.events.begun.wait()
 
     serving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await serving
+    await serving
 
     assert connection.events.cleaned_up.is_set()
+    assert (connection.status, connection.json["error"]["code"]) == (503, "hub_stopping")
+
+
+async def test_who_can_be_interrupted_is_told_why_and_goes_on_to_its_end():
+    heard = []
+    connection = Connection(*body(CANARY))
+    serving = connection.serve("/interruptible")
+    connection.events.heard = heard
+    await connection.sends(2)
+
+    serving.cancel()
+    await serving
+
+    assert heard == [Interruption.STOPPING]
+    assert connection.bodies == [b"data: 1\n\n", b"data: 2\n\n"]
+
+
+async def test_the_leaving_of_a_caller_interrupts_and_cancels_nothing():
+    connection = Connection(*body(CANARY))
+    connection.events.heard = heard = []
+    serving = connection.serve("/interruptible")
+    await connection.sends(2)
+
+    connection.hang_up()
+    await serving
+
+    assert heard == [Interruption.CALLER_GONE]
 
 
 async def test_what_was_cancelled_has_cleaned_up_when_the_handler_has_finished():
@@ -301,7 +369,7 @@ async def test_what_was_cancelled_has_cleaned_up_when_the_handler_has_finished()
     await handler.finish()
 
     assert connection.events.cleaned_up.is_set()
-    assert serving.cancelled()
+    assert serving.done()
 
 
 async def test_nobody_listens_any_more_once_the_answer_is_sent():
