@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run seed test soak mutants bench bench-peers lint screenshots clean
+.PHONY: help run seed test soak mutants bench bench-peers hops lint screenshots clean
 .SUFFIXES:
 
 # The first Python that is new enough; `make run PYTHON=…` names another.
@@ -40,6 +40,9 @@ bench: $(DEV) ## Measure the hub, a bare proxy and the upstream alone; BENCH_JSO
 
 bench-peers: $(DEV) ## Measure the hub beside LiteLLM and Portkey, which it installs into .peers
 	@exec $(IN_VENV)/python -m tests.bench peers
+
+hops: $(DEV) ## Count our own functions' calls for one chat; HOPS_TRACE=1: each; HOPS_JSON=file: the numbers, too
+	@exec $(IN_STACK) $(IN_VENV)/python -m tests.hops
 
 lint: $(DEV) ## Check style, types, imports and migrations
 	$(IN_VENV)/ruff check
