@@ -38,6 +38,15 @@ class InlineData:
         return f"data:{self.media_type};base64,{self.data}"
 
 
+def parse_data_url(url: str) -> InlineData | None:
+    """Return what a base64 `data:` URL holds, its media type as providers spell it; None for any other."""
+    match = _DATA_URL.fullmatch(url)
+    if match is None:
+        return None
+    media_type = match["media_type"].lower()
+    return InlineData(_ALIASES.get(media_type, media_type), match["data"])
+
+
 def find_inline_data(url: str, *, what: str) -> InlineData | None:
     """Return what a `data:` URL holds, None for a file that lies elsewhere.
 
@@ -46,11 +55,10 @@ def find_inline_data(url: str, *, what: str) -> InlineData | None:
     """
     if _HTTP_URL.match(url):
         return None
-    match = _DATA_URL.fullmatch(url)
-    if match is None:
+    inline = parse_data_url(url)
+    if inline is None:
         raise RequestRejectedError(f"Each {what} must be an http(s) URL or a base64 `data:` URL.", param="messages")
-    media_type = match["media_type"].lower()
-    return InlineData(_ALIASES.get(media_type, media_type), match["data"])
+    return inline
 
 
 def find_media_type(url: str) -> str | None:

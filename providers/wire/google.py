@@ -19,6 +19,7 @@ import orjson
 from providers.backends.headers import MAX_RETRY_AFTER_S
 from providers.backends.refusals import error_of_status, message_of
 from providers.backends.shapes import (
+    MAX_COUNT,
     count_or_none,
     list_at,
     object_at,
@@ -543,7 +544,7 @@ def decode_reply(body: JSONObject) -> ChatResponse:
     return ChatResponse(
         choices=tuple(_decode_candidate(one, index, upstream_id) for index, one in enumerate(candidates)),
         model_name=_model_name(body) or "",
-        usage=_find_usage(object_or_empty(body.get("usageMetadata"))),
+        usage=_find_usage(_counts_in(body)),
         upstream_id=upstream_id,
     )
 
@@ -612,23 +613,29 @@ def _finish_reason(native: str, kinds: set[type[Part]]) -> FinishReason:
     return FINISH_REASONS.get(native, "stop")
 
 
-def _find_usage(counts: JSONObject) -> Usage | None:
+def _counts_in(body: JSONObject) -> dict[str, int]:
+    """Return the counts that a body tells, as far as they are whole numbers."""
+    told = object_or_empty(body.get("usageMetadata"))
+    return {name: count for name, count in told.items() if type(count) is int and 0 <= count <= MAX_COUNT}
+
+
+def _find_usage(counts: Mapping[str, int]) -> Usage | None:
     """Return the usage where it is told; what is 0 is left out on the wire, and found from the total."""
-    prompt_tokens = count_or_none(counts.get("promptTokenCount"))
+    prompt_tokens = counts.get("promptTokenCount")
     if prompt_tokens is None:
         return None
-    prompt_tokens += count_or_none(counts.get("toolUsePromptTokenCount")) or 0
-    thoughts = count_or_none(counts.get("thoughtsTokenCount"))
-    answer = count_or_none(counts.get("candidatesTokenCount"))
-    total = count_or_none(counts.get("totalTokenCount"))
-    if answer is None and total is None and thoughts is None:
-        return None
+    prompt_tokens += counts.get("toolUsePromptTokenCount", 0)
+    thoughts = counts.get("thoughtsTokenCount")
+    answer = counts.get("candidatesTokenCount")
+    total = counts.get("totalTokenCount")
     if answer is None:
+        if total is None and thoughts is None:
+            return None
         answer = max(0, (total or 0) - prompt_tokens - (thoughts or 0))
     return Usage(
         prompt_tokens=prompt_tokens,
         completion_tokens=answer + (thoughts or 0),
-        cached_tokens=count_or_none(counts.get("cachedContentTokenCount")),
+        cached_tokens=counts.get("cachedContentTokenCount"),
         reasoning_tokens=thoughts,
     )
 
@@ -670,16 +677,15 @@ class GoogleStreamDecoder(StreamDecoder):
 
     def __init__(self) -> None:
         self._choices: dict[int, _OpenChoice] = {}
-        self._counts: JSONObject = {}
+        self._counts: dict[str, int] = {}
         self._head: tuple[Any, Any] = (None, None)
         self._upstream_id: str | None = None
 
     def decode(self, frame: JSONObject) -> Sequence[Delta]:
         delta = self._find_plain_text(frame)
         deltas: list[Delta] = list(self._decode(frame)) if delta is None else [delta]
-        counts = frame.get("usageMetadata")
-        if type(counts) is dict and not self._counts.items() >= counts.items():
-            self._counts.update({name: count for name, count in counts.items() if count is not None})
+        if "usageMetadata" in frame and not (counts := _counts_in(frame)).items() <= self._counts.items():
+            self._counts.update(counts)
             if usage := _find_usage(self._counts):
                 deltas.append(UsageTold(usage))
         return deltas

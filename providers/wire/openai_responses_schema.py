@@ -15,7 +15,7 @@ MAX_MODEL_NAME_CHARS = 512
 
 
 @OPEN
-class TextContent(TypedDict, total=False):
+class ResponsesTextContent(TypedDict, total=False):
     type: Required[Literal["input_text", "output_text", "text"]]
     text: Required[str]
     annotations: list[dict[str, Any]] | None
@@ -23,13 +23,13 @@ class TextContent(TypedDict, total=False):
 
 
 @OPEN
-class RefusalContent(TypedDict):
+class ResponsesRefusalContent(TypedDict):
     type: Literal["refusal"]
     refusal: str
 
 
 @OPEN
-class ImageContent(TypedDict, total=False):
+class ResponsesImageContent(TypedDict, total=False):
     type: Required[Literal["input_image"]]
     image_url: Annotated[str | None, Field(description="An http(s) URL, or a `data:` URL.")]
     file_id: str | None
@@ -37,7 +37,7 @@ class ImageContent(TypedDict, total=False):
 
 
 @OPEN
-class FileContent(TypedDict, total=False):
+class ResponsesFileContent(TypedDict, total=False):
     type: Required[Literal["input_file"]]
     file_data: Annotated[str | None, Field(description="A `data:` URL.")]
     file_url: str | None
@@ -46,19 +46,19 @@ class FileContent(TypedDict, total=False):
 
 
 @OPEN
-class SoundData(TypedDict):
+class ResponsesSoundData(TypedDict):
     data: str
     format: str
 
 
 @OPEN
-class AudioContent(TypedDict):
+class ResponsesAudioContent(TypedDict):
     type: Literal["input_audio"]
-    input_audio: SoundData
+    input_audio: ResponsesSoundData
 
 
 @OPEN
-class OtherContent(TypedDict):
+class ResponsesOtherContent(TypedDict):
     """A part that is passed on as it is, to providers that speak this API."""
 
     type: str
@@ -80,12 +80,12 @@ _TAG_OF_CONTENT = {
 }
 
 Content = Annotated[
-    Annotated[TextContent, Tag("text")]
-    | Annotated[RefusalContent, Tag("refusal")]
-    | Annotated[ImageContent, Tag("image")]
-    | Annotated[FileContent, Tag("file")]
-    | Annotated[AudioContent, Tag("audio")]
-    | Annotated[OtherContent, Tag("other")],
+    Annotated[ResponsesTextContent, Tag("text")]
+    | Annotated[ResponsesRefusalContent, Tag("refusal")]
+    | Annotated[ResponsesImageContent, Tag("image")]
+    | Annotated[ResponsesFileContent, Tag("file")]
+    | Annotated[ResponsesAudioContent, Tag("audio")]
+    | Annotated[ResponsesOtherContent, Tag("other")],
     Discriminator(_content_tag),
 ]
 TextOrContents = Annotated[
@@ -95,7 +95,7 @@ TextOrContents = Annotated[
 
 
 @OPEN
-class MessageItem(TypedDict, total=False):
+class ResponsesMessageItem(TypedDict, total=False):
     type: Literal["message"] | None
     role: Required[Literal["system", "developer", "user", "assistant"]]
     content: Required[TextOrContents]
@@ -103,7 +103,7 @@ class MessageItem(TypedDict, total=False):
 
 
 @OPEN
-class FunctionCallItem(TypedDict, total=False):
+class ResponsesFunctionCallItem(TypedDict, total=False):
     type: Required[Literal["function_call"]]
     call_id: Required[str]
     name: Required[str]
@@ -111,29 +111,29 @@ class FunctionCallItem(TypedDict, total=False):
 
 
 @OPEN
-class FunctionCallOutputItem(TypedDict):
+class ResponsesFunctionCallOutputItem(TypedDict):
     type: Literal["function_call_output"]
     call_id: str
     output: TextOrContents
 
 
 @OPEN
-class ReasoningText(TypedDict):
+class ResponsesReasoningText(TypedDict):
     type: str
     text: str
 
 
 @OPEN
-class ReasoningItem(TypedDict, total=False):
+class ResponsesReasoningItem(TypedDict, total=False):
     type: Required[Literal["reasoning"]]
     id: str | None
-    summary: list[ReasoningText] | None
-    content: list[ReasoningText] | None
+    summary: list[ResponsesReasoningText] | None
+    content: list[ResponsesReasoningText] | None
     encrypted_content: str | None
 
 
 @OPEN
-class OtherItem(TypedDict, total=False):
+class ResponsesOtherItem(TypedDict, total=False):
     """An item that is passed on as it is, to providers that speak this API, such as a reference to a stored one."""
 
     type: str | None
@@ -150,17 +150,17 @@ def _item_tag(value: Any) -> str:
 _ITEM_TAGS = frozenset({"message", "function_call", "function_call_output", "reasoning"})
 
 Item = Annotated[
-    Annotated[MessageItem, Tag("message")]
-    | Annotated[FunctionCallItem, Tag("function_call")]
-    | Annotated[FunctionCallOutputItem, Tag("function_call_output")]
-    | Annotated[ReasoningItem, Tag("reasoning")]
-    | Annotated[OtherItem, Tag("other")],
+    Annotated[ResponsesMessageItem, Tag("message")]
+    | Annotated[ResponsesFunctionCallItem, Tag("function_call")]
+    | Annotated[ResponsesFunctionCallOutputItem, Tag("function_call_output")]
+    | Annotated[ResponsesReasoningItem, Tag("reasoning")]
+    | Annotated[ResponsesOtherItem, Tag("other")],
     Discriminator(_item_tag),
 ]
 
 
 @OPEN
-class FunctionTool(TypedDict, total=False):
+class ResponsesFunctionTool(TypedDict, total=False):
     type: Required[Literal["function"]]
     name: Required[str]
     description: str | None
@@ -169,7 +169,7 @@ class FunctionTool(TypedDict, total=False):
 
 
 @OPEN
-class OtherTool(TypedDict):
+class ResponsesOtherTool(TypedDict):
     """A tool that the provider runs itself, for providers that speak this API."""
 
     type: str
@@ -180,24 +180,25 @@ def _tool_tag(value: Any) -> str:
 
 
 AnyTool = Annotated[
-    Annotated[FunctionTool, Tag("function")] | Annotated[OtherTool, Tag("other")], Discriminator(_tool_tag)
+    Annotated[ResponsesFunctionTool, Tag("function")] | Annotated[ResponsesOtherTool, Tag("other")],
+    Discriminator(_tool_tag),
 ]
 
 
 @OPEN
-class NamedToolChoice(TypedDict, total=False):
+class ResponsesNamedToolChoice(TypedDict, total=False):
     type: Required[str]
     name: str
 
 
 AnyToolChoice = Annotated[
-    Annotated[Literal["none", "auto", "required"], Tag("mode")] | Annotated[NamedToolChoice, Tag("named")],
+    Annotated[Literal["none", "auto", "required"], Tag("mode")] | Annotated[ResponsesNamedToolChoice, Tag("named")],
     Discriminator(tagged_by({dict: "named"}, "mode")),
 ]
 
 
 @OPEN
-class TextFormat(TypedDict, total=False):
+class ResponsesTextFormat(TypedDict, total=False):
     type: Required[Literal["text", "json_object", "json_schema"]]
     name: str
     schema: dict[str, Any]
@@ -206,13 +207,13 @@ class TextFormat(TypedDict, total=False):
 
 
 @OPEN
-class TextSettings(TypedDict, total=False):
-    format: TextFormat | None
+class ResponsesTextSettings(TypedDict, total=False):
+    format: ResponsesTextFormat | None
     verbosity: str | None
 
 
 @OPEN
-class ReasoningSettings(TypedDict, total=False):
+class ResponsesReasoningSettings(TypedDict, total=False):
     effort: Effort | None
 
 
@@ -233,8 +234,8 @@ class ResponsesBody(TypedDict, total=False):
     tools: list[AnyTool] | None
     tool_choice: AnyToolChoice | None
     parallel_tool_calls: bool | None
-    text: Annotated[TextSettings | None, Field(description="The form that the answer is to have.")]
-    reasoning: Annotated[ReasoningSettings | None, Field(description="How much the model is to think.")]
+    text: Annotated[ResponsesTextSettings | None, Field(description="The form that the answer is to have.")]
+    reasoning: Annotated[ResponsesReasoningSettings | None, Field(description="How much the model is to think.")]
     include: list[str] | None
     store: bool | None
     previous_response_id: str | None

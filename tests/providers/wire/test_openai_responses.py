@@ -205,6 +205,16 @@ def test_a_body_at_fault_is_refused_by_its_path(body, param, code):
     assert f"`{param}`" in str(caught.value)
 
 
+def test_what_openais_helpers_add_to_replayed_items_changes_nothing():
+    call = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}", "parsed_arguments": {}}
+    text = {"type": "output_text", "text": "Well.", "parsed": {"a": 1}, "annotations": []}
+    message = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [text]}
+
+    [turn] = decode_request({"input": [message, call | {"id": "fc_1", "parsed_arguments": {"q": 1}}]}).messages
+
+    assert turn.parts == (TextPart("Well."), ToolCallPart("call_1", "look", "{}"))
+
+
 def test_a_choice_only_this_format_knows_travels_along():
     choice = {"type": "allowed_tools", "mode": "auto", "tools": []}
     body = {"model": "gpt", "input": "Hi", "tools": [{"type": "web_search"}], "tool_choice": choice}
@@ -687,9 +697,14 @@ def test_a_request_survives_both_ways(request):
     assert decode_request(encode_request(request, stream=request.is_stream).body) == request
 
 
+def identity(part):
+    return "opaque" if isinstance(part, OpaquePart) else getattr(part, "id", None) or object()
+
+
 @st.composite
 def answers(draw):
-    parts = draw(st.lists(text_parts | refusals | images | thoughts | calls | opaque, max_size=5))
+    kinds = text_parts | refusals | images | thoughts | calls | opaque
+    parts = draw(st.lists(kinds, max_size=5, unique_by=identity))
     reason = draw(st.sampled_from(["stop", "length", "content_filter"]))
     if reason == "stop" and any(isinstance(part, ToolCallPart) for part in parts):
         reason = "tool_calls"
