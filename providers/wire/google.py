@@ -21,6 +21,7 @@ from providers.backends.refusals import error_of_status, message_of
 from providers.backends.shapes import (
     MAX_COUNT,
     count_or_none,
+    find_text,
     list_at,
     object_at,
     object_or_empty,
@@ -227,6 +228,8 @@ def _encode_config(request: ChatRequest, thinking: Thinking | None) -> JSONObjec
     config: JSONObject = {SAMPLING_NAMES[name]: value for name, value in request.sampling.given()}
     if "stopSequences" in config:
         config["stopSequences"] = list(config["stopSequences"])
+    if config.get("candidateCount") == 1:  # models that give one answer alone refuse even this
+        del config["candidateCount"]
     if request.output_format is not None and request.output_format.kind != "text":
         config["responseMimeType"] = "application/json"
         if request.output_format.schema is not None:
@@ -454,17 +457,20 @@ def _decode_tool_choice(config: JSONObject) -> ToolChoice | None:
 def _decode_messages(body: JSONObject) -> Iterator[ChatMessage]:
     for instruction in objects_at(object_at(body, "systemInstruction"), "parts"):
         yield ChatMessage("system", text_at(instruction, "text"))
-    number = 0
     for content in objects_at(body, "contents"):
         parts: list[Part] = []
         for wire in objects_at(content, "parts"):
             if "functionResponse" in wire:
                 yield ChatMessage("tool", [_decode_result(object_at(wire, "functionResponse"))])
-            elif (part := _decode_part(wire, call_id=f"call_{number}")) is not None:
+            elif (part := _decode_part(wire, call_id=_function_name(wire))) is not None:
                 parts.append(part)
-                number += 1
         if parts:
             yield ChatMessage("assistant" if content.get("role") == "model" else "user", parts)
+
+
+def _function_name(wire: JSONObject) -> str:
+    """Return what stands for the id of a call that has none: its result has none either, but the name."""
+    return text_or_none(object_or_empty(wire.get("functionCall")).get("name")) or ""
 
 
 def _decode_result(wire: JSONObject) -> ToolResultPart:
@@ -493,7 +499,7 @@ def _decode_part(wire: JSONObject, *, call_id: str) -> Part | None:
         arguments = json.dumps(object_at(call, "args"))
         return ToolCallPart(text_or_none(call.get("id")) or call_id, text_at(call, "name"), arguments, signature)
     if "text" in wire:
-        text = text_or_none(wire["text"]) or ""
+        text = find_text(wire, "text") or ""
         if not text and signature is None:
             return None
         return ReasoningPart(text, signature) if is_thought else TextPart(text, signature)
@@ -834,7 +840,8 @@ class GoogleStreamEncoder(StreamEncoder):
     def _frames(self, delta: Delta) -> Iterator[JSONObject]:
         match delta:
             case ReplyStarted():
-                yield {"modelVersion": delta.model_name or self._head.model_name, "responseId": delta.upstream_id}
+                model_name = delta.model_name or self._head.model_name
+                yield {"modelVersion": model_name, "responseId": delta.upstream_id or self._head.id}
             case ChoiceFinished(choice=choice):
                 yield from self._call_frames(choice)
                 reason = _native_reason(delta.finish_reason, delta.native_finish_reason)

@@ -141,6 +141,10 @@ def test_a_bare_request_has_no_configuration():
     assert encoded().body == {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
 
 
+def test_a_single_answer_is_not_asked_for():
+    assert "generationConfig" not in encoded(sampling=Sampling(n=1)).body
+
+
 @pytest.mark.parametrize(
     ("choice", "config"),
     [
@@ -624,7 +628,7 @@ samplings = st.builds(
     top_k=st.none() | st.integers(1, 9),
     max_tokens=st.none() | st.integers(1, 9),
     stop=st.none() | st.lists(texts, min_size=1, max_size=2).map(tuple),
-    n=st.none() | st.integers(1, 3),
+    n=st.none() | st.integers(2, 3),
     logprobs=st.none() | st.booleans(),
 )
 
@@ -698,6 +702,25 @@ def test_streamed_and_whole_are_the_same_answer(response, places):
     data = encoder.encode(deltas_of(response)) + encoder.end(response)
 
     assert assembled(decoded_bytes(GoogleStreamDecoder(), cut(data, places))) == response
+
+
+def test_calls_without_ids_are_matched_by_name():
+    body = {
+        "contents": [
+            {"role": "model", "parts": [{"functionCall": {"name": "now"}}]},
+            {"role": "user", "parts": [{"functionResponse": {"name": "now", "response": {"time": 12}}}]},
+        ]
+    }
+
+    call_message, result_message = decode_request(body).messages
+
+    assert call_message.parts == (call("now", "now"),)
+    assert result_message.parts == (ToolResultPart("now", (TextPart('{"time": 12}'),)),)
+
+
+def test_a_text_that_is_none_breaks_the_answer():
+    with pytest.raises(errors.MalformedReplyError, match="text"):
+        decode_reply(finished_with("STOP", {"text": 1}))
 
 
 def test_a_refusal_in_the_history_is_text():
