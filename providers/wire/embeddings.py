@@ -87,9 +87,6 @@ EMBEDDINGS_BODY: TypeAdapter[Any] = TypeAdapter(EmbeddingsBody)
 _TYPED = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
 
 
-# As served
-
-
 def decode_request(body: JSONObject) -> EmbeddingsRequest:
     """Errors: BadRequestError with the field's path."""
     check_body(EMBEDDINGS_BODY, body)
@@ -134,9 +131,6 @@ def _little_endian(numbers: array[float]) -> array[float]:
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
-
-
-# OpenAI, and servers like it
 
 
 def encode_openai_request(request: EmbeddingsRequest) -> EncodedRequest:
@@ -192,9 +186,6 @@ def _decode_vector(value: Any) -> Vector:
     except (TypeError, ValueError, OverflowError, binascii.Error):
         pass
     raise MalformedReplyError("The provider's vector is not a list of numbers.")
-
-
-# The others
 
 
 def encode_mistral_request(request: EmbeddingsRequest) -> EncodedRequest:

@@ -166,9 +166,6 @@ _PART_KEYS = frozenset({"text", "thought", "functionCall", "functionResponse", "
 _UNSAID = (ReasoningPart, OpaquePart)
 
 
-# Requests
-
-
 def encode_request(
     request: ChatRequest,
     *,
@@ -483,9 +480,6 @@ def _decode_result(wire: JSONObject) -> ToolResultPart:
     return ToolResultPart(text_or_none(wire.get("id")) or text_at(wire, "name"), (*parts, *files), error is not None)
 
 
-# Parts, which are the same both ways
-
-
 def _decode_part(wire: JSONObject, *, call_id: str) -> Part | None:
     """Translate one part, None for one that says nothing.
 
@@ -532,9 +526,6 @@ def _find_joined(last: Part | None, part: Part) -> TextPart | ReasoningPart | No
     if isinstance(last, ReasoningPart) and isinstance(part, ReasoningPart) and last.signature is None:
         return ReasoningPart(last.text + part.text, part.signature)
     return None
-
-
-# Answers
 
 
 def decode_reply(body: JSONObject) -> ChatResponse:
@@ -758,9 +749,6 @@ def _add_part(choice: _OpenChoice, index: int, part: Part) -> Iterator[Delta]:
         yield PartSigned(index, place, part.signature)
 
 
-# Answers as the API sends them
-
-
 def encode_reply(response: ChatResponse, head: ReplyHead) -> JSONObject:
     body: JSONObject = {
         "candidates": [_encode_choice(choice) for choice in response.choices],
@@ -890,9 +878,6 @@ class GoogleStreamEncoder(StreamEncoder):
 
     def end(self, response: ChatResponse) -> bytes:
         return event_frame({"usageMetadata": _encode_usage(response.usage)}) if response.usage else b""
-
-
-# Refusals
 
 
 def decode_error(status: int, body: Any) -> ProviderError:

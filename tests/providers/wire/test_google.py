@@ -588,8 +588,6 @@ def test_a_request_of_the_api_is_read():
     assert encode_request(request, stream=False, thinking="level").body == body
 
 
-# What the format can say comes back as it was.
-
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)
 names = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
 signatures = st.none() | texts.map(signed)

@@ -95,9 +95,6 @@ def types_of(events):
     return [event["type"] for event in events]
 
 
-# Requests
-
-
 def test_a_request_is_read():
     request = decode_request(sample("openai_responses", "request"))
 
@@ -296,9 +293,6 @@ def test_foreign_thoughts_stay_behind():
 
 def test_a_budget_of_thoughts_becomes_an_effort():
     assert encoded(reasoning=Reasoning(budget_tokens=8000)).body["reasoning"] == {"effort": "medium"}
-
-
-# Answers
 
 
 def test_a_reply_becomes_an_answer():
@@ -525,9 +519,6 @@ def test_log_probabilities_of_a_chat_completion_are_shown():
     assert body["output"][0]["content"][0]["logprobs"] == tokens
 
 
-# Streams
-
-
 def test_a_streamed_text_has_the_documented_events():
     events = streamed(answer(TextPart("Hello!"), usage=Usage(prompt_tokens=1, completion_tokens=1)))
 
@@ -631,8 +622,6 @@ def test_a_text_delta_is_one_line_whatever_it_holds():
     assert data.decode().splitlines()[2:] == [""]
     assert events_of(data)[0]["delta"] == "a\u2028b\u0085"
 
-
-# What the format can say comes back as it was, and OpenAI's own client takes it.
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 names = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
