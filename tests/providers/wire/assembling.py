@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import orjson
+from hypothesis import HealthCheck, settings
 
 from providers.sse import NdjsonParser, SseParser
 from providers.wire.types import (
@@ -19,6 +20,8 @@ from providers.wire.types import (
     ToolCallPart,
     UsageTold,
 )
+
+on_slow_machines_too = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def grown(part, text):

@@ -2,7 +2,7 @@ import base64
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import CreateEmbeddingResponse
 
@@ -24,6 +24,7 @@ from providers.wire.embeddings import (
 )
 from providers.wire.types import Usage
 from providers.wire.validation import BadRequestError
+from tests.providers.wire.assembling import on_slow_machines_too
 
 REQUEST = EmbeddingsRequest(inputs=("a", "b"), model_name="embed", dimensions=2, user="ada", extra={"x": 1, "y": None})
 BARE = EmbeddingsRequest(inputs=("a",), model_name="embed")
@@ -211,7 +212,7 @@ floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(st.lists(floats, min_size=1, max_size=4).map(tuple), min_size=1, max_size=3), st.booleans())
-@settings(max_examples=50, deadline=None)
+@on_slow_machines_too
 def test_vectors_survive_both_ways(vectors, is_base64):
     request = EmbeddingsRequest(inputs=("a",), model_name="embed", encoding="base64" if is_base64 else "float")
     response = EmbeddingsResponse(
@@ -227,7 +228,7 @@ inputs = st.lists(st.text(max_size=5), min_size=1, max_size=3) | st.lists(
 
 
 @given(inputs.map(tuple), st.none() | st.integers(1, 9), st.none() | st.text(max_size=3))
-@settings(max_examples=50, deadline=None)
+@on_slow_machines_too
 def test_a_request_survives_both_ways(told, dimensions, user):
     request = EmbeddingsRequest(inputs=told, model_name="embed", dimensions=dimensions, user=user)
 

@@ -2,7 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import errors
@@ -43,7 +43,7 @@ from providers.wire.types import (
     Usage,
     WireFormat,
 )
-from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of
+from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of, on_slow_machines_too
 from tests.wire import sample
 
 GOOGLE = WireFormat.GOOGLE
@@ -647,7 +647,7 @@ def requests(draw):
 
 
 @given(requests())
-@settings(max_examples=60, deadline=None)
+@on_slow_machines_too
 def test_a_request_survives_both_ways(request):
     assert decode_request(encode_request(request, stream=False, thinking="level").body) == request
 
@@ -688,13 +688,13 @@ def joins(one, part):
 
 
 @given(responses())
-@settings(max_examples=60, deadline=None)
+@on_slow_machines_too
 def test_an_answer_survives_both_ways(response):
     assert decode_reply(encode_reply(response, HEAD)) == response
 
 
 @given(responses(), st.lists(st.floats(0, 1), max_size=4))
-@settings(max_examples=60, deadline=None)
+@on_slow_machines_too
 def test_streamed_and_whole_are_the_same_answer(response, places):
     encoder = GoogleStreamEncoder(HEAD)
     data = encoder.encode(deltas_of(response)) + encoder.end(response)

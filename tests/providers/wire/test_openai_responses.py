@@ -52,7 +52,7 @@ from providers.wire.types import (
     WireFormat,
 )
 from providers.wire.validation import BadRequestError
-from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of
+from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of, on_slow_machines_too
 from tests.wire import sample
 
 RESPONSES = WireFormat.OPENAI_RESPONSES
@@ -681,7 +681,7 @@ def requests(draw):
 
 
 @given(requests())
-@settings(max_examples=50, deadline=None)
+@on_slow_machines_too
 def test_a_request_survives_both_ways(request):
     assert decode_request(encode_request(request, stream=request.is_stream).body) == request
 
@@ -710,7 +710,7 @@ def answers(draw):
 
 
 @given(answers())
-@settings(max_examples=50, deadline=None)
+@on_slow_machines_too
 def test_an_answer_survives_both_ways(response):
     body = encode_reply(response, HEAD)
 
@@ -719,7 +719,7 @@ def test_an_answer_survives_both_ways(response):
 
 
 @given(answers(), st.lists(st.floats(0, 1), max_size=4))
-@settings(max_examples=50, deadline=None)
+@on_slow_machines_too
 def test_streamed_and_whole_are_the_same_answer(response, places):
     encoder = ResponsesStreamEncoder(HEAD)
     data = encoder.encode(deltas_of(response)) + encoder.end(response)
@@ -728,7 +728,7 @@ def test_streamed_and_whole_are_the_same_answer(response, places):
 
 
 @given(answers())
-@settings(max_examples=15, deadline=None)
+@settings(on_slow_machines_too, max_examples=15)
 def test_openais_own_client_puts_the_stream_together(response):
     events = streamed(response)
     state = ResponseStreamState(input_tools=[], text_format=omit)
