@@ -805,7 +805,7 @@ class _OpenBlock:
         self.input_pieces: list[str] = []
 
 
-class AnthropicMessagesStreamDecoder(StreamDecoder):
+class AnthropicStreamDecoder(StreamDecoder):
     """Translates the events of one message, whose end is `message_stop`."""
 
     def __init__(self) -> None:
@@ -862,7 +862,8 @@ class AnthropicMessagesStreamDecoder(StreamDecoder):
             yield self._begin(block, _decode_block(wire))
         elif kind == "text":
             yield from self._add_text(block, TextPart(""), wire.get("text"))
-            for citation in wire.get("citations") or ():
+            citations = wire.get("citations")
+            for citation in citations if isinstance(citations, list) else ():
                 yield from self._add_citation(block, citation)
         elif kind == "thinking":
             yield from self._add_text(block, ReasoningPart(""), wire.get("thinking"))
@@ -942,8 +943,9 @@ class AnthropicMessagesStreamDecoder(StreamDecoder):
         delta = object_at(frame, "delta")
         if details := _stop_details(delta):
             yield ExtraDelta(0, details)
-        if extra := _rest_of(delta, "stop_reason", *_STOP_KEYS):
-            yield ExtraDelta(None, extra)
+        for extra in (_rest_of(delta, "stop_reason", *_STOP_KEYS), _rest_of(frame, "type", "delta", "usage")):
+            if extra:
+                yield ExtraDelta(None, extra)
         if native := text_or_none(delta.get("stop_reason")):
             yield from self._finish_with(native)
         yield from self._tell_usage(frame)
@@ -1068,7 +1070,7 @@ def _call_block(part: ToolCallPart, given: JSONObject) -> JSONObject:
     return {"type": "tool_use", "id": part.id, "name": part.name, "input": given, **own_fields(part.extra, FORMAT)}
 
 
-class AnthropicMessagesStreamEncoder(StreamEncoder):
+class AnthropicStreamEncoder(StreamEncoder):
     """Renders a message block after block: none begins before there is something in it, or before the last is closed.
 
     What comes of a part while the call before it is not whole waits until it is.
@@ -1110,9 +1112,12 @@ class AnthropicMessagesStreamEncoder(StreamEncoder):
         for delta in sorted(waiting, key=lambda delta: delta.part or 0):
             self._take(delta, frames, is_last=True)
         self._close(frames)
+        extra = dict(own_fields(response.extra, FORMAT))
         stop = _encode_stop(response.choices[0] if response.choices else Choice())
+        if "container" in extra:
+            stop["container"] = extra.pop("container")
         usage = _encode_usage(response.usage)
-        frames.append(_event({"type": "message_delta", "delta": stop, "usage": usage}))
+        frames.append(_event({**extra, "type": "message_delta", "delta": stop, "usage": usage}))
         frames.append(_event({"type": "message_stop"}))
         return b"".join(frames)
 
