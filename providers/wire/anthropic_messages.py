@@ -779,9 +779,13 @@ def _stop_details(wire: JSONObject) -> Passthrough | None:
 
 
 def _find_usage(usage: JSONObject) -> Usage | None:
-    """Return the usage where it is told: `input_tokens` leave out what was read from or written to the cache."""
-    uncached, completion, cached, written = (count_or_none(usage.get(key)) for key in USAGE_KEYS)
-    if uncached is None or completion is None:
+    """Return the usage where it is told: `input_tokens` leave out what was read from or written to the cache.
+
+    All counts are 0 where a server had none when it began to stream.
+    """
+    counts = [count_or_none(usage.get(key)) for key in USAGE_KEYS]
+    uncached, completion, cached, written = counts
+    if uncached is None or completion is None or not any(counts):
         return None
     return Usage(
         prompt_tokens=uncached + (cached or 0) + (written or 0),

@@ -685,7 +685,9 @@ def test_an_answer_without_content_is_malformed():
         decode_reply({"id": "msg_1", "stop_reason": "end_turn"})
 
 
-@pytest.mark.parametrize("usage", [{}, {"input_tokens": 9}, {"output_tokens": 9}, None])
+@pytest.mark.parametrize(
+    "usage", [{}, {"input_tokens": 9}, {"output_tokens": 9}, {"input_tokens": 0, "output_tokens": 0}, None]
+)
 def test_a_usage_that_is_not_told_is_none(usage):
     assert decode_reply({"content": [text_block("Hi")], "usage": usage}).usage is None
 
