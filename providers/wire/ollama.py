@@ -38,6 +38,7 @@ from providers.wire.codec import EncodedRequest, Framing, ReplyHead, StreamDecod
 from providers.wire.data_urls import InlineData, find_inline_data
 from providers.wire.efforts import effort_of_budget
 from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
+from providers.wire.rendering import compact_json
 from providers.wire.types import (
     ChatMessage,
     ChatRequest,
@@ -416,7 +417,7 @@ def _decode_call(call: JSONObject, stamp: str, number: int) -> ToolCallPart:
     function = object_at(call, "function")
     arguments = function.get("arguments")
     if not isinstance(arguments, str):  # the text itself comes from servers that only look like Ollama
-        arguments = orjson.dumps(object_at(function, "arguments")).decode()
+        arguments = compact_json(object_at(function, "arguments"))
     id_ = text_or_none(call.get("id")) or "_".join(["call", *([stamp] if stamp else []), str(number)])
     return ToolCallPart(id_, text_at(function, "name"), arguments or "{}")
 

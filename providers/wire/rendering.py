@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -19,6 +20,15 @@ def dump_json(value: Any) -> bytes:
         if raw in data:
             data = data.replace(raw, escape)
     return data
+
+
+def compact_json(value: Any) -> str:
+    """Return JSON text of what a provider sent, which may hold half a character, or numbers beyond 64 bits."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def event_frame(value: Any, *, event: str | None = None) -> bytes:

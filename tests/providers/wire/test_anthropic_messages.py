@@ -5,7 +5,7 @@ from functools import cache
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import errors
@@ -22,6 +22,7 @@ from providers.wire.anthropic_messages import (
     encode_request,
     without_refused,
 )
+from providers.wire.anthropic_messages_answers import UNSHOWN_FILE
 from providers.wire.codec import ReplyHead
 from providers.wire.types import (
     AudioPart,
@@ -56,7 +57,7 @@ from providers.wire.types import (
 )
 from providers.wire.validation import BadRequestError
 from tests.providers.backends.mutations import mutated
-from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of
+from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of, on_slow_machines_too
 from tests.wire import sample
 
 MESSAGES = WireFormat.ANTHROPIC_MESSAGES
@@ -775,6 +776,17 @@ def test_arguments_of_a_call_that_was_not_named_break_the_stream():
         decoded(AnthropicStreamDecoder(), [block_delta(0, type="input_json_delta", partial_json="{}")])
 
 
+def test_half_a_character_in_whole_arguments_loses_no_more_than_itself():
+    frames = [
+        block_start(0, type="tool_use", id="a", name="look", input={"q": "A\ud83d", "r": "\ud83d\ude00"}),
+        {"type": "message_stop"},
+    ]
+
+    [part] = assembled(decoded(AnthropicStreamDecoder(), frames)).choices[0].parts
+
+    assert json.loads(part.arguments) == {"q": "A\ufffd", "r": "\U0001f600"}
+
+
 def test_a_stream_without_message_stop_is_not_finished():
     decoder = AnthropicStreamDecoder()
     decoded(decoder, frames_of("stream")[:-1])
@@ -852,9 +864,6 @@ def test_a_broken_request_is_told_as_such(body):
         decode_request(body)
 
 
-# Answers as they are served
-
-
 def reply(*parts, **fields):
     usage = fields.pop("usage", USAGE)
     return encode_reply(ChatResponse(choices=(Choice(parts=parts, **fields),), usage=usage), HEAD)
@@ -914,6 +923,18 @@ def test_images_are_served_and_arguments_that_are_no_object_are_not_lost():
 
     assert message["content"][0]["source"] == {"type": "base64", "media_type": "image/png", "data": "AA=="}
     assert message["content"][1]["input"] == {"INVALID_JSON": "{oops"}
+
+
+@pytest.mark.parametrize(
+    "part", [FilePart("data:video/mp4;base64,AA=="), FilePart(file_id="f"), AudioPart("AA==", "wav")]
+)
+def test_what_has_no_block_is_named_in_its_place(part):
+    response = ChatResponse(choices=(Choice(parts=(part,)),), usage=USAGE)
+
+    [start] = [frame for frame in streamed(response) if frame["type"] == "content_block_start"]
+
+    assert reply(part)["content"] == [text_block(UNSHOWN_FILE)]
+    assert start["content_block"] == text_block(UNSHOWN_FILE)
 
 
 def test_an_answer_without_a_usage_has_counts_nonetheless():
@@ -1051,8 +1072,6 @@ def test_text_of_a_stream_holds_no_line_ends_of_any_client():
     assert len(data.decode().splitlines()) == data.count(b"\n")
 
 
-# What the format can say comes back as it was.
-
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)
 names = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
 objects = st.dictionaries(texts, st.integers(-9, 2**60) | texts | st.booleans(), max_size=3)
@@ -1125,7 +1144,7 @@ def requests(draw):
 
 
 @given(requests())
-@settings(max_examples=40, deadline=None)
+@on_slow_machines_too
 def test_a_request_survives_both_ways(request):
     if "thinking" in request.extra.fields:
         request = replace(request, reasoning=None)
@@ -1164,13 +1183,13 @@ def responses(draw):
 
 
 @given(responses())
-@settings(max_examples=60, deadline=None)
+@on_slow_machines_too
 def test_an_answer_survives_both_ways(response):
     assert decode_reply(encode_reply(response, HEAD)) == response
 
 
 @given(responses(), st.lists(st.floats(0, 1), max_size=4), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
+@on_slow_machines_too
 def test_streamed_and_whole_are_the_same_answer(response, places, pieces):
     encoder = AnthropicStreamEncoder(HEAD)
     data = encoder.encode(deltas_of(response, pieces=pieces)) + encoder.end(response)

@@ -5,7 +5,7 @@ from functools import cache
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from providers import errors
@@ -50,7 +50,7 @@ from providers.wire.types import (
     WireFormat,
 )
 from tests.providers.backends.mutations import mutated
-from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of
+from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of, on_slow_machines_too
 from tests.wire import sample
 
 OLLAMA = WireFormat.OLLAMA
@@ -347,6 +347,13 @@ def test_arguments_that_are_text_stay_as_they_are():
         assert response.choices[0].parts == (ToolCallPart("c", "look", '{"q": 1}'),)
 
 
+def test_half_a_character_in_arguments_loses_no_more_than_itself():
+    call = {"id": "c", "function": {"name": "look", "arguments": {"q": "A\ud83d", "r": "\ud83d\ude00"}}}
+
+    for response in read_both(done(message={"content": "", "tool_calls": [call]})):
+        assert json.loads(response.choices[0].parts[0].arguments) == {"q": "A\ufffd", "r": "\U0001f600"}
+
+
 def test_images_in_a_reply_are_the_answer():
     for response in read_both(done(message={"content": "", "images": [PNG_DATA, "/9j/AA=="]})):
         assert response.choices[0].parts == (PNG, ImagePart("data:image/jpeg;base64,/9j/AA=="))
@@ -492,8 +499,6 @@ def test_calls_that_come_interleaved_are_sent_whole_in_their_order():
     assert parts == (ToolCallPart("a", "look", "{}"), ToolCallPart("b", "look", '{"q":1}'))
 
 
-# What the format can say comes back as it was.
-
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)
 names = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
 objects = st.dictionaries(texts, st.integers(-9, 2**60) | texts | st.booleans(), max_size=3)
@@ -539,7 +544,7 @@ requests = st.builds(
 
 
 @given(requests)
-@settings(max_examples=40, deadline=None)
+@on_slow_machines_too
 def test_a_request_survives_both_ways(request):
     body = encode_request(request, stream=request.is_stream).body
 
@@ -562,13 +567,13 @@ def responses(draw):
 
 
 @given(responses())
-@settings(max_examples=60, deadline=None)
+@on_slow_machines_too
 def test_an_answer_survives_both_ways(response):
     assert decode_reply(encode_reply(response, HEAD)) == response
 
 
 @given(responses(), st.lists(st.floats(0, 1), max_size=4), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
+@on_slow_machines_too
 def test_streamed_and_whole_are_the_same_answer(response, places, pieces):
     encoder = OllamaStreamEncoder(replace(HEAD, model_name="other"))
     data = encoder.encode(deltas_of(response, pieces=pieces)) + encoder.end(response)
