@@ -215,12 +215,12 @@ class _RequestEncoder:
             body.setdefault("thinking", {"type": "enabled", "budget_tokens": reasoning.budget_tokens})
         if reasoning.effort == "none":
             body.setdefault("thinking", {"type": "disabled"})
-        return {"effort": reasoning.effort} if reasoning.effort not in (None, "none") else {}
+        return {} if reasoning.effort in (None, "none") else {"effort": _effort(reasoning)}
 
     def _reasoning(self, body: JSONObject, thinking: Collection[ThinkingType]) -> JSONObject:
         """Ask for as much thinking as another format says, in the way that the model has."""
         reasoning = self._request.reasoning
-        if reasoning is None:
+        if reasoning is None or reasoning == Reasoning():
             return {}
         choice = self._request.tool_choice
         is_forced = choice is not None and choice.mode in ("required", "tool") and bool(self._request.tools)

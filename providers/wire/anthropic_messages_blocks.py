@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from providers.backends.shapes import find_text, object_at, text_at, text_or_none
+from providers.backends.shapes import find_text, object_at, objects_at, text_at, text_or_none
 from providers.errors import RequestRejectedError, UnsupportedRequestError
 from providers.wire.data_urls import InlineData, find_inline_data
 from providers.wire.foreign import own_fields
@@ -34,6 +34,8 @@ from providers.wire.types import (
 
 FORMAT = WireFormat.ANTHROPIC_MESSAGES
 TARGET = "providers of type anthropic"
+INNER_TYPES = frozenset({"text", "image", "document"})
+"""Blocks in the result of a tool that have a meaning in other formats."""
 
 _FOREIGN_ID_MARK = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -215,9 +217,13 @@ def _decode_result(block: JSONObject) -> ToolResultPart:
     if isinstance(content, str):
         parts: tuple[Part, ...] = (TextPart(content),)
     else:
-        parts = tuple([decode_block(inner) for inner in content or ()])
+        parts = tuple([_decode_inner(inner) for inner in objects_at(block, "content")])
     extra = rest_of(block, "type", "tool_use_id", "content", "is_error")
     return ToolResultPart(block["tool_use_id"], parts, block.get("is_error") is True, extra)
+
+
+def _decode_inner(block: JSONObject) -> Part:
+    return decode_block(block) if block.get("type") in INNER_TYPES else OpaquePart(FORMAT, block)
 
 
 def _decode_source(block: JSONObject) -> Part:

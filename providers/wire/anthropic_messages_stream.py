@@ -255,7 +255,7 @@ def _grown(wire: JSONObject, delta: JSONObject) -> JSONObject:
 class AnthropicStreamEncoder(StreamEncoder):
     """Renders a message block after block: none begins before there is something in it, or before the last is closed.
 
-    What comes of a part while the call before it is not whole waits until it is.
+    What comes of a part while the call before it is not whole waits until the end.
     """
 
     def __init__(self, head: ReplyHead) -> None:
@@ -263,7 +263,7 @@ class AnthropicStreamEncoder(StreamEncoder):
         self._model_name = head.model_name
         self._extra: Mapping[str, Any] = {}
         self._usage: Usage | None = None
-        self._is_started = False
+        self._has_head = self._is_started = False
         self._index = -1
         self._open: int | None = None
         """The part whose block is open."""
@@ -282,7 +282,7 @@ class AnthropicStreamEncoder(StreamEncoder):
                     frames.append(self._text_head + dump_json(delta.text) + _TEXT_TAIL)
             else:
                 self._encode(delta, frames)
-        if not self._is_started:
+        if self._has_head and not self._is_started:  # after all that came with it, the usage perhaps
             self._start(frames)
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
@@ -306,14 +306,14 @@ class AnthropicStreamEncoder(StreamEncoder):
     def _encode(self, delta: Delta, frames: list[bytes]) -> None:
         match delta:
             case ReplyStarted():
+                self._has_head = True
                 self._model_name = delta.model_name or self._model_name
                 self._extra = {**self._extra, **own_fields(delta.extra, FORMAT)}
             case UsageTold():
                 self._usage = delta.usage
-            case PartStarted() | PartDelta() | PartSigned() if delta.choice == 0:
-                self._start(frames)
-                self._take(delta, frames)
-            case ExtraDelta(choice=0, part=int()):
+            case PartSigned(signature=signature) if signature.format is not FORMAT:
+                pass
+            case PartStarted(choice=0) | PartDelta(choice=0) | PartSigned(choice=0) | ExtraDelta(choice=0, part=int()):
                 self._start(frames)
                 self._take(delta, frames)
 
@@ -331,15 +331,11 @@ class AnthropicStreamEncoder(StreamEncoder):
         """Render what a part gets, or let it wait."""
         if delta.part == self._open:
             self._add(delta, frames)
-            if self._waiting and self._is_call_whole():
-                waiting, self._waiting = self._waiting, []
-                for one in waiting:
-                    self._take(one, frames)
         elif not is_last and (self._waiting or not self._is_call_whole()):
             self._waiting.append(delta)
         elif isinstance(delta, PartStarted):
             self._begun[delta.part] = delta.value
-            if not isinstance(delta.value, TextPart | ReasoningPart | RefusalPart) or _is_whole(delta.value):
+            if not isinstance(delta.value, TextPart | ReasoningPart | RefusalPart) or encode_answer_part(delta.value):
                 self._open_block(delta.part, frames)
         elif delta.part in self._begun:
             self._open_block(delta.part, frames)
@@ -357,15 +353,11 @@ class AnthropicStreamEncoder(StreamEncoder):
         self._index += 1
         self._open = place
         self._open_call = [] if isinstance(part, ToolCallPart) else None
-        kind = ("thinking", "thinking") if isinstance(part, ReasoningPart) else ("text", "text")
-        self._text_head = _delta_head(self._index, *kind)
+        field = "thinking" if isinstance(part, ReasoningPart) else "text"
+        self._text_head = _delta_head(self._index, field)
         frames.append(_event({"type": "content_block_start", "index": self._index, "content_block": block}))
-        if isinstance(part, ToolCallPart) and part.arguments:
-            self._add(PartDelta(0, place, part.arguments), frames)
-        elif isinstance(part, TextPart | RefusalPart | ReasoningPart) and part.text and not _is_redacted(part):
-            frames.append(self._text_head + dump_json(part.text) + _TEXT_TAIL)
-        if isinstance(part, ReasoningPart) and part.signature is not None and not part.is_redacted:
-            self._add(PartSigned(0, place, part.signature), frames)
+        for delta in _told_at_start(place, part):
+            self._add(delta, frames)
 
     def _add(self, delta: PartStarted | PartDelta | PartSigned | ExtraDelta, frames: list[bytes]) -> None:
         match delta:
@@ -389,9 +381,9 @@ class AnthropicStreamEncoder(StreamEncoder):
             self._open = self._open_call = None
 
 
-def _delta_head(index: int, kind: str, field: str) -> bytes:
+def _delta_head(index: int, field: str) -> bytes:
     """Return what stands before the JSON text in a frame that adds to a text."""
-    data = f'{{"type":"content_block_delta","index":{index},"delta":{{"type":"{kind}_delta","{field}":'
+    data = f'{{"type":"content_block_delta","index":{index},"delta":{{"type":"{field}_delta","{field}":'
     return f"event: content_block_delta\ndata: {data}".encode()
 
 
@@ -399,13 +391,21 @@ def _event(data: JSONObject) -> bytes:
     return event_frame(data, event=data["type"])
 
 
-def _is_whole(part: Part) -> bool:
-    """Tell whether a text or a thought says something from the start."""
-    return isinstance(part, TextPart | ReasoningPart | RefusalPart) and (bool(part.text) or _is_redacted(part))
-
-
-def _is_redacted(part: Part) -> bool:
-    return isinstance(part, ReasoningPart) and part.is_redacted
+def _told_at_start(place: int, part: Part) -> Iterator[PartDelta | PartSigned | ExtraDelta]:
+    """Yield what a part that came whole says besides its beginning."""
+    if isinstance(part, ToolCallPart):
+        if part.arguments:
+            yield PartDelta(0, place, part.arguments)
+    elif isinstance(part, TextPart | RefusalPart):
+        if part.text:
+            yield PartDelta(0, place, part.text)
+        if part.extra is not None:
+            yield ExtraDelta(0, part.extra, place)
+    elif isinstance(part, ReasoningPart) and not part.is_redacted:
+        if part.text:
+            yield PartDelta(0, place, part.text)
+        if part.signature is not None:
+            yield PartSigned(0, place, part.signature)
 
 
 def _block_at_start(part: Part) -> JSONObject | None:

@@ -460,6 +460,7 @@ def test_each_tool_choice_has_its_type(choice, is_parallel, wire):
     ("reasoning", "thinking", "fields"),
     [
         pytest.param(Reasoning("none"), ALL_THINKING, {"thinking": {"type": "disabled"}}, id="off"),
+        pytest.param(Reasoning(), ALL_THINKING, {}, id="nothing"),
         pytest.param(
             Reasoning("minimal"),
             ("adaptive",),
@@ -1027,6 +1028,15 @@ def test_calls_that_come_interleaved_are_served_one_after_the_other():
     assert parts == (ToolCallPart("a", "look", '{"q":1}'), ToolCallPart("b", "look", '{"q":2}'), TextPart("Done."))
 
 
+def test_calls_one_after_the_other_wait_for_nothing():
+    encoder = AnthropicStreamEncoder(HEAD)
+    encoder.encode([PartStarted(0, 0, LOOK)])
+
+    frames = events(encoder.encode([PartStarted(0, 1, NOW)]))
+
+    assert [frame["type"] for frame in frames] == ["content_block_stop", "content_block_start", "content_block_delta"]
+
+
 def test_calls_that_are_never_whole_are_served_as_far_as_they_came():
     encoder = AnthropicStreamEncoder(HEAD)
     deltas = [
@@ -1061,6 +1071,41 @@ def test_a_foreign_signature_is_not_served():
     frames = events(encoder.encode([PartStarted(0, 0, TextPart("")), PartDelta(0, 0, "Hi"), signature]))
 
     assert [frame["type"] for frame in frames] == ["message_start", "content_block_start", "content_block_delta"]
+
+
+def test_parts_that_come_whole_are_served_whole():
+    citation = {"type": "char_location", "cited_text": "so"}
+    parts = (
+        ReasoningPart("", signed("Eq")),
+        ReasoningPart("hm", signed("Er")),
+        ReasoningPart("", signed("Em"), is_redacted=True),
+        TextPart("So.", extra=own(citations=[citation])),
+        LOOK,
+    )
+    encoder = AnthropicStreamEncoder(HEAD)
+    response = ChatResponse(choices=(Choice(parts=parts, finish_reason="tool_calls"),), usage=USAGE)
+
+    data = encoder.encode([PartStarted(0, number, part) for number, part in enumerate(parts)]) + encoder.end(response)
+
+    assert assembled(decoded(AnthropicStreamDecoder(), events(data))).choices[0].parts == parts
+
+
+def test_a_thought_that_only_another_provider_can_read_has_no_block():
+    encoder = AnthropicStreamEncoder(HEAD)
+    foreign = Signature(WireFormat.OPENAI_RESPONSES, "gAAA")
+    deltas = [
+        PartStarted(0, 0, ReasoningPart("")),
+        PartSigned(0, 0, foreign),
+        PartStarted(0, 1, ReasoningPart("", foreign, is_redacted=True)),
+    ]
+
+    frames = events(encoder.encode(deltas) + encoder.end(ChatResponse(choices=(Choice(),))))
+
+    assert [frame["type"] for frame in frames] == ["message_start", "message_delta", "message_stop"]
+
+
+def test_nothing_is_served_before_the_answer_begins():
+    assert AnthropicStreamEncoder(HEAD).encode([]) == b""
 
 
 def test_text_of_a_stream_holds_no_line_ends_of_any_client():
