@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import Any, Literal
 
-from providers.backends.shapes import object_at, object_or_empty, objects_at
 from providers.errors import ProviderError, RequestRejectedError, UnsupportedRequestError
 from providers.wire.anthropic_messages_answers import decode_error, decode_reply, encode_reply
 from providers.wire.anthropic_messages_blocks import (
@@ -27,6 +26,7 @@ from providers.wire.anthropic_messages_stream import AnthropicStreamDecoder, Ant
 from providers.wire.codec import EncodedRequest
 from providers.wire.efforts import BUDGET_TOKENS_OF_EFFORT, effort_of_budget
 from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
+from providers.wire.json_access import object_at, object_or_empty, objects_at
 from providers.wire.structured_schemas import simplified
 from providers.wire.types import (
     ChatMessage,

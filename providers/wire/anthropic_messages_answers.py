@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 from providers.backends.refusals import error_of_status, message_of
-from providers.backends.shapes import count_or_none, object_or_empty, objects_at, text_or_none
 from providers.errors import (
     ConfigurationError,
     ContentBlockedError,
@@ -30,6 +29,7 @@ from providers.wire.anthropic_messages_blocks import (
 )
 from providers.wire.codec import ReplyHead
 from providers.wire.foreign import own_fields
+from providers.wire.json_access import count_or_none, label_or_none, object_or_empty, objects_at, text_or_none
 from providers.wire.types import (
     AudioPart,
     ChatResponse,
@@ -117,7 +117,7 @@ def decode_reply(body: JSONObject) -> ChatResponse:
         ),
         model_name=text_or_none(body.get("model")) or "",
         usage=find_usage(object_or_empty(body.get("usage"))),
-        upstream_id=text_or_none(body.get("id")),
+        upstream_id=label_or_none(body.get("id")),
         extra=rest_of(body, *REPLY_KEYS),
     )
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from providers.backends.shapes import find_text, object_at, objects_at, text_at, text_or_none
 from providers.errors import RequestRejectedError, UnsupportedRequestError
 from providers.wire.data_urls import InlineData, find_inline_data
 from providers.wire.foreign import own_fields
+from providers.wire.json_access import find_text, label_or_none, object_at, objects_at, text_at, text_or_none
 from providers.wire.rendering import compact_json
 from providers.wire.types import (
     ChatMessage,
@@ -209,7 +209,12 @@ def signature_of(value: Any) -> Signature | None:
 def _decode_call(block: JSONObject) -> ToolCallPart:
     arguments = compact_json(object_at(block, "input"))
     extra = rest_of(block, "type", "id", "name", "input")
-    return ToolCallPart(text_at(block, "id"), text_at(block, "name"), arguments, extra=extra)
+    return ToolCallPart(call_id(block), text_at(block, "name"), arguments, extra=extra)
+
+
+def call_id(block: JSONObject) -> str:
+    """Errors: MalformedReplyError where a call has none, as its result could not be told from others."""
+    return label_or_none(block.get("id")) or text_at(block, "id")
 
 
 def _decode_result(block: JSONObject) -> ToolResultPart:

@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal, Required
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from providers.wire.validation import tagged_by
-
 OPEN = with_config(ConfigDict(extra="allow", strict=True))
 MAX_MODEL_NAME_CHARS = 512
 
@@ -123,8 +121,6 @@ def _inner_block_tag(value: Any) -> str:
     return tag if tag in ("text", "source") else "other"
 
 
-_text_or_list = tagged_by({str: "text"}, "blocks")
-
 InnerBlock = Annotated[
     Annotated[TextBlock, Tag("text")] | Annotated[SourceBlock, Tag("source")] | Annotated[OtherBlock, Tag("other")],
     Discriminator(_inner_block_tag),
@@ -135,10 +131,7 @@ InnerBlock = Annotated[
 class ToolResultBlock(TypedDict, total=False):
     type: Required[Literal["tool_result"]]
     tool_use_id: Required[str]
-    content: Annotated[
-        Annotated[str | None, Tag("text")] | Annotated[list[InnerBlock], Tag("blocks")],
-        Discriminator(tagged_by({str: "text", type(None): "text"}, "blocks")),
-    ]
+    content: str | list[InnerBlock] | None
     is_error: bool | None
 
 
@@ -157,9 +150,7 @@ Block = Annotated[
 @OPEN
 class MessagesMessage(TypedDict):
     role: Literal["user", "assistant", "system"]
-    content: Annotated[
-        Annotated[str, Tag("text")] | Annotated[list[Block], Tag("blocks")], Discriminator(_text_or_list)
-    ]
+    content: str | list[Block]
 
 
 @OPEN
@@ -227,11 +218,7 @@ class MessagesBody(TypedDict, total=False):
     model: Annotated[str | None, Field(max_length=MAX_MODEL_NAME_CHARS)]
     messages: Required[Annotated[list[MessagesMessage], Field(min_length=1)]]
     max_tokens: Annotated[int | None, Field(ge=1, description="How long the answer may be, thoughts included.")]
-    system: Annotated[
-        Annotated[str | None, Tag("text")] | Annotated[list[TextBlock], Tag("blocks")],
-        Discriminator(tagged_by({str: "text", type(None): "text"}, "blocks")),
-        Field(description="What the model is told first."),
-    ]
+    system: Annotated[str | list[TextBlock] | None, Field(description="What the model is told first.")]
     temperature: float | None
     top_p: float | None
     top_k: int | None

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from providers.backends.shapes import count_or_none, find_text, object_at, object_or_empty, text_at, text_or_none
 from providers.errors import MalformedReplyError
 from providers.wire.anthropic_messages_answers import (
     REPLY_KEYS,
@@ -24,9 +23,18 @@ from providers.wire.anthropic_messages_answers import (
     finish_reason,
     stop_details,
 )
-from providers.wire.anthropic_messages_blocks import FORMAT, decode_block, find_object, rest_of, signature_of
+from providers.wire.anthropic_messages_blocks import FORMAT, call_id, decode_block, find_object, rest_of, signature_of
 from providers.wire.codec import ReplyHead, StreamDecoder, StreamEncoder
 from providers.wire.foreign import own_fields
+from providers.wire.json_access import (
+    count_or_none,
+    find_text,
+    label_or_none,
+    object_at,
+    object_or_empty,
+    text_at,
+    text_or_none,
+)
 from providers.wire.rendering import compact_json, dump_json, event_frame
 from providers.wire.types import (
     ChatResponse,
@@ -109,7 +117,7 @@ class AnthropicStreamDecoder(StreamDecoder):
 
     def _start(self, message: JSONObject) -> Iterator[Delta]:
         extra = rest_of(message, *REPLY_KEYS)
-        yield ReplyStarted(text_or_none(message.get("model")), text_or_none(message.get("id")), extra)
+        yield ReplyStarted(text_or_none(message.get("model")), label_or_none(message.get("id")), extra)
         yield from self._tell_usage(message)
 
     def _start_block(self, index: int, wire: JSONObject) -> Iterator[Delta]:
@@ -119,7 +127,7 @@ class AnthropicStreamDecoder(StreamDecoder):
         if kind == "tool_use":
             self._has_calls = True
             extra = rest_of(wire, "type", "id", "name", "input")
-            yield self._begin(block, ToolCallPart(text_at(wire, "id"), text_at(wire, "name"), "", extra=extra))
+            yield self._begin(block, ToolCallPart(call_id(wire), text_at(wire, "name"), "", extra=extra))
         elif kind == "redacted_thinking":
             yield self._begin(block, decode_block(wire))
         elif kind == "text":

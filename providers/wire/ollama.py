@@ -15,16 +15,6 @@ from typing import Any, ClassVar
 import orjson
 
 from providers.backends.refusals import error_of_status, message_of
-from providers.backends.shapes import (
-    count_or_none,
-    find_text,
-    list_at,
-    object_at,
-    object_or_empty,
-    objects_at,
-    text_at,
-    text_or_none,
-)
 from providers.errors import (
     ConfigurationError,
     ContextTooLongError,
@@ -38,6 +28,17 @@ from providers.wire.codec import EncodedRequest, Framing, ReplyHead, StreamDecod
 from providers.wire.data_urls import InlineData, find_inline_data
 from providers.wire.efforts import effort_of_budget
 from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
+from providers.wire.json_access import (
+    count_or_none,
+    find_text,
+    label_or_none,
+    list_at,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
+    text_or_none,
+)
 from providers.wire.rendering import compact_json
 from providers.wire.types import (
     ChatMessage,
@@ -418,7 +419,7 @@ def _decode_call(call: JSONObject, stamp: str, number: int) -> ToolCallPart:
     arguments = function.get("arguments")
     if not isinstance(arguments, str):  # the text itself comes from servers that only look like Ollama
         arguments = compact_json(object_at(function, "arguments"))
-    id_ = text_or_none(call.get("id")) or "_".join(["call", *([stamp] if stamp else []), str(number)])
+    id_ = label_or_none(call.get("id")) or "_".join(["call", *([stamp] if stamp else []), str(number)])
     return ToolCallPart(id_, text_at(function, "name"), arguments or "{}")
 
 

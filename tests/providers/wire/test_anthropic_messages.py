@@ -24,6 +24,7 @@ from providers.wire.anthropic_messages import (
 )
 from providers.wire.anthropic_messages_answers import UNSHOWN_FILE
 from providers.wire.codec import ReplyHead
+from providers.wire.frames import FrameDecoder
 from providers.wire.types import (
     AudioPart,
     ChatMessage,
@@ -244,6 +245,8 @@ def test_what_is_said_of_thinking_is_read_and_said_again(fields, reasoning, extr
         ({"messages": []}, "messages", None),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", None),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text", None),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", None),
+        ({"messages": [{"role": "user", "content": "x"}], "system": [{"type": "image"}]}, "system[0].type", None),
         ({"messages": [{"role": "user", "content": "x"}], "max_tokens": 0}, "max_tokens", None),
         ({"messages": [{"role": "user", "content": "x"}], "tools": [{"name": "f"}]}, "tools[0].input_schema", None),
         ({"messages": [{"role": "user", "content": "x"}], "temperature": "1"}, "temperature", None),
@@ -677,7 +680,7 @@ def test_what_is_not_needed_is_read_liberally():
     assert (response.content, response.finish_reason, response.upstream_id, response.usage) == (
         "Hi",
         "stop",
-        None,
+        "12345",
         None,
     )
 
@@ -786,6 +789,23 @@ def test_half_a_character_in_whole_arguments_loses_no_more_than_itself():
     [part] = assembled(decoded(AnthropicStreamDecoder(), frames)).choices[0].parts
 
     assert json.loads(part.arguments) == {"q": "A\ufffd", "r": "\U0001f600"}
+
+
+def test_a_character_that_comes_in_two_frames_is_joined():
+    decoder = FrameDecoder(AnthropicStreamDecoder())
+    frames = [
+        block_delta(0, type="text_delta", text="A\ud83d"),
+        block_delta(0, type="text_delta", text="\ude00B"),
+        block_start(1, type="tool_use", id="a", name="look", input={}),
+        block_delta(1, type="input_json_delta", partial_json='{"q":"\ud83d'),
+        block_delta(1, type="input_json_delta", partial_json='\ude00"}'),
+        {"type": "message_stop"},
+    ]
+
+    deltas = [delta for frame in frames for delta in decoder.decode(json.dumps(frame).encode())]
+
+    parts = assembled(deltas).choices[0].parts
+    assert parts == (TextPart("A\U0001f600B"), ToolCallPart("a", "look", '{"q":"\U0001f600"}'))
 
 
 def test_a_stream_without_message_stop_is_not_finished():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from providers import errors
 from providers.problems import problem_of
 from providers.wire.codec import ReplyHead
+from providers.wire.frames import FrameDecoder
 from providers.wire.ollama import (
     OllamaStreamDecoder,
     OllamaStreamEncoder,
@@ -432,6 +433,16 @@ def test_thoughts_between_texts_are_a_part_of_their_own():
     response = assembled(decoded(OllamaStreamDecoder(), [*frames, done()]))
 
     assert response.choices[0].parts == (TextPart("a"), ReasoningPart("b"), TextPart("cd"))
+
+
+def test_a_character_that_comes_in_two_lines_is_joined():
+    decoder = FrameDecoder(OllamaStreamDecoder())
+    texts = ["A", "B\ud83d", "\ude00C"]
+    frames = [{"message": {"role": "assistant", "content": text}, "done": False} for text in texts]
+
+    deltas = [delta for frame in [*frames, done()] for delta in decoder.decode(json.dumps(frame).encode())]
+
+    assert assembled(deltas).content == "AB\U0001f600C"
 
 
 def test_a_stream_that_is_not_done_is_not_finished():
