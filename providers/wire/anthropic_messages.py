@@ -6,7 +6,7 @@ Source: https://platform.claude.com/docs/en/api/messages, read 2026-11.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Literal
 
@@ -38,9 +38,11 @@ from providers.wire.types import (
     Part,
     Passthrough,
     Reasoning,
+    ReasoningPart,
     Role,
     Sampling,
     Tool,
+    ToolCallPart,
     ToolChoice,
     ToolMode,
     ToolResultPart,
@@ -235,7 +237,8 @@ class _RequestEncoder:
                 self._think(body, {"type": "adaptive", "display": "summarized"})
             effort = _effort(reasoning)
             return {"effort": effort} if effort else {}
-        budget_tokens = self._budget_tokens(reasoning) if "enabled" in thinking and not is_forced else None
+        can_think = "enabled" in thinking and not is_forced and not _is_amid_calls_of_others(self._request.messages)
+        budget_tokens = self._budget_tokens(reasoning) if can_think else None
         if budget_tokens is None:
             self._dropped.add("reasoning_effort")
         else:
@@ -279,6 +282,17 @@ class _RequestEncoder:
 
 def _is_instruction(message: ChatMessage) -> bool:
     return message.role in ("system", "developer")
+
+
+def _is_amid_calls_of_others(messages: Sequence[ChatMessage]) -> bool:
+    """Whether the last turn called tools without a thought of this provider, which a thinking turn must begin with.
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/extended-thinking, read 2026-11.
+    """
+    last = next((message for message in reversed(messages) if message.role == "assistant"), ChatMessage("assistant"))
+    signatures = [part.signature for part in last.parts if isinstance(part, ReasoningPart)]
+    is_own_thought = any(signature is not None and signature.format is FORMAT for signature in signatures)
+    return not is_own_thought and any(isinstance(part, ToolCallPart) for part in last.parts)
 
 
 def _effort(reasoning: Reasoning) -> Effort | None:

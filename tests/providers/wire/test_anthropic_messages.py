@@ -508,6 +508,19 @@ def test_effort_that_cannot_be_said_is_dropped_and_named(fields, thinking):
     assert ("thinking" in request.body, request.dropped_params) == (False, ("reasoning_effort",))
 
 
+@pytest.mark.parametrize(
+    ("thoughts", "is_thinking"),
+    [([], False), ([ReasoningPart("hm", signed("Eq"))], True), ([ReasoningPart("")], False)],
+)
+def test_a_model_goes_on_thinking_only_after_a_thought_of_its_own(thoughts, is_thinking):
+    messages = (HELLO, ChatMessage("assistant", [*thoughts, LOOK]), result("toolu_1"))
+
+    request = encoded(*messages, reasoning=Reasoning("low"), thinking=("enabled",))
+
+    assert ("thinking" in request.body) is is_thinking
+    assert request.dropped_params == (() if is_thinking else ("reasoning_effort",))
+
+
 def test_a_budget_is_less_than_the_length_of_the_answer():
     short = encoded(reasoning=Reasoning("high"), thinking=("enabled",), sampling=Sampling(max_tokens=2000)).body
     free = encoded(reasoning=Reasoning("low"), thinking=("enabled",)).body
