@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from providers.errors import MalformedReplyError
-from providers.types import JSONObject
+from providers.wire.types import JSONObject
 
 MAX_COUNT = 2**53 - 1
 """What every reader of JSON takes for the same number."""
@@ -78,9 +78,24 @@ def object_or_empty(value: Any) -> JSONObject:
     return value if isinstance(value, dict) else {}
 
 
+def objects_or_empty(value: Any) -> list[JSONObject]:
+    """Return the objects of a list, whatever else stands in it left out."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def label_or_none(value: Any) -> str | None:
+    """Return what names something, such as an id, which some servers send as a number; None for an empty text."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value else None
+
+
 def count_or_none(value: Any) -> int | None:
+    """Return a whole number from 0, which some servers write as `131072.0`."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT else None

@@ -410,10 +410,14 @@ class ChoiceFinished:
 
 @dataclass(slots=True, repr=False)
 class ExtraDelta:
-    """What a frame says of a choice, or of the answer (None), beyond the value types, such as log probabilities."""
+    """What a frame says of a choice, or of the answer (None), beyond the value types, such as log probabilities.
+
+    Shape: `part` is the place of the part that it is said of, None where it is the choice as a whole.
+    """
 
     choice: int | None
     extra: Passthrough
+    part: int | None = None
 
 
 @dataclass(slots=True, repr=False)
