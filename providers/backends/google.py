@@ -23,7 +23,7 @@ from providers.backends.conversation import (
     inline_image,
     max_tokens_of,
 )
-from providers.backends.error_mapping import error_of_status, message_of
+from providers.wire.error_mapping import error_of_status, message_of
 from providers.backends.reply_headers import MAX_RETRY_AFTER_S
 from providers.errors import (
     ConfigurationError,

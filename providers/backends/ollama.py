@@ -14,7 +14,7 @@ from pydantic import Field, PositiveInt
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
 from providers.backends.conversation import check_translatable, dropped_params, inline_image, max_tokens_of, parts_of
-from providers.backends.error_mapping import error_of_status, message_of
+from providers.wire.error_mapping import error_of_status, message_of
 from providers.errors import (
     ConfigurationError,
     ContextTooLongError,

@@ -14,7 +14,7 @@ import orjson
 from pydantic import Field, StringConstraints
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
-from providers.backends.error_mapping import error_of_status, message_of
+from providers.wire.error_mapping import error_of_status, message_of
 from providers.errors import (
     ContentBlockedError,
     ContextTooLongError,

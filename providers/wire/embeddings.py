@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal, Required, cast
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from providers.wire.json_access import count_or_none, list_at, object_or_empty, objects_at, text_or_none
 from providers.errors import MalformedReplyError, UnsupportedRequestError
 from providers.wire.codec import EncodedRequest
 from providers.wire.foreign import NOTHING
+from providers.wire.json_access import count_or_none, list_at, object_or_empty, objects_at, text_or_none
 from providers.wire.types import JSONObject, Usage
 from providers.wire.validation import check_body
 

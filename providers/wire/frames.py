@@ -11,8 +11,8 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import orjson
-
 from llmhub.json_bounds import find_excess
+
 from providers.bounds import MAX_JSON_VALUES
 from providers.errors import AnswerTooLargeError, MalformedReplyError
 from providers.wire.codec import StreamDecoder

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from providers.backends.error_mapping import error_of_status, message_of
+from providers.wire.error_mapping import error_of_status, message_of
 from providers.errors import (
     ConfigurationError,
     ContextTooLongError,

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from providers.wire.codec import EncodedRequest
+from providers.wire.foreign import NOTHING, check_foreign_params, foreign_names, unsupported
 from providers.wire.json_access import (
     object_or_empty,
 )
-from providers.wire.codec import EncodedRequest
-from providers.wire.foreign import NOTHING, check_foreign_params, foreign_names, unsupported
 from providers.wire.openai_errors import decode_error
 from providers.wire.openai_responses_answers import decode_reply, encode_reply
 from providers.wire.openai_responses_items import (

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from providers.errors import MalformedReplyError, UpstreamError
+from providers.wire.codec import ReplyHead
+from providers.wire.foreign import NOTHING, own_fields
 from providers.wire.json_access import (
     count_or_none,
     object_or_empty,
     objects_at,
     text_or_none,
 )
-from providers.errors import MalformedReplyError, UpstreamError
-from providers.wire.codec import ReplyHead
-from providers.wire.foreign import NOTHING, own_fields
 from providers.wire.openai_errors import decode_error
 from providers.wire.openai_responses_items import (
     FORMAT,

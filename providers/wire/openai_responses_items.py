@@ -7,6 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from providers.errors import UnsupportedRequestError
+from providers.wire.codec import ReplyHead
+from providers.wire.data_urls import InlineData, find_inline_data, parse_data_url
+from providers.wire.efforts import effort_of_budget
+from providers.wire.foreign import NOTHING, own_fields, unsupported
 from providers.wire.json_access import (
     find_text,
     object_or_empty,
@@ -14,11 +19,6 @@ from providers.wire.json_access import (
     text_at,
     text_or_none,
 )
-from providers.errors import UnsupportedRequestError
-from providers.wire.codec import ReplyHead
-from providers.wire.data_urls import InlineData, find_inline_data, parse_data_url
-from providers.wire.efforts import effort_of_budget
-from providers.wire.foreign import NOTHING, own_fields, unsupported
 from providers.wire.types import (
     AudioPart,
     ChatMessage,

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from providers.wire.codec import ReplyHead, StreamDecoder, StreamEncoder
+from providers.wire.foreign import own_fields
 from providers.wire.json_access import (
     count_or_none,
     object_at,
@@ -16,8 +18,6 @@ from providers.wire.json_access import (
     objects_at,
     text_or_none,
 )
-from providers.wire.codec import ReplyHead, StreamDecoder, StreamEncoder
-from providers.wire.foreign import own_fields
 from providers.wire.openai_errors import decode_error
 from providers.wire.openai_responses_answers import (
     INCOMPLETE_REASONS,

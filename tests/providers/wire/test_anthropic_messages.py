@@ -7,10 +7,9 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from providers.problems import problem_of
 
 from providers import errors
-from providers.problems import problem_of
-from providers.wire.sse import SseParser
 from providers.wire.anthropic_messages import (
     JSON_INSTRUCTION,
     AnthropicStreamDecoder,
@@ -25,6 +24,7 @@ from providers.wire.anthropic_messages import (
 from providers.wire.anthropic_messages_answers import UNSHOWN_FILE
 from providers.wire.codec import ReplyHead
 from providers.wire.frames import FrameDecoder
+from providers.wire.sse import SseParser
 from providers.wire.types import (
     AudioPart,
     ChatMessage,

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from providers.problems import problem_of
 
 from providers import errors
-from providers.problems import problem_of
 from providers.wire.codec import ReplyHead
 from providers.wire.google import (
     FOREIGN_SIGNATURE,

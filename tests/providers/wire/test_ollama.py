@@ -7,9 +7,9 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from providers.problems import problem_of
 
 from providers import errors
-from providers.problems import problem_of
 from providers.wire.codec import ReplyHead
 from providers.wire.frames import FrameDecoder
 from providers.wire.ollama import (

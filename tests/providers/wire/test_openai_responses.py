@@ -11,7 +11,6 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from providers import errors
-from providers.wire.sse import SseParser
 from providers.wire.codec import ReplyHead
 from providers.wire.openai_responses import (
     ResponsesStreamDecoder,
@@ -22,6 +21,7 @@ from providers.wire.openai_responses import (
     encode_reply,
     encode_request,
 )
+from providers.wire.sse import SseParser
 from providers.wire.types import (
     AudioPart,
     ChatMessage,
