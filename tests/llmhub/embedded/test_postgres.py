@@ -15,6 +15,8 @@ from llmhub.embedded.process import Child, Guard, wait_until
 from tests.llmhub.embedded.conftest import passable_folder
 from tests.stack import stopping
 
+pytestmark = pytest.mark.server
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
 
 

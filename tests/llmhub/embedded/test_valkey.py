@@ -15,6 +15,8 @@ from llmhub.embedded.process import Child, Guard, wait_until
 from llmhub.embedded.valkey import Valkey
 from tests.stack import stopping
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Valkey, Child]]:
