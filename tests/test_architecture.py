@@ -2,6 +2,7 @@
 
 import ast
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,12 @@ ROOT = Path(__file__).parent.parent
 MODULES = [path for package in ("llmhub", "providers", "chat") for path in sorted((ROOT / package).rglob("*.py"))]
 
 
+@cache
 def imported(path):
     """The names of all modules that a module imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module
+    nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    direct = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    return direct + [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0]
 
 
 def importers(*distributions):
