@@ -1,6 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help run seed test soak mutants bench bench-peers lint screenshots clean
+.PHONY: help run seed check test soak mutants bench bench-peers lint screenshots clean
 .SUFFIXES:
+
+# What is compiled is kept, whatever the environment says: every process of the tests would compile it all again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first Python that is new enough; `make run PYTHON=…` names another.
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -26,6 +29,10 @@ seed: $(RUNTIME) ## Load CHATS=1000000 made-up chats into the hub that runs; FOR
 		echo "No hub runs in $${LLMHUB_HOME:-.llmhub}: start one with 'make run' in another terminal first." >&2; exit 1; }
 	@exec $(IN_VENV)/python manage.py seed $(if $(CHATS),--chats $(CHATS)) $(if $(FORCE),--force)
 
+check: $(DEV) ## Check style, types and imports, and run every test that needs no server: half a minute
+	$(STATIC_CHECKS)
+	@exec $(IN_VENV)/python -m pytest --no-servers -q $(PYTEST_ARGS)
+
 test: $(DEV) ## Run every test
 	@exec $(IN_VENV)/python -m pytest $(PYTEST_ARGS)
 
@@ -42,10 +49,7 @@ bench-peers: $(DEV) ## Measure the hub beside LiteLLM and Portkey, which it inst
 	@exec $(IN_VENV)/python -m tests.bench peers
 
 lint: $(DEV) ## Check style, types, imports and migrations
-	$(IN_VENV)/ruff check
-	$(IN_VENV)/ruff format --check
-	$(IN_STACK) $(IN_VENV)/mypy manage.py llmhub providers chat
-	$(IN_VENV)/lint-imports
+	$(STATIC_CHECKS)
 	$(IN_STACK) $(IN_VENV)/python manage.py makemigrations --check --dry-run
 
 screenshots: $(DEV) ## Take the pictures of README and docs anew; SCREENSHOTS=folder: every page, into that folder
@@ -54,6 +58,14 @@ screenshots: $(DEV) ## Take the pictures of README and docs anew; SCREENSHOTS=fo
 clean: ## Remove .venv, .peers and caches; the data in .llmhub stay
 	rm -rf .venv .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The plugin of mypy reads Django's settings, which want the addresses of servers and connect to none.
+define STATIC_CHECKS
+$(IN_VENV)/ruff check
+$(IN_VENV)/ruff format --check
+$(IN_STACK) --no-servers $(IN_VENV)/mypy manage.py llmhub providers chat
+$(IN_VENV)/lint-imports
+endef
 
 $(RUNTIME):
 	@$(call install,requirements.lock,$@)
