@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run seed check test soak mutants bench bench-peers lint screenshots clean
+.PHONY: help run seed check test soak mutants bench bench-peers lint screenshots clean static-checks tests-of-providers tests-of-the-rest
 .SUFFIXES:
 
 # What is compiled is kept, whatever the environment says: every process of the tests would compile it all again.
@@ -30,8 +30,21 @@ seed: $(RUNTIME) ## Load CHATS=1000000 made-up chats into the hub that runs; FOR
 	@exec $(IN_VENV)/python manage.py seed $(if $(CHATS),--chats $(CHATS)) $(if $(FORCE),--force)
 
 check: $(DEV) ## Check style, types and imports, and run every test that needs no server: half a minute
-	$(STATIC_CHECKS)
-	@exec $(IN_VENV)/python -m pytest --no-servers -q $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory -j3 -Otarget static-checks tests-of-providers tests-of-the-rest
+
+# The plugin of mypy reads the settings, which want the addresses of servers and connect to none.
+static-checks: $(DEV)
+	$(IN_VENV)/ruff check
+	$(IN_VENV)/ruff format --check
+	$(IN_STACK) --no-servers $(IN_VENV)/mypy manage.py llmhub providers chat
+	$(IN_VENV)/lint-imports
+
+# Two processes that know nothing of each other: what pytest-xdist costs is more than it gains where tests take so little.
+tests-of-providers: $(DEV)
+	@$(IN_VENV)/python -m pytest --no-servers -q --no-header tests/providers
+
+tests-of-the-rest: $(DEV)
+	@$(IN_VENV)/python -m pytest --no-servers -q --no-header --ignore tests/providers
 
 test: $(DEV) ## Run every test
 	@exec $(IN_VENV)/python -m pytest $(PYTEST_ARGS)
@@ -48,8 +61,7 @@ bench: $(DEV) ## Measure the hub, a bare proxy and the upstream alone; BENCH_JSO
 bench-peers: $(DEV) ## Measure the hub beside LiteLLM and Portkey, which it installs into .peers
 	@exec $(IN_VENV)/python -m tests.bench peers
 
-lint: $(DEV) ## Check style, types, imports and migrations
-	$(STATIC_CHECKS)
+lint: static-checks ## Check style, types, imports and migrations
 	$(IN_STACK) $(IN_VENV)/python manage.py makemigrations --check --dry-run
 
 screenshots: $(DEV) ## Take the pictures of README and docs anew; SCREENSHOTS=folder: every page, into that folder
@@ -58,14 +70,6 @@ screenshots: $(DEV) ## Take the pictures of README and docs anew; SCREENSHOTS=fo
 clean: ## Remove .venv, .peers and caches; the data in .llmhub stay
 	rm -rf .venv .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-
-# The plugin of mypy reads Django's settings, which want the addresses of servers and connect to none.
-define STATIC_CHECKS
-$(IN_VENV)/ruff check
-$(IN_VENV)/ruff format --check
-$(IN_STACK) --no-servers $(IN_VENV)/mypy manage.py llmhub providers chat
-$(IN_VENV)/lint-imports
-endef
 
 $(RUNTIME):
 	@$(call install,requirements.lock,$@)
