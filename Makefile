@@ -1,6 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help run seed test soak mutants bench bench-peers hops lint screenshots clean
+.PHONY: help run seed check test soak mutants bench bench-peers hops lint screenshots clean static-checks tests-of-providers tests-of-the-rest
 .SUFFIXES:
+
+# What is compiled is kept, whatever the environment says: every process of the tests would compile it all again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first Python that is new enough; `make run PYTHON=…` names another.
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -26,6 +29,23 @@ seed: $(RUNTIME) ## Load CHATS=1000000 made-up chats into the hub that runs; FOR
 		echo "No hub runs in $${LLMHUB_HOME:-.llmhub}: start one with 'make run' in another terminal first." >&2; exit 1; }
 	@exec $(IN_VENV)/python manage.py seed $(if $(CHATS),--chats $(CHATS)) $(if $(FORCE),--force)
 
+check: $(DEV) ## Check style, types and imports, and run every test that needs no server: half a minute
+	@$(MAKE) --no-print-directory -j3 -Otarget static-checks tests-of-providers tests-of-the-rest
+
+# The plugin of mypy reads the settings, which want the addresses of servers and connect to none.
+static-checks: $(DEV)
+	$(IN_VENV)/ruff check
+	$(IN_VENV)/ruff format --check
+	$(IN_STACK) --no-servers $(IN_VENV)/mypy manage.py llmhub providers chat
+	$(IN_VENV)/lint-imports
+
+# Two processes that know nothing of each other: what pytest-xdist costs is more than it gains where tests take so little.
+tests-of-providers: $(DEV)
+	@$(IN_VENV)/python -m pytest --no-servers -q --no-header tests/providers
+
+tests-of-the-rest: $(DEV)
+	@$(IN_VENV)/python -m pytest --no-servers -q --no-header --ignore tests/providers
+
 test: $(DEV) ## Run every test
 	@exec $(IN_VENV)/python -m pytest $(PYTEST_ARGS)
 
@@ -44,11 +64,7 @@ bench-peers: $(DEV) ## Measure the hub beside LiteLLM and Portkey, which it inst
 hops: $(DEV) ## Count our own functions' calls for one chat; HOPS_TRACE=1: each; HOPS_JSON=file: the numbers, too
 	@exec $(IN_STACK) $(IN_VENV)/python -m tests.hops
 
-lint: $(DEV) ## Check style, types, imports and migrations
-	$(IN_VENV)/ruff check
-	$(IN_VENV)/ruff format --check
-	$(IN_STACK) $(IN_VENV)/mypy manage.py llmhub providers chat
-	$(IN_VENV)/lint-imports
+lint: static-checks ## Check style, types, imports and migrations
 	$(IN_STACK) $(IN_VENV)/python manage.py makemigrations --check --dry-run
 
 screenshots: $(DEV) ## Take the pictures of README and docs anew; SCREENSHOTS=folder: every page, into that folder

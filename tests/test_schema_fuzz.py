@@ -18,6 +18,8 @@ from providers.manager import get_provider_manager
 from tests.fakes import FakeProvider
 from tests.live import LiveHub
 
+pytestmark = pytest.mark.server
+
 CLOSED_PORT = "http://127.0.0.1:9/v1"
 DESCRIBED: dict[str, Any] = json.loads(json.dumps(SchemaGenerator().get_schema(request=None, public=True)))
 

@@ -22,7 +22,6 @@ from providers.backends.conversation import (
     inline_image,
     max_tokens_of,
 )
-from providers.wire.error_mapping import error_of_status, message_of
 from providers.errors import (
     ConfigurationError,
     ContentBlockedError,
@@ -47,6 +46,7 @@ from providers.types import (
     ToolCallDelta,
     Usage,
 )
+from providers.wire.error_mapping import error_of_status, message_of
 from providers.wire.json_access import (
     count_at,
     find_count,

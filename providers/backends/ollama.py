@@ -14,7 +14,6 @@ from pydantic import Field, PositiveInt
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
 from providers.backends.conversation import check_translatable, dropped_params, inline_image, max_tokens_of, parts_of
-from providers.wire.error_mapping import error_of_status, message_of
 from providers.errors import (
     ConfigurationError,
     ContextTooLongError,
@@ -39,6 +38,7 @@ from providers.types import (
     ToolCallDelta,
     Usage,
 )
+from providers.wire.error_mapping import error_of_status, message_of
 from providers.wire.json_access import (
     count_at,
     find_count,

@@ -14,7 +14,6 @@ import orjson
 from pydantic import Field, StringConstraints
 
 from providers.backends.base import BaseProvider, ProviderSettings, StreamReader, WireCall
-from providers.wire.error_mapping import error_of_status, message_of
 from providers.errors import (
     ContentBlockedError,
     ContextTooLongError,
@@ -48,6 +47,7 @@ from providers.types import (
     ToolCallDelta,
     Usage,
 )
+from providers.wire.error_mapping import error_of_status, message_of
 from providers.wire.json_access import (
     count_at,
     count_or_none,

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from providers.wire.error_mapping import error_of_status, message_of
 from providers.errors import (
     ConfigurationError,
     ContentBlockedError,
@@ -28,6 +27,7 @@ from providers.wire.anthropic_messages_blocks import (
     rest_of,
 )
 from providers.wire.codec import ReplyHead
+from providers.wire.error_mapping import error_of_status, message_of
 from providers.wire.foreign import own_fields
 from providers.wire.json_access import count_or_none, label_or_none, object_or_empty, objects_at, text_or_none
 from providers.wire.types import (

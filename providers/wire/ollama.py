@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import orjson
 
-from providers.wire.error_mapping import error_of_status, message_of
 from providers.errors import (
     ConfigurationError,
     ContextTooLongError,
@@ -27,6 +26,7 @@ from providers.errors import (
 from providers.wire.codec import EncodedRequest, Framing, ReplyHead, StreamDecoder, StreamEncoder
 from providers.wire.data_urls import InlineData, find_inline_data
 from providers.wire.efforts import effort_of_budget
+from providers.wire.error_mapping import error_of_status, message_of
 from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
 from providers.wire.json_access import (
     count_or_none,

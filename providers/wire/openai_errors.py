@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from providers.wire.error_mapping import error_of_status, message_of
 from providers.errors import (
     ContentBlockedError,
     ContextTooLongError,
@@ -20,6 +19,7 @@ from providers.errors import (
     QuotaExhaustedError,
     RateLimitedError,
 )
+from providers.wire.error_mapping import error_of_status, message_of
 from providers.wire.json_access import text_or_none
 from providers.wire.types import JSONObject
 

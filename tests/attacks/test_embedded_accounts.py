@@ -21,6 +21,8 @@ from tests.live import until
 from tests.llmhub.embedded.conftest import passable_folder
 from tests.llmhub.embedded.processes import Up, family, running_up
 
+pytestmark = pytest.mark.server
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the parts of a hub as several users")
 OURS = ("uvicorn", "celery")
 

@@ -6,7 +6,7 @@ from tests.bench.targets import running_bare, running_direct
 
 
 @pytest.fixture(scope="session")
-def targets(tmp_path_factory):
+def targets(tmp_path_factory, servers):
     """The upstream and the bare proxy before it, by name."""
     logs = tmp_path_factory.mktemp("bench")
     with (

@@ -57,7 +57,7 @@ class Door:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
+def chromium(servers: None) -> str:
     return find_chromium() or pytest.skip(HOW_TO_GET_IT)
 
 

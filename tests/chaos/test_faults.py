@@ -9,6 +9,8 @@ from tests.chaos.conftest import Site, running_site, trial_on
 from tests.chaos.scenes import record_intents_late, stop_amid_streams
 from tests.chaos.trial import Trial
 
+pytestmark = pytest.mark.server
+
 CALLERS = 12
 KILLS = 2
 

@@ -12,6 +12,8 @@ from django.test import Client
 
 from llmhub.runtime.database import conninfo
 
+pytestmark = pytest.mark.slow
+
 SHOWN = """
 import json
 from llmhub import settings as s

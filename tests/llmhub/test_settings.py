@@ -11,6 +11,8 @@ from pydantic import SecretStr
 from llmhub import settings
 from llmhub.runtime.database import conninfo
 
+pytestmark = pytest.mark.slow
+
 SHOWN = "import json, sys; sys.argv = {argv!r}; from llmhub.settings import DATABASES as d; print(json.dumps(d))"
 
 

@@ -230,6 +230,7 @@ MARKS = ["[", "]", "@", ":", "\\", "/", "//", ".", "#", "?", ";", "_", "-", "%2e
 LETTERS = [*"1aéß１①²٣Kſ。．｡\u00ad\u200d", "0x7f", "017", "80", "xn--"]
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(
     st.lists(st.sampled_from(HOSTS + MARKS + LETTERS), max_size=6).map("".join),

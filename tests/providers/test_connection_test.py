@@ -126,6 +126,7 @@ async def test_a_certificate_that_nobody_signed_is_told(untrusted_tls):
     assert cause_of(trial) == "TLS certificate not valid: self-signed certificate"
 
 
+@pytest.mark.slow
 async def test_silence_is_told(upstream):
     upstream.probe_faults.append(fakes.stall_before_headers())
 

@@ -364,6 +364,7 @@ async def test_a_stream_without_end_is_refused(client):
                 await read_out(reply)
 
 
+@pytest.mark.slow
 async def test_five_hundred_cancelled_requests_leave_a_working_client(client):
     with FakeProvider("custom") as fake:
         fake.always = fakes.stall_before_headers()
@@ -397,6 +398,7 @@ async def test_requests_cancelled_in_flight_give_their_connections_back(client):
         assert await asyncio.to_thread(fake.hung_up.wait, 1)
 
 
+@pytest.mark.slow
 async def test_two_hundred_and_fifty_streams_run_at_once(client):
     with FakeProvider("custom") as fake:
         fake.always = fakes.stall_after(1)

@@ -11,6 +11,8 @@ import pytest
 from llmhub.embedded.options import ROOT
 from tests.secrets_kept.canaries import found
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "canary-password-4711"
 
 

@@ -20,6 +20,8 @@ from tests.llmhub.embedded.conftest import passable_folder
 from tests.llmhub.embedded.processes import Up, family, running_up
 from tests.secrets_kept.canaries import ANSWER, ECHO, PROMPT, PROVIDER_KEY, found
 
+pytestmark = pytest.mark.server
+
 API_KEY = "lh_canary-demo-key-83b1c0"
 PASSWORD = "canary-password-4711"
 FAULTS = (None, fakes.status(500, ECHO), fakes.garbage(), fakes.cut_before_headers(), fakes.error_frame_after(1, ECHO))

@@ -366,6 +366,7 @@ BODIES = objects(MESSAGES, PARAMS) | objects(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(BODIES)
 def test_a_request_read_and_rendered_again_is_the_same(body):

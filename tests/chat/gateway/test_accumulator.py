@@ -238,18 +238,24 @@ def test_texts_without_anything_to_escape_use_all_the_room():
 
 
 @pytest.mark.parametrize(
-    "chunks",
+    "new_chunks",
     [
-        pytest.param([chunk(index=n) for n in range(MAX_CHOICES + 1)], id="choices"),
-        pytest.param([ChatChunk(choices=tuple(ChoiceDelta(index=n) for n in range(MAX_CHOICES + 1)))], id="at once"),
-        pytest.param([call(n) for n in range(MAX_TOOL_CALLS + 1)], id="calls"),
-        pytest.param([chunk(content="x" * 40_000_000)], id="one huge text"),
-        pytest.param([chunk(extra={str(n): 1}) for n in range(400_000)], id="ever more unknown fields"),
-        pytest.param([ChatChunk(model_name=f"{n}" * 100_000) for n in range(400)], id="ever other models"),
+        pytest.param(lambda: [chunk(index=n) for n in range(MAX_CHOICES + 1)], id="choices"),
+        pytest.param(
+            lambda: [ChatChunk(choices=tuple(ChoiceDelta(index=n) for n in range(MAX_CHOICES + 1)))], id="at once"
+        ),
+        pytest.param(lambda: [call(n) for n in range(MAX_TOOL_CALLS + 1)], id="calls"),
+        pytest.param(lambda: [chunk(content="x" * 40_000_000)], id="one huge text"),
+        pytest.param(
+            lambda: [chunk(extra={str(n): 1}) for n in range(400_000)],
+            id="ever more unknown fields",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(lambda: [ChatChunk(model_name=f"{n}" * 100_000) for n in range(400)], id="ever other models"),
     ],
 )
-def test_what_is_too_much_is_not_handed_on(chunks):
-    assembly = Assembly()
+def test_what_is_too_much_is_not_handed_on(new_chunks):
+    assembly, chunks = Assembly(), new_chunks()
 
     free = assembly.take(chunks)
 
@@ -277,6 +283,7 @@ def test_an_answer_that_goes_on_after_its_end_is_broken_off():
     assert len(free) == 1
 
 
+@pytest.mark.slow
 def test_a_million_pieces_are_held_in_little_more_than_their_text():
     pieces = [chunk(content=f"{n:02d}") for n in range(100)]
     assembly = Assembly()

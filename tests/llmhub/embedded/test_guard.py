@@ -6,6 +6,8 @@ import pytest
 from llmhub.embedded import guard
 from tests.llmhub.embedded.processes import family, running, survivors, wait_for_death
 
+pytestmark = pytest.mark.slow
+
 STARTER = dedent("""
     import signal, sys
     from pathlib import Path

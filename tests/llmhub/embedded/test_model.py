@@ -14,6 +14,8 @@ from llmhub.embedded.options import ROOT
 from llmhub.embedded.ports import get_loopback_port
 from tests.stack import stopping
 
+pytestmark = pytest.mark.server
+
 KEY = "key-of-the-local-model-4711"
 CHAT = {"model": model.MODEL_NAME, "max_tokens": 8, "messages": [{"role": "user", "content": "Say canary."}]}
 

@@ -165,6 +165,7 @@ def test_the_scripts_of_the_compose_file_exist():
     assert all((ROOT / path).is_file() for path in mounted)
 
 
+@pytest.mark.server
 def test_the_script_gives_both_roles_their_passwords(guard, home):
     home.mkdir()
     with (
@@ -216,6 +217,7 @@ def test_make_explains_each_of_its_targets():
         "help",
         "run",
         "seed",
+        "check",
         "test",
         "soak",
         "mutants",

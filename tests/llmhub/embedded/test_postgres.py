@@ -15,6 +15,8 @@ from llmhub.embedded.postgres import Cluster
 from tests.llmhub.embedded.conftest import passable_folder
 from tests.stack import stopping
 
+pytestmark = pytest.mark.server
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
 
 

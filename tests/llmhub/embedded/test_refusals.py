@@ -11,6 +11,8 @@ from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.options import ROOT, get_reached_host, read_options
 from tests.llmhub.embedded.processes import bare_environment
 
+pytestmark = pytest.mark.slow
+
 WITHOUT_A_MODULE = dedent("""
     import sys
     sys.modules[sys.argv.pop(1)] = None

@@ -14,6 +14,8 @@ from llmhub.embedded.errors import EmbeddedError
 from llmhub.embedded.supervisor import STOP_SIGNALS, StopRequestedError, Supervisor
 from tests.live import until
 
+pytestmark = pytest.mark.slow
+
 SLEEPER = "import time; time.sleep(600)"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"

@@ -15,6 +15,8 @@ from llmhub.embedded.options import ROOT
 from tests.llmhub.embedded.conftest import passable_folder
 from tests.llmhub.embedded.processes import Up, bare_environment, family, running_up, start_up, survivors
 
+pytestmark = pytest.mark.server
+
 QUESTION = "Tell me of the canary."
 CHAT = {"model": "local/smollm2", "max_tokens": 40, "messages": [{"role": "user", "content": QUESTION}]}
 

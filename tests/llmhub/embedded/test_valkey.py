@@ -15,6 +15,8 @@ from llmhub.embedded.ports import get_loopback_port
 from llmhub.embedded.valkey import Valkey
 from tests.stack import stopping
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Valkey, Child]]:

@@ -76,6 +76,7 @@ def depth_of(document):
     return 0 if inner is None else 1 + max((depth_of(value) for value in inner), default=0)
 
 
+@pytest.mark.slow
 @given(st.lists(documents, max_size=6), st.booleans(), st.integers(0, 300))
 def test_no_document_has_more_values_or_is_deeper_than_was_counted(document, is_ascii, texts):
     document = [*(["x"] * texts), *document]

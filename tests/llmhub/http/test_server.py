@@ -189,6 +189,7 @@ def test_empty_lines_after_an_answer_do_not_keep_a_connection(hasty):
         assert caller.read_to_the_end() == b""
 
 
+@pytest.mark.slow
 def test_a_connection_may_be_idle_longer_than_a_head_may_take(hasty):
     with httpx.Client(base_url=f"http://127.0.0.1:{hasty.port}") as client:
         first = client.get("/one")
@@ -200,6 +201,7 @@ def test_a_connection_may_be_idle_longer_than_a_head_may_take(hasty):
         assert second.extensions["network_stream"] is stream
 
 
+@pytest.mark.slow
 def test_an_answer_may_take_longer_than_a_head_even_with_another_head_begun_behind_it(hasty):
     with hasty.connect() as caller:
         caller.send(b"GET /held HTTP/1.1\r\nhost: hub\r\n\r\nGET /next HTTP/1.1\r\n")
@@ -232,6 +234,7 @@ def test_an_answer_to_a_request_that_is_not_read_comes_at_once_and_ends_the_conn
         assert caller.read_to_the_end() == b""
 
 
+@pytest.mark.slow
 def test_who_still_sends_can_read_the_answer_to_a_request_that_is_not_read(server):
     with server.connect() as caller:
         caller.send(UNREAD + b"x" * 31_000_000)
@@ -239,6 +242,7 @@ def test_who_still_sends_can_read_the_answer_to_a_request_that_is_not_read(serve
         assert b'"/unread"' in caller.read_to_the_end()
 
 
+@pytest.mark.slow
 def test_what_follows_a_request_that_is_not_read_is_thrown_away(server):
     with server.connect() as caller:
         caller.send(UNREAD)

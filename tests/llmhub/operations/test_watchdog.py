@@ -42,6 +42,7 @@ def test_without_a_sign_in_the_database_a_worker_is_not_heard(db):
     assert watchdog.is_worker_heard() is False
 
 
+@pytest.mark.slow
 def test_what_does_not_put_off_its_end_ends_and_tells_where_it_was():
     ended = subprocess.run(
         [sys.executable, "-c", f"import django; django.setup(); {HANGS}"],

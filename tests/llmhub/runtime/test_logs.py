@@ -240,6 +240,7 @@ def scrub_s(text: str) -> float:
     return min(trials)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", MALICIOUS, ids=repr)
 @pytest.mark.parametrize("prefix", ["", "eyJ"])
 def test_scrubbing_costs_by_the_length_of_a_text_whatever_is_in_it(piece, prefix):

@@ -14,6 +14,8 @@ from providers.types import Endpoint
 from tests import wire
 from tests.providers.backends.mutations import mutated
 
+pytestmark = pytest.mark.slow
+
 WIRE = Path(wire.__file__).parent
 every_type = pytest.mark.parametrize("provider_type", BACKENDS)
 

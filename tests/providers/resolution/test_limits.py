@@ -17,7 +17,7 @@ LOG = f"llmhub:rate:{PROVIDER}"
 
 
 @pytest.fixture
-def redis():
+def redis(servers):
     with Redis.from_url(settings.REDIS_URL) as client:
         client.delete(LOG)
         yield client
