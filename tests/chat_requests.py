@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from llmhub.http.handler import Caller, GatewayRequest
+from llmhub.http.handler import Client, GatewayRequest
 from llmhub.http.request_bodies import RequestBody
 from llmhub.runtime.memory_budget import MemoryBudget
 
@@ -21,6 +21,6 @@ def chat_request(key: str, body: bytes) -> Any:
         return {"type": "http.request", "body": body}
 
     request: Any = GatewayRequest(scope, io.BytesIO())
-    request.caller = Caller(receive)
+    request.client = Client(receive)
     request.unread_body = RequestBody(scope, receive, max_bytes=MAX_BYTES)
     return request

@@ -85,7 +85,7 @@ class ChatServer:
         finally:
             if exchange.state is not State.PLANNED:
                 exchange.let_go()
-        request.caller.when_interrupted(exchange.interrupt)
+        request.client.when_interrupted(exchange.interrupt)
         return await (self._stream(exchange) if exchange.summary.is_stream else self._answer(exchange))
 
     async def _answer(self, exchange: Exchange) -> HttpResponseBase:

@@ -43,7 +43,7 @@ class GatewayRequest(ASGIRequest):
     """A request whose body is still at its sender's, and whose caller may leave before it is answered."""
 
     unread_body: RequestBody
-    caller: Caller
+    client: Client
 
 
 class GatewayHandler:
@@ -78,9 +78,9 @@ class GatewayHandler:
             hang_up(scope)
             await send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
             return
-        request.caller = caller = Caller(receive)
+        request.client = client = Client(receive)
         request.unread_body = RequestBody(
-            scope, receive, max_bytes=self._max_body_bytes, body_s=self._body_s, when_whole=caller.watch
+            scope, receive, max_bytes=self._max_body_bytes, body_s=self._body_s, when_whole=client.watch
         )
         response: HttpResponseBase | None = None
         try:
@@ -91,11 +91,11 @@ class GatewayHandler:
         except CallerGoneError:
             pass
         except asyncio.CancelledError:
-            if not caller.is_gone:
-                is_heard = caller.interrupt(Interruption.STOPPING)
+            if not client.is_gone:
+                is_heard = client.interrupt(Interruption.STOPPING)
                 await self._send_rest(response, send, is_heard=is_heard)
         finally:
-            caller.forget()
+            client.forget()
             if isinstance(response, EventStream):
                 await response.source.aclose()
 
@@ -134,7 +134,7 @@ class GatewayHandler:
         return response
 
 
-class Caller:
+class Client:
     """Who sent a request, and may leave before it is answered."""
 
     def __init__(self, receive: Receive) -> None:
@@ -145,7 +145,7 @@ class Caller:
         self._watcher: asyncio.Task[None] | None = None
 
     def watch(self) -> None:
-        """Listen, now that the request is whole: nothing but its leaving comes from this caller."""
+        """Listen, now that the request is whole: nothing but its leaving comes from this client."""
         self._task = asyncio.current_task()
         self._watcher = asyncio.create_task(self._listen())
 
@@ -173,7 +173,7 @@ class Caller:
         self._interrupt = None
         if self._watcher is not None:
             self._watcher.cancel()
-            self._watcher = None  # which holds its frame, and that this caller
+            self._watcher = None  # which holds its frame, and that this client
 
 
 @lru_cache(maxsize=256)

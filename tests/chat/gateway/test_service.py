@@ -75,7 +75,7 @@ class LeavingDialect(OpenAIDialect):
     """Renders the first frame in the moment in which the request is interrupted."""
 
     def frames(self, chunk, facts):
-        self.caller.interrupt(self.interruption)
+        self.client.interrupt(self.interruption)
         return super().frames(chunk, facts)
 
 
@@ -94,7 +94,7 @@ def key(hub, upstream):
 )
 async def test_who_is_cut_off_as_the_first_frame_comes_is_recorded_for_the_true_reason(key, interruption, end):
     request, dialect = stream_request_of(key), LeavingDialect()
-    dialect.caller, dialect.interruption = request.caller, interruption
+    dialect.client, dialect.interruption = request.client, interruption
 
     async with serving_chats() as server:
         answer = await server.serve(request, dialect)
@@ -111,7 +111,7 @@ async def test_a_stream_that_has_begun_ends_in_words_when_the_hub_stops(key, ups
         reading = asyncio.ensure_future(read_to_the_end(answer.source))
         assert await asyncio.to_thread(upstream.stalled.wait, 10)
 
-        request.caller.interrupt(Interruption.STOPPING)
+        request.client.interrupt(Interruption.STOPPING)
         frames = await reading
 
         assert last_end() == (ChatStatus.TRUNCATED, "hub_stopping")

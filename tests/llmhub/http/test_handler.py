@@ -66,7 +66,7 @@ async def interruptible(request):
         events.heard.append(interruption)
         events.may_end.set()
 
-    request.caller.when_interrupted(interrupt)
+    request.client.when_interrupted(interrupt)
     return EventStream(Steps(events), {}, ping=PING)
 
 
