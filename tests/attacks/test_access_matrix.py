@@ -93,7 +93,7 @@ ROOMS: dict[str, str] = {
     "admin/autocomplete/": STAFF,
     "admin/jsi18n/": STAFF,
     "admin/r/<path:content_type_id>/<path:object_id>/": STAFF,
-    r"admin/^(?P<app_label>mfa|access|providers|chat|dashboard|auth|django_celery_beat)/$": STAFF,
+    r"admin/^(?P<app_label>auth|mfa|history|access|providers|ledger|chat|django_celery_beat)/$": STAFF,
     r"admin/(?P<url>.*)$": STAFF,
 }
 """Pages that are no model's. What they show of a model, each asks for by itself."""

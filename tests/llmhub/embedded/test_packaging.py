@@ -223,6 +223,7 @@ def test_make_explains_each_of_its_targets():
         "mutants",
         "bench",
         "bench-peers",
+        "hops",
         "lint",
         "screenshots",
         "clean",
