@@ -424,20 +424,22 @@ class ChatStreamEncoder(StreamEncoder):
         if is_answer_call(value):
             call = self._numbered(place, is_answer_call, _call_object(value))
             return {"tool_calls": [call]}
-        if isinstance(value, ReasoningPart):
-            self._thoughts[place] = [value.text]
-            if block := encode_thinking_block(value):
-                return {
-                    **_said("reasoning_content", value.text),
-                    **_block_fields(self._numbered(place, _is_thought, block)),
-                }
         if type(value) in _TEXT_FIELDS:
-            return _said(_TEXT_FIELDS[type(value)], value.text) or None  # type: ignore[union-attr]
+            return self._start_text(place, value) or None
         if isinstance(value, ImagePart):
             return {"images": [self._numbered(place, _is_image, encode_part(value))]}
         if is_content_part(value):
             return {"content_parts": [self._numbered(place, is_content_part, content_part_object(value))]}
         return None
+
+    def _start_text(self, place: tuple[int, int], value: Part) -> JSONObject:
+        text = getattr(value, "text", "")
+        fields = self._text_fields(place, text) if text else {}
+        if isinstance(value, ReasoningPart):
+            self._thoughts[place] = [text]
+            if block := encode_thinking_block(value):
+                fields |= _block_fields(self._numbered(place, _is_thought, block))
+        return fields
 
     def _numbered(self, place: tuple[int, int], is_alike: Any, item: JSONObject) -> JSONObject:
         """Return an item of a list with its number, by which clients put the pieces of lists together."""
@@ -508,10 +510,6 @@ def _is_thought(part: Part) -> bool:
 
 def _is_image(part: Part) -> bool:
     return isinstance(part, ImagePart)
-
-
-def _said(field: str, text: str) -> JSONObject:
-    return {field: text} if text else {}
 
 
 def _block_fields(block: JSONObject) -> JSONObject:
