@@ -175,7 +175,7 @@ def decode_part(wire: JSONObject) -> Part:
     match kind:
         case "text":
             return TextPart(wire["text"], extra=passthrough(rest_of(wire, ("type", "text"))))
-        case "image_url" if isinstance(inner.get("detail", ""), str | None):
+        case "image_url":
             return ImagePart(inner["url"], inner.get("detail"), _part_extra(wire, inner, ("url", "detail")))
         case "input_audio" if isinstance(inner.get("data"), str) and isinstance(inner.get("format"), str):
             return AudioPart(inner["data"], inner["format"], _part_extra(wire, inner, ("data", "format")))

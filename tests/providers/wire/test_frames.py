@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -96,7 +97,7 @@ def test_a_text_of_escapes_is_the_same_in_pieces_and_whole(text, cuts):
     units = text.encode("utf-16-le", "surrogatepass")
     escapes = [b"\\u%04x" % int.from_bytes(units[at : at + 2], "little") for at in range(0, len(units), 2)]
     edges = [0, *sorted(min(cut, len(escapes)) for cut in cuts), len(escapes)]
-    pieces = [b"".join(escapes[one:two]) for one, two in zip(edges, edges[1:], strict=False)]
+    pieces = [b"".join(escapes[one:two]) for one, two in pairwise(edges)]
 
     choice = streamed(ChatStreamDecoder(), *map(chunk, [b"x", *pieces]), STOP)
 

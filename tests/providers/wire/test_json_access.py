@@ -1,7 +1,7 @@
 import pytest
 
-from providers.wire import json_access
 from providers.errors import MalformedReplyError
+from providers.wire import json_access
 
 
 @pytest.mark.parametrize(
