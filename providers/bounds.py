@@ -5,6 +5,7 @@ from __future__ import annotations
 from providers.errors import AnswerTooLargeError
 from providers.types import ChatResponse
 
+MAX_REPLY_BYTES = 32 * 1024 * 1024
 MAX_CHOICES = 128
 MAX_TOOL_CALLS = 1024
 MAX_JSON_VALUES = 1_000_000

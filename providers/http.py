@@ -21,6 +21,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp import AiohttpTransport
 
 from providers.addresses import AddressPolicy
+from providers.bounds import MAX_REPLY_BYTES
 from providers.errors import (
     AnswerTooLargeError,
     ConfigurationError,
@@ -32,7 +33,6 @@ from providers.errors import (
 )
 from providers.types import NOTHING, Timeouts
 
-MAX_REPLY_BYTES = 32 * 1024 * 1024
 MAX_STREAM_BYTES = 128 * 1024 * 1024
 """On the wire, where each token of a stream may come in a frame of some hundred bytes."""
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from providers.bounds import check_choices, check_tool_calls
+from providers.bounds import MAX_REPLY_BYTES, check_choices, check_tool_calls
 from providers.errors import AnswerTooLargeError, MalformedReplyError
-from providers.http import MAX_REPLY_BYTES
 from providers.types import (
     ChatChunk,
     ChatRequest,

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from llmhub.http.json_bounds import find_excess
 from llmhub.runtime.large_work import LARGE_BYTES, done_beside
 from providers.backends.reply_headers import retry_after_s, upstream_request_id
-from providers.bounds import MAX_JSON_VALUES, check_answer
+from providers.bounds import MAX_JSON_VALUES, MAX_REPLY_BYTES, check_answer
 from providers.errors import (
     AnswerTooLargeError,
     ConfigurationError,
@@ -33,7 +33,7 @@ from providers.errors import (
     UpstreamError,
 )
 from providers.faults import named_faults
-from providers.http import MAX_REPLY_BYTES, Charge, HttpCall, HttpClient, HttpReply, free_of_charge
+from providers.http import Charge, HttpCall, HttpClient, HttpReply, free_of_charge
 from providers.types import (
     NOTHING,
     ChatChunk,

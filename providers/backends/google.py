@@ -23,7 +23,6 @@ from providers.backends.conversation import (
     inline_image,
     max_tokens_of,
 )
-from providers.backends.reply_headers import MAX_RETRY_AFTER_S
 from providers.errors import (
     ConfigurationError,
     ContentBlockedError,
@@ -52,7 +51,7 @@ from providers.types import (
     ToolCallDelta,
     Usage,
 )
-from providers.wire.error_mapping import error_of_status, message_of
+from providers.wire.error_mapping import MAX_RETRY_AFTER_S, error_of_status, message_of
 from providers.wire.json_access import (
     count_at,
     find_count,

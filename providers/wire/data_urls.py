@@ -22,6 +22,7 @@ MEDIA_TYPE_OF_SUFFIX: Mapping[str, str] = {
 }
 
 _ALIASES: Mapping[str, str] = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
+_ALIASED = re.compile(rf"data:({'|'.join(_ALIASES)})(?=[;,])", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:(?P<media_type>[\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[^;,]*)*;base64,(?P<data>.+)", re.DOTALL)
 _HTTP_URL = re.compile(r"https?://", re.IGNORECASE)
 
@@ -64,3 +65,9 @@ def find_inline_data(url: str, *, what: str) -> InlineData | None:
 def find_media_type(url: str) -> str | None:
     """Guess the media type of a file from the path of its URL."""
     return MEDIA_TYPE_OF_SUFFIX.get(PurePosixPath(re.split("[?#]", url, maxsplit=1)[0]).suffix.lower())
+
+
+def normalized_url(url: str) -> str:
+    """Return the URL of an image, its media type as providers spell it where it is a `data:` URL."""
+    alias = _ALIASED.match(url)
+    return url if alias is None else f"data:{_ALIASES[alias[1].lower()]}{url[alias.end() :]}"

@@ -18,6 +18,8 @@ from providers.errors import (
     UpstreamError,
 )
 
+MAX_RETRY_AFTER_S = 60.0
+
 ERROR_OF_STATUS: Mapping[int, type[ProviderError]] = {
     401: CredentialRejectedError,
     402: QuotaExhaustedError,

@@ -8,8 +8,14 @@ from typing import Any
 from providers.errors import UnsupportedRequestError
 from providers.wire.types import ChatRequest, ImagePart, Part, Passthrough, Tool, ToolResultPart, WireFormat
 
-REFUSED_PARAMS = ("audio", "function_call", "functions", "logit_bias", "logprobs", "web_search_options")
+REFUSED_PARAMS = (
+    "audio", "function_call", "functions", "logit_bias", "logprobs", "response_format", "tool_choice",
+    "web_search_options",
+)  # fmt: skip
 """Parameters without which the caller would get another kind of answer than the one asked for."""
+
+SAID_ELSEWHERE = frozenset({"max_completion_tokens"})
+"""Names that a passthrough keeps of parameters that have a field as well."""
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -43,7 +49,8 @@ def unsupported(param: str, target: str) -> UnsupportedRequestError:
 
 def foreign_names(request: ChatRequest, format_: WireFormat) -> Iterator[str]:
     """Yield the names of what other formats say in a request, and this one leaves out."""
-    yield from (key for key, value in foreign_fields(request.extra, format_).items() if value is not None)
+    fields = foreign_fields(request.extra, format_)
+    yield from (key for key, value in fields.items() if value is not None and key not in SAID_ELSEWHERE)
     for message in request.messages:
         yield from _names_in(message.extra, format_, "messages")
         yield from _names_in_parts(message.parts, format_)

@@ -11,12 +11,22 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import orjson
-from llmhub.json_bounds import find_excess
 
+from llmhub.http.json_bounds import find_excess
 from providers.bounds import MAX_JSON_VALUES
 from providers.errors import AnswerTooLargeError, MalformedReplyError
 from providers.wire.codec import StreamDecoder
-from providers.wire.types import ChoiceFinished, Delta, JSONObject, PartDelta, PartStarted, ToolCallPart
+from providers.wire.types import (
+    ChoiceFinished,
+    Delta,
+    JSONObject,
+    PartDelta,
+    PartStarted,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+)
 
 SURELY_SHALLOW = 100
 """So many opening brackets cannot be nested too deeply."""
@@ -122,10 +132,12 @@ class FrameDecoder:
             if text := self._take(delta.choice, delta.part, delta.text):
                 yield PartDelta(delta.choice, delta.part, text)
         elif isinstance(delta, PartStarted):
-            field = "arguments" if isinstance(delta.value, ToolCallPart) else "text"
-            if text := getattr(delta.value, field, ""):
-                delta.value = replace(delta.value, **{field: self._take(delta.choice, delta.part, text)})
-            yield PartStarted(delta.choice, delta.part, without_halves(delta.value))
+            value: Any = delta.value
+            if isinstance(value, ToolCallPart):
+                value = replace(value, arguments=self._take(delta.choice, delta.part, value.arguments))
+            elif isinstance(value, TextPart | ReasoningPart | RefusalPart):
+                value = replace(value, text=self._take(delta.choice, delta.part, value.text))
+            yield PartStarted(delta.choice, delta.part, without_halves(value))
         else:
             if isinstance(delta, ChoiceFinished):
                 yield from self._give_up(delta.choice)

@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import orjson
 
-from providers.backends.reply_headers import MAX_RETRY_AFTER_S
 from providers.errors import (
     ConfigurationError,
     ContentBlockedError,
@@ -32,7 +31,7 @@ from providers.errors import (
 from providers.wire.codec import EncodedRequest, ReplyHead, StreamDecoder, StreamEncoder
 from providers.wire.data_urls import InlineData, find_inline_data, find_media_type
 from providers.wire.efforts import BUDGET_TOKENS_OF_EFFORT, effort_of_budget
-from providers.wire.error_mapping import error_of_status, message_of
+from providers.wire.error_mapping import MAX_RETRY_AFTER_S, error_of_status, message_of
 from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
 from providers.wire.json_access import (
     MAX_COUNT,
