@@ -7,9 +7,9 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from providers.problems import problem_of
 
 from providers import errors
+from providers.error_table import served_error
 from providers.wire.anthropic_messages import (
     JSON_INSTRUCTION,
     AnthropicStreamDecoder,
@@ -676,7 +676,7 @@ def test_a_reason_that_is_a_fault_of_the_provider_fails(native):
         decode_reply(sample("anthropic", "reply") | {"stop_reason": native})
     with pytest.raises(errors.UpstreamError, match=native):
         decoded(AnthropicStreamDecoder(), [*frames_of("stream")[:8], frame])
-    assert problem_of(caught.value).code == "provider_error"
+    assert served_error(caught.value).code == "provider_error"
 
 
 def test_calls_make_a_plain_end_one_for_tools():

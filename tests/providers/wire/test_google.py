@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from providers.problems import problem_of
 
 from providers import errors
+from providers.error_table import served_error
 from providers.wire.codec import ReplyHead
 from providers.wire.google import (
     FOREIGN_SIGNATURE,
@@ -420,7 +420,7 @@ def test_a_blocked_prompt_is_an_error_although_the_status_is_200():
     for read in (decode_reply, GoogleStreamDecoder().decode):
         with pytest.raises(errors.ContentBlockedError, match="PROHIBITED_CONTENT") as caught:
             read(body)
-        assert problem_of(caught.value).code == "content_filter"
+        assert served_error(caught.value).code == "content_filter"
 
 
 def test_a_blocked_answer_is_an_answer_without_content():
@@ -484,7 +484,7 @@ def test_a_failed_finish_is_an_error(native, error, code):
     for read in (decode_reply, lambda frame: decoded(GoogleStreamDecoder(), [frame])):
         with pytest.raises(error) as caught:
             read(finished_with(native))
-        assert problem_of(caught.value).code == code
+        assert served_error(caught.value).code == code
 
 
 def test_a_failed_finish_says_the_providers_word():

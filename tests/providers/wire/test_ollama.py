@@ -7,9 +7,9 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from providers.problems import problem_of
 
 from providers import errors
+from providers.error_table import served_error
 from providers.wire.codec import ReplyHead
 from providers.wire.frames import FrameDecoder
 from providers.wire.ollama import (
@@ -374,7 +374,7 @@ def test_a_model_that_was_only_loaded_gave_no_answer(native):
     for read in (decode_reply, OllamaStreamDecoder().decode):
         with pytest.raises(errors.UpstreamError, match=native) as caught:
             read(done(done_reason=native))
-        assert problem_of(caught.value).code == "provider_error"
+        assert served_error(caught.value).code == "provider_error"
 
 
 @pytest.mark.parametrize("native", ["", None, "error"])
