@@ -655,7 +655,7 @@ def _token(wire: JSONObject) -> JSONObject:
     return {"token": token, "logprob": wire.get("logProbability"), "bytes": list(token.encode(errors="replace"))}
 
 
-class _OpenChoice:
+class _OpenCandidate:
     """What of one streamed choice must be known to go on; `open_kind` is the type of the text that may go on."""
 
     __slots__ = ("calls", "is_finished", "kinds", "open_kind", "parts")
@@ -672,7 +672,7 @@ class GoogleStreamDecoder(StreamDecoder):
     """Translates a stream of partial answers, whose end is a finish reason of every choice, not a mark of its own."""
 
     def __init__(self) -> None:
-        self._choices: dict[int, _OpenChoice] = {}
+        self._choices: dict[int, _OpenCandidate] = {}
         self._counts: dict[str, int] = {}
         self._head: tuple[Any, Any] = (None, None)
         self._upstream_id: str | None = None
@@ -716,7 +716,7 @@ class GoogleStreamDecoder(StreamDecoder):
 
     def _decode_candidate(self, candidate: JSONObject) -> Iterator[Delta]:
         index = count_or_none(candidate.get("index")) or 0
-        choice = self._choices.setdefault(index, _OpenChoice())
+        choice = self._choices.setdefault(index, _OpenCandidate())
         for wire in objects_at(object_at(candidate, "content"), "parts"):
             part = _decode_part(wire, call_id=_synthetic_call_id(self._upstream_id, choice.calls))
             if part is not None:
@@ -728,7 +728,7 @@ class GoogleStreamDecoder(StreamDecoder):
             choice.is_finished = True
 
 
-def _add_part(choice: _OpenChoice, index: int, part: Part) -> Iterator[Delta]:
+def _add_part(choice: _OpenCandidate, index: int, part: Part) -> Iterator[Delta]:
     """Yield what a part adds to a choice: texts by pieces, everything else whole."""
     is_more = type(part) is choice.open_kind
     choice.kinds.add(type(part))
