@@ -20,7 +20,7 @@ RUN apt-get update \
  && useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin hub
 COPY --from=packages /venv /venv
 WORKDIR /app
-COPY manage.py pyproject.toml ./
+COPY manage.py pyproject.toml LICENSE ./
 COPY llmhub llmhub
 COPY providers providers
 COPY chat chat

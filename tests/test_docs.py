@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ from providers.backends import BACKENDS
 from tests.metrics import served_metrics
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+IMPORT = re.compile(r"^from ([\w.]+) import ([\w, ]+)$", re.MULTILINE)
 FILE = re.compile(r"`([\w.-]+(?:/[\w.-]+)+\.\w+)`")
 PARAMETER = re.compile(r"<\w+:\w+>|\{\w+\}")
 
@@ -68,7 +70,7 @@ def answers_with_a_code():
     return [answer for error, answer in SERVED.items() if answer.code and error is not NotPermittedError]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_leads_somewhere(page):
     links = [link for link in LINK.findall(page.read_text()) if "://" not in link]
 
@@ -79,11 +81,27 @@ def test_every_link_leads_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_file_that_is_named_is_there(page):
     named = [name for name in FILE.findall(page.read_text()) if not name.startswith(".llmhub/")]
 
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_what_snippets_import_is_there():
+    imported = [found for page in PAGES for found in IMPORT.findall(page.read_text())]
+
+    assert imported
+    for module, names in imported:
+        assert [name for name in names.split(", ") if not hasattr(import_module(module), name)] == [], module
+
+
+def test_every_decision_record_is_listed_and_short():
+    records = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
+
+    linked = set(LINK.findall((ROOT / "docs" / "adr" / "README.md").read_text()))
+    assert {record.name for record in records} <= linked
+    assert [record.name for record in records if len(record.read_text().splitlines()) >= 60] == []
 
 
 @pytest.mark.parametrize("variable", sorted(variables()))

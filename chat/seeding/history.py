@@ -17,11 +17,8 @@ from chat.ledger.entries import LedgerEntry, Seat, append_parameters
 ROLE = "seed"
 """The role in the seats of those who wrote what never happened: by it the made-up chats are told from real ones."""
 
-# The ledger's own function, with the events' times given instead of read from the clock.
-_CLOCK = "clock_timestamp() AS at FROM unnest(p_events) WITH ORDINALITY AS e (ev, n)"
-_GIVEN = "given AS at FROM unnest(p_events, p_ats) WITH ORDINALITY AS e (ev, given, n)"
-_APPEND_AT = (
-    "SELECT count(*) FROM pg_temp.ledger_append_at("
+APPEND_AT = (
+    "SELECT count(*) FROM ledger_append_at("
     "%s::timestamptz[], %s::uuid, %s::bytea, %s::text[], %s::uuid[], %s::text[], "
     "%s::bytea[], %s::text[], %s::bytea[], %s::bigint[])"
 )
@@ -82,7 +79,6 @@ class PastLedger:
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('llmhub.ledger_ensure_partitions', 0))")
             cursor.execute(_MAKE_PARTITIONS, (since,))
-            cursor.execute(self._append_function())
             self._seat = Seat()
             cursor.execute(
                 _TAKE_SEAT, (self._seat.writer_id, self._seat.secret, ROLE, socket.gethostname(), os.getpid())
@@ -93,20 +89,12 @@ class PastLedger:
         parameters = append_parameters(self._seat, [one.entry for one in past])
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.execute("SET LOCAL synchronous_commit = off")
-            cursor.execute(_APPEND_AT, ([one.at for one in past], *parameters))
+            cursor.execute(APPEND_AT, ([one.at for one in past], *parameters))
 
     def analyze(self) -> None:
         """Tell the planner what the tables hold now."""
         with self._connection.cursor() as cursor:
             cursor.execute("ANALYZE chat_chat, ledger_ledgerevent, ledger_chatcontent")
-
-    def _append_function(self) -> bytes:
-        (source,) = self._fetch("SELECT pg_get_functiondef('ledger_append'::regproc)")
-        head, name, rest = source.partition("ledger_append(")
-        if not name or rest.count(_CLOCK) != 1:
-            raise SeedError("The database's ledger_append is not the one that this version of the hub made.")
-        body: str = rest.replace(_CLOCK, _GIVEN)
-        return f"{head.rpartition(' ')[0]} pg_temp.ledger_append_at(p_ats timestamptz[], {body}".encode()
 
     def _fetch(self, query: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         with self._connection.cursor() as cursor:

@@ -226,7 +226,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Read on as if nothing had been offered: the parser takes what comes for the other protocol."""
+        """Read on as if nothing had been offered: the parser takes what comes for the other protocol.
+
+        Source: https://github.com/Kludex/uvicorn/issues/2722 (open, read 2026-11). This goes once it is closed.
+        """
         paused = sys.exc_info()[1]
         assert isinstance(paused, httptools.HttpParserUpgrade)
         self._read_bytes = paused.args[0]

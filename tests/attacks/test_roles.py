@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from chat.ledger.entries import APPEND, LedgerEntry, Seat, append_parameters
 from chat.ledger.events import Outcome
 from chat.ledger.models import ChatStatus, LedgerEvent, LedgerWriterRecord
 from chat.ledger.writer import SEEN, seen_parameters
+from chat.seeding.history import APPEND_AT
 from llmhub.history.describe import event_models
 from llmhub.runtime.database import conninfo
 from tests.attacks.hub_role import LOGIN, hub_role
@@ -30,6 +32,7 @@ SEAT_COLUMNS = {"writer_id", "role", "hostname", "pid", "started_at", "last_seen
 FUNCTIONS = {"ledger_append", "ledger_writer_seen", "ledger_abandoned_chats", "ledger_ensure_partitions"}
 WORK = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 READ = {"SELECT"}
+LONG_AGO = "2020-01-01T00:00:00Z"
 
 # Of every relation outside the system's schemas what the hub's login may do with it: as a whole, or with one column.
 RIGHTS = """
@@ -314,6 +317,31 @@ def test_times_and_ids_are_the_databases_own_whatever_the_session_is_set_to(hub_
     assert row[1] >= before
     hub_role.run("SET LOCAL search_path = public")
     assert LedgerEvent.objects.get(pk=row[0]).at == row[1]
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters"),
+    [
+        pytest.param(APPEND_AT, lambda seat, entry: ([LONG_AGO], *append_parameters(seat, [entry])), id="as-the-owner"),
+        pytest.param(
+            "UPDATE ledger_ledgerwriterrecord SET given_ats = %s::timestamptz[] WHERE writer_id = %s",
+            lambda seat, _entry: ([LONG_AGO], seat.writer_id),
+            id="in-its-seat",
+        ),
+        pytest.param(
+            "INSERT INTO ledger_ledgerwriterrecord (writer_id, secret_hash, given_ats) "
+            "VALUES (%s, sha256(%s), %s::timestamptz[])",
+            lambda _seat, _entry: ((other := Seat()).writer_id, other.secret, [LONG_AGO]),
+            id="in-another-seat",
+        ),
+    ],
+)
+def test_it_says_of_nothing_when_it_happened(hub_role, web, open_chat, statement, parameters):
+    assert hub_role.is_denied(statement, *parameters(web, make_outcome(open_chat)))
+
+    (row,) = hub_role.run(APPEND, *append_parameters(web, [make_outcome(open_chat)]))
+
+    assert timezone.now() - row[1] < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("months", [-1, 25, 2_000_000_000])

@@ -7,7 +7,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import DataError, ProgrammingError, connection, transaction
 from django.utils import timezone
 
 from chat.history.models import Chat, Cut, Granularity, UsageRollup
@@ -15,8 +15,9 @@ from chat.history.rebuild import rebuild_chats
 from chat.history.rollups import DAY, roll_up
 from chat.history.transcripts import get_transcript
 from chat.ledger.append import append_events
+from chat.ledger.entries import APPEND, Seat, append_parameters
 from chat.ledger.models import ChatContent, ChatStatus, LedgerEvent, LedgerWriterRecord
-from chat.seeding.history import PastLedger, SeedError
+from chat.seeding.history import APPEND_AT, PastLedger, SeedError
 from chat.seeding.samples import APPLICATIONS, MODELS, start_times
 from chat.seeding.seed import SeedPlan, seed
 from llmhub.access.models import ApiKey, Application
@@ -159,6 +160,59 @@ def test_only_the_owner_of_the_ledger_can_seed_it():
         PastLedger("default")
 
 
+@pytest.mark.parametrize(
+    "ats",
+    [
+        pytest.param([], id="none"),
+        pytest.param([SUNDAY, SUNDAY], id="too-many"),
+        pytest.param([None], id="unknown"),
+    ],
+)
+def test_each_event_of_the_past_has_its_time(ats):
+    seat = take_seat(role="seed")
+
+    with pytest.raises(DataError, match="Each event has a time"), transaction.atomic():
+        append_at(ats, seat)
+
+    assert not LedgerEvent.objects.exists()
+
+
+def test_not_even_the_owner_gives_times_to_chats_that_do_not_show_as_made_up():
+    seat = take_seat(role="web")
+
+    with pytest.raises(ProgrammingError, match="Only made-up chats"), transaction.atomic():
+        append_at([SUNDAY], seat)
+
+    assert not LedgerEvent.objects.exists()
+
+
+def test_times_are_for_the_one_batch_that_they_are_given_for():
+    seat = take_seat(role="seed")
+    append_at([SUNDAY], seat)
+
+    with connection.cursor() as cursor:
+        cursor.execute(APPEND, append_parameters(seat, [make_intent(new_chat_id())]))
+
+    first, second = LedgerEvent.objects.filter(writer_id=seat.writer_id).order_by("writer_seq")
+    assert first.at == SUNDAY
+    assert timezone.now() - second.at < timedelta(minutes=1)
+
+
+def take_seat(*, role):
+    seat = Seat()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO ledger_ledgerwriterrecord (writer_id, secret_hash, role) VALUES (%s, sha256(%s), %s)",
+            (seat.writer_id, seat.secret, role),
+        )
+    return seat
+
+
+def append_at(ats, seat):
+    with connection.cursor() as cursor:
+        cursor.execute(APPEND_AT, (ats, *append_parameters(seat, [make_intent(new_chat_id())])))
+
+
 def test_made_up_applications_let_nobody_in():
     seed_chats(10)
 
@@ -202,17 +256,3 @@ def test_the_command_says_why_it_does_nothing():
     assert "1,000,000 made-up ones would be loaded" in words
     assert "`make seed CHATS=200 FORCE=1`" in words
     assert "`make seed FORCE=1`" not in words
-
-
-def test_a_ledger_that_is_not_as_expected_is_left_alone():
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE OR REPLACE FUNCTION ledger_append("
-            "p_writer uuid, p_secret bytea, p_kinds text[], p_chat_ids uuid[], p_events text[],"
-            " p_bodies bytea[], p_files text[], p_salts bytea[], p_sizes bigint[])"
-            " RETURNS TABLE (id uuid, at timestamptz, writer_seq bigint, leaf_hash bytea)"
-            " LANGUAGE plpgsql AS $$ BEGIN END $$"
-        )
-
-    with pytest.raises(SeedError, match="ledger_append is not the one"):
-        seed_chats(10)

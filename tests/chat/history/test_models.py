@@ -34,7 +34,7 @@ def test_the_models_of_the_ledger_have_the_columns_of_its_tables():
             columns = connection.introspection.get_table_description(cursor, model._meta.db_table)
 
         missing = {column.name for column in columns} - {field.column for field in model._meta.fields}
-        assert missing == {LedgerEvent: {"xid"}, LedgerWriterRecord: {"secret_hash"}}.get(model, set())
+        assert missing == {LedgerEvent: {"xid"}, LedgerWriterRecord: {"secret_hash", "given_ats"}}.get(model, set())
 
 
 @pytest.mark.django_db

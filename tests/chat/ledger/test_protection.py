@@ -83,11 +83,24 @@ def test_the_application_reads_and_appends_and_does_no_more():
         "ledger_is_abandoned(NULL, now())",
         "ledger_refuse_foreign_ends(NULL, NULL, NULL, NULL)",
         "ledger_rebuild_chats(NULL, 1)",
+        "ledger_append_at(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
     ],
 )
 def test_the_application_calls_only_what_it_needs(call):
     with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic(), application_role():
         change("", f"SELECT {call}")
+
+
+def test_what_the_application_appends_has_the_time_of_the_clock():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_function_arguments('ledger_append'::regproc), clock_timestamp()")
+        arguments, before = cursor.fetchone()
+
+    with application_role():
+        receipt = append_event(make_intent(new_chat_id()))
+
+    assert "timestamp" not in arguments
+    assert receipt.at > before
 
 
 def test_nobody_else_may_call_any_of_the_functions():

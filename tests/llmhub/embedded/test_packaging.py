@@ -1,7 +1,9 @@
 """The image, the compose file, the locks and the Makefile, as far as they can be checked without an engine."""
 
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from functools import partial
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from llmhub.embedded import postgres, services, wheels
 from llmhub.embedded.child_processes import wait_until
@@ -25,6 +29,16 @@ SET_BY_COMPOSE = {"LLMHUB_TRUSTED_PROXIES"}
 OF_THE_HUB = ("migrate", "web", "worker", "beat")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 IMAGES = [service["image"] for service in SERVICES.values() if "build" not in service]
+IN_THE_IMAGE = """
+import os
+import django
+from django.core.management import call_command, get_commands
+os.environ["DJANGO_SETTINGS_MODULE"] = "llmhub.settings"
+django.setup()
+call_command("check")
+call_command("makemigrations", check=True, dry_run=True)
+print("commands:", "seed" if "seed" in get_commands() else "no seed")
+"""
 OPTIONAL = {name for name, field in Environment.model_fields.items() if not field.is_required()}
 
 
@@ -157,6 +171,21 @@ def test_the_image_takes_nothing_that_it_does_not_name():
     assert copied == {line.removeprefix("!") for line in ignored if line.startswith("!")}
 
 
+def test_the_image_works_without_made_up_chats(tmp_path):
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert "chat/seeding" in ignored
+    for name in ("llmhub", "providers", "chat"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.rmtree(tmp_path / "chat" / "seeding")
+
+    result = subprocess.run(
+        [sys.executable, "-c", IN_THE_IMAGE], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "commands: no seed"
+
+
 def test_the_scripts_of_the_compose_file_exist():
     volumes = [volume for service in SERVICES.values() for volume in service.get("volumes", ())]
     mounted = [volume.split(":")[0] for volume in volumes if volume.startswith("./")]
@@ -192,6 +221,35 @@ def test_what_runs_is_what_was_tested():
 
     assert runtime.items() <= everything.items()
     assert read_lock("requirements-otel.lock").items() <= everything.items()
+
+
+def test_the_locks_hold_what_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    wanted = {
+        "requirements.lock": [*project["project"]["dependencies"], *extras["embedded"]],
+        "requirements-otel.lock": extras["otel"],
+        "requirements-dev.lock": project["dependency-groups"]["dev"],
+    }
+
+    for name, requirements in wanted.items():
+        locked = {canonicalize_name(package): version for package, version in read_lock(name).items()}
+        for requirement in map(Requirement, requirements):
+            assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), requirement
+
+
+def test_uvicorns_inner_parts_do_not_change_without_a_look_at_what_stands_on_them():
+    (wanted,) = [
+        requirement
+        for requirement in map(
+            Requirement, tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+        )
+        if requirement.name == "uvicorn"
+    ]
+
+    major, minor, *_ = read_lock("requirements.lock")["uvicorn"].split(".")
+
+    assert not wanted.specifier.contains(f"{major}.{int(minor) + 1}.0")
 
 
 def test_the_lock_of_the_extra_otel_has_its_packages():

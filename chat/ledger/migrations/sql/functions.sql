@@ -147,6 +147,7 @@ DECLARE
   v_secret_hash bytea := sha256(p_secret);
   v_count integer := cardinality(p_kinds);
   v_first_seq bigint;
+  v_given_ats timestamptz[];
   v_ids uuid[];
   v_ats timestamptz[];
   v_events jsonb[];
@@ -170,13 +171,13 @@ BEGIN
   VALUES (p_writer, v_secret_hash, v_count)
   ON CONFLICT (writer_id) DO UPDATE SET last_seq = seat.last_seq + v_count, last_seen_at = clock_timestamp()
   WHERE seat.secret_hash = v_secret_hash
-  RETURNING seat.last_seq - v_count + 1 INTO v_first_seq;
+  RETURNING seat.last_seq - v_count + 1, seat.given_ats INTO v_first_seq, v_given_ats;
   IF v_first_seq IS NULL THEN
     RAISE EXCEPTION 'The seat is taken by another.' USING ERRCODE = 'insufficient_privilege';
   END IF;
 
   WITH timed AS MATERIALIZED (
-    SELECT n, ev, clock_timestamp() AS at FROM unnest(p_events) WITH ORDINALITY AS e (ev, n)
+    SELECT n, ev, coalesce(v_given_ats[n], clock_timestamp()) AS at FROM unnest(p_events) WITH ORDINALITY AS e (ev, n)
   ), named AS MATERIALIZED (
     SELECT n, ev, at, llmhub_uuidv7(at) AS id FROM timed
   )
@@ -236,6 +237,27 @@ BEGIN
   ORDER BY n;
 END $$;
 
+-- The owner's way in for made-up chats, whose times are given. The seat holds them while ledger_append runs, which costs the
+-- application nothing: it cannot write there. What has a time of its own shows as made up, by the role of its seat.
+CREATE FUNCTION ledger_append_at(
+  p_ats timestamptz[], p_writer uuid, p_secret bytea, p_kinds text[], p_chat_ids uuid[], p_events text[],
+  p_bodies bytea[], p_files text[], p_salts bytea[], p_sizes bigint[]
+) RETURNS TABLE (id uuid, at timestamptz, writer_seq bigint, leaf_hash bytea)
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  IF cardinality(p_ats) IS DISTINCT FROM cardinality(p_kinds) OR array_position(p_ats, NULL) IS NOT NULL THEN
+    RAISE EXCEPTION 'Each event has a time.' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  UPDATE ledger_ledgerwriterrecord SET given_ats = p_ats WHERE writer_id = p_writer AND role = 'seed';
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'Only made-up chats have times of their own.' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  RETURN QUERY SELECT * FROM ledger_append(
+    p_writer, p_secret, p_kinds, p_chat_ids, p_events, p_bodies, p_files, p_salts, p_sizes
+  );
+  UPDATE ledger_ledgerwriterrecord SET given_ats = NULL WHERE writer_id = p_writer;
+END $$;
+
 -- Derives again the chats that the next events after p_after opened; returns the last of these events, null at the end.
 -- What is appended meanwhile waits for the lock, and is derived after it.
 CREATE FUNCTION ledger_rebuild_chats(p_after uuid, p_limit integer, OUT last_id uuid, OUT chats integer)
@@ -276,6 +298,7 @@ REVOKE ALL ON FUNCTION
   ledger_abandoned_chats(integer),
   ledger_project_chats(uuid[], timestamptz[], text[], uuid[], uuid[], jsonb[]),
   ledger_append(uuid, bytea, text[], uuid[], text[], bytea[], text[], bytea[], bigint[]),
+  ledger_append_at(timestamptz[], uuid, bytea, text[], uuid[], text[], bytea[], text[], bytea[], bigint[]),
   ledger_rebuild_chats(uuid, integer)
   FROM PUBLIC, llmhub_app;
 GRANT EXECUTE ON FUNCTION

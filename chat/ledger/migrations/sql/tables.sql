@@ -10,7 +10,9 @@ CREATE TABLE ledger_ledgerwriterrecord (
   pid integer NOT NULL DEFAULT 0,
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   last_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  last_seq bigint NOT NULL DEFAULT 0
+  last_seq bigint NOT NULL DEFAULT 0,
+  -- the times of the made-up events that are being appended, which only the owner can write; see ledger_append_at
+  given_ats timestamptz[]
 ) WITH (fillfactor = 50);
 
 CREATE TABLE ledger_ledgerevent (
