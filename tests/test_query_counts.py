@@ -15,7 +15,7 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 
 from chat.history.models import Chat
 from chat.ledger.append import append_events
-from chat.ledger.entries import Seat
+from chat.ledger.entries import WriterIdentity
 from chat.ledger.models import LedgerEvent, LedgerWriterRecord
 from chat.ledger.writer import SEEN
 from llmhub.access.models import ApiKey, Application
@@ -69,10 +69,10 @@ def add_chat(n: int) -> Any:
 
 
 def add_seat(n: int) -> Any:
-    seat = Seat()
+    identity = WriterIdentity()
     with connection.cursor() as cursor:
-        cursor.execute(SEEN, (seat.writer_id, seat.secret, "web", f"host-{n}", n))
-    return seat
+        cursor.execute(SEEN, (identity.writer_id, identity.secret, "web", f"host-{n}", n))
+    return identity
 
 
 def add_task(n: int) -> Any:

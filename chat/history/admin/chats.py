@@ -46,8 +46,8 @@ class ChatAdmin(RecordedAdmin):
         css = {"all": ("chat/history.css",)}
         js = ("chat/history.js", "adminkit/copy.js")
 
-    def chat_id(self, shown: Chat) -> UUID:
-        return shown.pk
+    def chat_id(self, row: Chat) -> UUID:
+        return row.pk
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         del value, request
@@ -80,7 +80,7 @@ class ChatAdmin(RecordedAdmin):
             raise PermissionDenied
         if part not in ContentKind.values or not Chat.objects.filter(pk=chat_id).exists():
             raise Http404
-        if not self.is_look_recorded(request, chat_id):
+        if not self.is_read_recorded(request, chat_id):
             return self.not_recorded(request)
         content = ChatContent.objects.filter(chat_id=chat_id, part=part).first()
         if content is None:
