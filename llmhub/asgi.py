@@ -26,7 +26,7 @@ from llmhub.http.body_limit import AnswerLimit, BodyLimit
 from llmhub.http.bulk_process import BulkProcess
 from llmhub.http.connection_bounds import connections_for, raise_file_limit
 from llmhub.http.handler import GatewayHandler
-from llmhub.http.page_limit import PageLimit, released
+from llmhub.http.page_limit import PageLimit, release_connections_before_send
 from llmhub.http.probes import READINESS
 from llmhub.http.request_bodies import Receive, Scope, Send
 from llmhub.http.server import CONNECTIONS, BoundedHttpProtocol
@@ -55,7 +55,7 @@ memory = MemoryBudget(settings.MEMORY_BUDGET_BYTES)
 page_memory = MemoryBudget(PAGE_MEMORY_BYTES)
 answer_memory = MemoryBudget(ANSWERS_TOGETHER * settings.MAX_BODY_BYTES)
 django_pages = BodyLimit(
-    PageLimit(AnswerLimit(released(django_application), answer_memory)),
+    PageLimit(AnswerLimit(release_connections_before_send(django_application), answer_memory)),
     page_memory,
     is_guess,
     max_body_bytes=PAGE_BODY_BYTES,
@@ -102,6 +102,6 @@ async def live(receive: Receive, send: Send) -> None:
 
 def bound_connections() -> None:
     """Let the process have as many open files as it may, and no more connections than fit in."""
-    CONNECTIONS.most = connections_for(raise_file_limit())
-    by_address = min(settings.MAX_CONNECTIONS_PER_ADDRESS, CONNECTIONS.most * 3 // 4)
-    CONNECTIONS.most_per_address = CONNECTIONS.most if settings.TRUSTED_PROXIES else by_address
+    CONNECTIONS.max_total = connections_for(raise_file_limit())
+    by_address = min(settings.MAX_CONNECTIONS_PER_ADDRESS, CONNECTIONS.max_total * 3 // 4)
+    CONNECTIONS.max_per_address = CONNECTIONS.max_total if settings.TRUSTED_PROXIES else by_address

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from llmhub.access.keys import RULE, may_be_chosen
+from llmhub.access.keys import RULE, is_strong
 from llmhub.runtime.process_role import process_role
 
 VERSION = "0.1.0"
@@ -84,7 +84,7 @@ class Environment(BaseSettings):
     @field_validator("django_secret_key")
     @classmethod
     def check_strength(cls, value: SecretStr) -> SecretStr:
-        if not may_be_chosen(value.get_secret_value()):
+        if not is_strong(value.get_secret_value()):
             raise ValueError(f"must be {RULE}")
         return value
 

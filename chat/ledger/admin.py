@@ -14,8 +14,8 @@ from unfold.contrib.filters.admin import ChoicesRadioFilter
 
 from chat.ledger.models import LedgerEvent, LedgerWriterRecord
 from chat.ledger.recorded_views import RecordedAdmin
-from llmhub.adminkit.large_tables import UncountedAdmin
-from llmhub.adminkit.untrusted_text import inert
+from llmhub.adminkit.large_tables import LargeTableAdmin
+from llmhub.adminkit.untrusted_text import escape_untrusted
 
 
 @admin.register(LedgerEvent)
@@ -50,7 +50,7 @@ class LedgerEventAdmin(RecordedAdmin):
     @admin.display(description="Details")
     def details(self, event: LedgerEvent) -> SafeString:
         text = json.dumps(event.event, indent=2, ensure_ascii=False)
-        return format_html('<pre class="chat-pre" tabindex="0">{}</pre>', inert(text))
+        return format_html('<pre class="chat-pre" tabindex="0">{}</pre>', escape_untrusted(text))
 
     @admin.display(description="Leaf hash")
     def leaf(self, event: LedgerEvent) -> str:
@@ -58,5 +58,5 @@ class LedgerEventAdmin(RecordedAdmin):
 
 
 @admin.register(LedgerWriterRecord)
-class LedgerWriterRecordAdmin(UncountedAdmin):
+class LedgerWriterRecordAdmin(LargeTableAdmin):
     list_display = ("role", "hostname", "pid", "started_at", "last_seen_at", "last_seq")

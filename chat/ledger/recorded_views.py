@@ -15,11 +15,11 @@ from chat.ledger.canonical import storable_text
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Read, Search
-from llmhub.adminkit.large_tables import UncountedAdmin
+from llmhub.adminkit.large_tables import LargeTableAdmin
 from llmhub.http.client_address import client_address
 
 
-class RecordedAdmin(UncountedAdmin):
+class RecordedAdmin(LargeTableAdmin):
     """Records each read before it shows anything; shows nothing if the ledger cannot be written."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

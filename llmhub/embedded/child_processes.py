@@ -15,7 +15,6 @@ from typing import IO, Self
 from llmhub.embedded import guard
 from llmhub.embedded.accounts import Account
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.runtime.log_lines import readable
 
 LOG_ROTATE_BYTES = 10_000_000
 LOGS_KEPT = 3
@@ -183,7 +182,7 @@ def read_tail(log: Path, *, lines: int = 12) -> str:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(f"    {readable(line)}" for line in text.splitlines()[-lines:])
+    return "\n".join(f"    {format_line(line)}" for line in text.splitlines()[-lines:])
 
 
 def rotate(log: Path) -> Path | None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmhub.access.keys import RULE, may_be_chosen
+from llmhub.access.keys import RULE, is_strong
 from llmhub.embedded import guard
 from llmhub.embedded.errors import EmbeddedError
 
@@ -71,7 +71,7 @@ def make_secrets(home: Path, environment: Mapping[str, str]) -> Secrets:
     }
     chosen = dict(environment) | {name: kept[name] for name in FIRST_SECRETS if name in kept}
     for name in ("LLMHUB_DEMO_KEY", "DJANGO_SECRET_KEY"):
-        if not may_be_chosen(chosen.get(name) or made[name]):
+        if not is_strong(chosen.get(name) or made[name]):
             raise EmbeddedError(f"{name} must be {RULE}. Unset, it is made up.")
     if len(chosen.get("LLMHUB_ADMIN_PASSWORD") or made["LLMHUB_ADMIN_PASSWORD"]) < MIN_PASSWORD_CHARS:
         raise EmbeddedError(

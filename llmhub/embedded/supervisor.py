@@ -9,7 +9,7 @@ from types import FrameType
 
 from llmhub.embedded.child_processes import Child, ChildCommand, Guard, log_size, read_tail, rotate, wait_until
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.runtime.log_lines import readable, speaks_of_trouble
+from llmhub.runtime.log_lines import is_alarming
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL_S = 0.2
@@ -166,7 +166,7 @@ class Supervisor:
         size = log_size(log)
         start = max(service.log_offset, size - ECHO_BYTES)
         text, service.log_offset = _read_lines(log, start) if size > start else ("", size)
-        lines = [readable(line) for line in text.splitlines() if speaks_of_trouble(line)]
+        lines = [format_line(line) for line in text.splitlines() if is_alarming(line)]
         for line in lines[:ECHO_LINES]:
             self.say(f"{service.child.name} | {line}")
         if len(lines) > ECHO_LINES:

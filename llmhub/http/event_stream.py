@@ -1,4 +1,4 @@
-"""Server-sent events as a response."""
+"""A response of server-sent events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 
 
 class Frames(Protocol):
-    """An asynchronous iterator to be closed."""
+    """An asynchronous iterator with `aclose`."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
     def __anext__(self) -> Awaitable[bytes]: ...
@@ -17,7 +17,7 @@ class Frames(Protocol):
 
 
 class EventStream(HttpResponseBase):
-    """A response whose body is server-sent events, for the handler to send as they come; `ping` is sent in silence."""
+    """A streaming response of server-sent events; the handler sends `ping` as a keepalive."""
 
     streaming = True
 

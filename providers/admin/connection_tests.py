@@ -5,14 +5,14 @@ from __future__ import annotations
 from django.contrib import admin
 from unfold.decorators import display
 
-from llmhub.adminkit.large_tables import UncountedAdmin
+from llmhub.adminkit.large_tables import LargeTableAdmin
 from providers.models import ConnectionTest, ConnectionTestOutcome
 
 NO_OUTCOME = "no outcome"
 
 
 @admin.register(ConnectionTest)
-class ConnectionTestAdmin(UncountedAdmin):
+class ConnectionTestAdmin(LargeTableAdmin):
     list_display = ("at", "provider", "base_url", "key", "actor", "address", "through", "result", "words")
     list_select_related = ("outcome",)
     list_filter = ("through", "key")

@@ -6,12 +6,12 @@ from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from llmhub.adminkit.large_tables import UncountedAdmin
+from llmhub.adminkit.large_tables import LargeTableAdmin
 from providers.models import HealthCheck
 
 
 @admin.register(HealthCheck)
-class HealthCheckAdmin(UncountedAdmin):
+class HealthCheckAdmin(LargeTableAdmin):
     list_display = ("at", "provider", "result", "latency", "error")
     list_select_related = ("provider",)
     list_filter = (("provider", AutocompleteSelectFilter), "ok")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from llmhub.adminkit.charts import chart_options
-from llmhub.adminkit.times import ms_words
+from llmhub.adminkit.times import format_ms
 from providers.models import HealthCheck, HealthSpan, ProviderConfig
 
 DAY = timedelta(hours=24)
@@ -54,7 +54,7 @@ def _summary(spans: Sequence[HealthSpan]) -> str:
         return f"{words}."
     mean_ms = sum((span.mean_ms or 0) * (span.checks - span.failed) for span in good) / (checks - failed)
     slowest_ms = max(span.slowest_ms or 0 for span in good)
-    return f"{words}; good ones took {ms_words(mean_ms)} on average, {ms_words(slowest_ms)} at most."
+    return f"{words}; good ones took {format_ms(mean_ms)} on average, {format_ms(slowest_ms)} at most."
 
 
 def _chart(spans: Sequence[HealthSpan], *, since: datetime) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from llmhub.adminkit.times import ms_words
+from llmhub.adminkit.times import format_ms
 
 WIDTH, HEIGHT, MARGIN = 90, 22, 3
 
@@ -35,7 +35,7 @@ def sparkline(latencies: Latencies) -> SafeString:
         HEIGHT,
         format_html_join("", f'<path class="pv-failure" d="M{{}} {MARGIN}V{HEIGHT - MARGIN}"/>', failures),
         points,
-        "failed" if latencies[-1] is None else ms_words(latencies[-1]),
+        "failed" if latencies[-1] is None else format_ms(latencies[-1]),
     )
 
 
@@ -45,5 +45,5 @@ def in_words(latencies: Latencies) -> str:
     checks = f"The last {len(latencies)} checks" if len(latencies) > 1 else "The last check"
     if not good:
         return f"{checks}: failed"
-    span = f"{ms_words(min(good))} to {ms_words(max(good))}"
+    span = f"{format_ms(min(good))} to {format_ms(max(good))}"
     return f"{checks}: {span}, {f'{failed} failed' if failed else 'none failed'}"

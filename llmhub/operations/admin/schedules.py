@@ -21,7 +21,7 @@ from unfold.admin import ModelAdmin
 
 from llmhub.adminkit.initial_values import CheckedInitialValues
 from llmhub.adminkit.row_actions import RowActions, RowButton
-from llmhub.adminkit.times import exact_time, ms_words
+from llmhub.adminkit.times import exact_time, format_ms
 from llmhub.history.tab import HistoryTab
 from llmhub.operations.admin.periodic_task_form import PeriodicTaskForm
 from llmhub.operations.admin.schedule_forms import CrontabForm, FixedTimeForm, IntervalForm
@@ -146,7 +146,7 @@ class PeriodicTaskAdmin(CheckedInitialValues, HistoryTab, RowActions):
             '<span class="{}">{}</span><span class="result-detail">took {}, {}</span>',
             "result-failed" if task.error else "result-ok",
             f"failed: {task.error}" if task.error else "ok",
-            ms_words(task.duration_ms),
+            format_ms(task.duration_ms),
             exact_time(task.finished_at),
         )
 

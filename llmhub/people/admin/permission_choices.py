@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q, QuerySet
 from django.utils.text import capfirst
 
-from llmhub.access.granting import Named, has_all, names_of, refuse_to_give
+from llmhub.access.granting import PermissionNames, check_grant, has_all, names_of
 from llmhub.adminkit.read_only import ReadOnlyAdmin
 
 
@@ -47,16 +47,16 @@ class GrantingForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         chosen = self.cleaned_data["groups"]
         new = set(chosen) - set(self.instance.groups.all() if self.instance.pk else ())
         beyond = [group.name for group in new if not has_all(self.actor, _given_by(group))]
-        refuse_to_give(beyond)
+        check_grant(beyond)
         return chosen
 
     def _checked(self, name: str) -> Any:
         chosen = self.cleaned_data[name]
         new = set(chosen) - set(getattr(self.instance, name).all() if self.instance.pk else ())
         beyond = [str(p.name) for p in new if not has_all(self.actor, [f"{p.content_type.app_label}.{p.codename}"])]
-        refuse_to_give(beyond)
+        check_grant(beyond)
         return chosen
 
 
-def _given_by(group: Group) -> Named:
+def _given_by(group: Group) -> PermissionNames:
     return names_of(group.permissions.all())

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, OperationalError, ProgrammingError
 from django.utils import timezone
 
-from llmhub.access.keys import RULE, may_be_chosen
+from llmhub.access.keys import RULE, is_strong
 from llmhub.operations import bootstrap, grants
 from llmhub.runtime.database import owner_alias
 
@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, **_: Any) -> None:
         demo_key = _revealed(settings.ENV.llmhub_demo_key)
-        if demo_key and not may_be_chosen(demo_key):
+        if demo_key and not is_strong(demo_key):
             raise CommandError(f"LLMHUB_DEMO_KEY must be {RULE}.")
         password = _revealed(settings.ENV.llmhub_admin_password)
         if fault := password and bootstrap.password_fault(password):
