@@ -15,6 +15,7 @@ from typing import IO, Self
 from llmhub.embedded import guard
 from llmhub.embedded.accounts import Account
 from llmhub.embedded.errors import EmbeddedError
+from llmhub.runtime.log_lines import format_line
 
 LOG_ROTATE_BYTES = 10_000_000
 LOGS_KEPT = 3

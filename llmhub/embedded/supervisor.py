@@ -9,7 +9,7 @@ from types import FrameType
 
 from llmhub.embedded.child_processes import Child, ChildCommand, Guard, log_size, read_tail, rotate, wait_until
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.runtime.log_lines import is_alarming
+from llmhub.runtime.log_lines import format_line, is_alarming
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL_S = 0.2

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from llmhub.runtime.log_lines import is_alarming
+from llmhub.runtime.log_lines import format_line, is_alarming
 
 FIELDS = {"timestamp": "2026-11-22T10:20:30.456789Z", "level": "warning", "logger": "chat", "event": "Odd."}
 
