@@ -33,7 +33,7 @@ RESERVED_NAMES = frozenset({"register", "health", "models"})
 
 
 class Health(models.TextChoices):
-    UNKNOWN = "unknown", "Unknown"
+    UNKNOWN = "unknown", "Not checked"
     HEALTHY = "healthy", "Healthy"
     DEGRADED = "degraded", "Degraded"
     UNHEALTHY = "unhealthy", "Unhealthy"

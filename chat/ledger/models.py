@@ -16,7 +16,7 @@ class ChatStatus(models.TextChoices):
     FAILED = "failed"
     REJECTED = "rejected"
     TRUNCATED = "truncated"
-    CLIENT_DISCONNECTED = "client_disconnected"
+    CLIENT_DISCONNECTED = "client_disconnected", "Disconnected"
     LOST = "lost"
 
 

@@ -92,4 +92,4 @@ def _replace_privileges(cursor: CursorWrapper, table: str, privileges: frozenset
     names = {"table": sql.Identifier(table), "role": sql.Identifier(APPLICATION_ROLE)}
     privilege_list = sql.SQL(", ").join(sql.SQL(privilege) for privilege in sorted(privileges))
     cursor.execute(sql.SQL("REVOKE ALL ON {table} FROM {role}").format(**names))
-    cursor.execute(sql.SQL("GRANT {words} ON {table} TO {role}").format(privileges=privilege_list, **names))
+    cursor.execute(sql.SQL("GRANT {privileges} ON {table} TO {role}").format(privileges=privilege_list, **names))
