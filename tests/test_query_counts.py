@@ -20,7 +20,7 @@ from chat.ledger.models import LedgerEvent, LedgerWriterRecord
 from chat.ledger.writer import SEEN
 from llmhub.access.models import ApiKey, Application
 from llmhub.history.models import Change
-from providers.models import AskedThrough, ConnectionTest, HealthCheck, ProviderConfig, ProviderModel
+from providers.models import ConnectionTest, ConnectionTestSource, HealthCheck, ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, count_queries, url
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
@@ -59,7 +59,7 @@ def add_provider(n: int) -> Any:
 
 def add_test(n: int) -> Any:
     row = ProviderConfig(name=f"provider-{n}", provider_type="openai")
-    test = ConnectionTest.objects.begin(row, actor=f"user-{n}", address="", through=AskedThrough.API)
+    test = ConnectionTest.objects.begin(row, actor=f"user-{n}", address="", through=ConnectionTestSource.API)
     return test.end(ok=False, words="refused")
 
 

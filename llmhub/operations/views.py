@@ -17,7 +17,7 @@ from llmhub.access.authentication import ApiKeyAuthentication
 from llmhub.access.live_keys import API_KEYS
 from llmhub.access.principals import KeyEntry, Scope
 from llmhub.operations.status import Database, check_database, get_status
-from providers.api.views import REFUSED
+from providers.api.views import AUTH_ERRORS
 
 STATES = ["ok", "degraded"]
 
@@ -65,7 +65,7 @@ class StatusView(APIView):
         summary="Get the status of the hub",
         description="Lists problems that an admin should fix. Calls no provider.",
         auth=[{"apiKey": []}, {"cookieAuth": []}],  # type: ignore[list-item]  # OpenAPI wants objects
-        responses={200: HubStatus} | REFUSED,
+        responses={200: HubStatus} | AUTH_ERRORS,
     )
     def get(self, _request: Request) -> Response:
         return Response(get_status(now=timezone.now()).body())

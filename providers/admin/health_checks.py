@@ -1,4 +1,4 @@
-"""The health checks in the admin: to be read only."""
+"""Read-only admin pages of health checks."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class HealthCheckAdmin(LargeTableAdmin):
     list_filter = (("provider", AutocompleteSelectFilter), "ok")
     list_filter_submit = True
 
-    @display(description="result", label={"good": "success", "failed": "danger"})  # type: ignore[untyped-decorator]  # untyped
+    @display(description="result", label={"succeeded": "success", "failed": "danger"})  # type: ignore[untyped-decorator]  # untyped
     def result(self, check: HealthCheck) -> str:
-        return "good" if check.ok else "failed"
+        return "succeeded" if check.ok else "failed"
 
     @admin.display(description="latency")
     def latency(self, check: HealthCheck) -> str:
