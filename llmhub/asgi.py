@@ -26,7 +26,7 @@ from llmhub.http.body_limit import AnswerLimit, BodyLimit
 from llmhub.http.bulk_process import BulkProcess
 from llmhub.http.connection_bounds import connections_for, raise_file_limit
 from llmhub.http.handler import GatewayHandler
-from llmhub.http.page_limit import PageLimit, released
+from llmhub.http.page_limit import PageLimit, release_connections_before_send
 from llmhub.http.probes import READINESS
 from llmhub.http.request_bodies import Receive, Scope, Send
 from llmhub.http.server import CONNECTIONS, BoundedHttpProtocol
@@ -36,26 +36,26 @@ from llmhub.runtime.malloc import give_memory_back
 from llmhub.runtime.memory_budget import MemoryBudget
 
 PAGE_BODY_BYTES = 1024 * 1024
-"""The largest body of what is no chat: forms of the admin, and JSON that configures."""
+"""The largest body of a non-chat request: admin forms, and JSON of the REST API."""
 
 PAGE_MEMORY_BYTES = 64 * PAGE_BODY_BYTES
-"""What such bodies take together. It is theirs alone: who sends them need have no key, and may have many addresses."""
+"""The budget of such bodies, separate from chats: their senders need no key and may use many addresses."""
 
-ANSWERS_TOGETHER = 12
-"""How many times the largest body the answers of pages may take together: those who look at chats read them out."""
+MAX_PARALLEL_ANSWERS = 12
+"""The budget of page answers, in multiples of the largest body: pages of chats contain whole bodies."""
 
 GC_THRESHOLDS = 20_000, 10, 20
-"""Seldom: a chat leaves hundreds of objects and hardly a cycle, and a collection holds up all of them."""
+"""Rare collections: a chat leaves hundreds of objects and hardly a cycle, and a collection blocks all chats."""
 
 SWITCH_S = 0.001
-"""How long a thread may keep the interpreter from the event loop; Python's own 5 ms come several times in a chat."""
+"""How long a thread may hold the interpreter; Python's default of 5 ms would delay a chat several times."""
 
 
 memory = MemoryBudget(settings.MEMORY_BUDGET_BYTES)
 page_memory = MemoryBudget(PAGE_MEMORY_BYTES)
-answer_memory = MemoryBudget(ANSWERS_TOGETHER * settings.MAX_BODY_BYTES)
+answer_memory = MemoryBudget(MAX_PARALLEL_ANSWERS * settings.MAX_BODY_BYTES)
 django_pages = BodyLimit(
-    PageLimit(AnswerLimit(released(django_application), answer_memory)),
+    PageLimit(AnswerLimit(release_connections_before_send(django_application), answer_memory)),
     page_memory,
     is_guess,
     max_body_bytes=PAGE_BODY_BYTES,
@@ -65,24 +65,24 @@ gateway = GatewayHandler(settings.GATEWAY_URLCONF, max_body_bytes=settings.MAX_B
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
-        await live(receive, send)
+        await run_lifespan(receive, send)
     elif scope["path"].startswith(PREFIXES) or scope["path"] in PATHS:
         await gateway(scope, receive, send)
     else:
         await django_pages(scope, receive, send)
 
 
-async def live(receive: Receive, send: Send) -> None:
-    """Own what the process opens, from the server's start to its stop."""
+async def run_lifespan(receive: Receive, send: Send) -> None:
+    """Run the lifespan: open the process's resources at startup, and close them at shutdown."""
     await receive()
     give_memory_back()
     sys.setswitchinterval(SWITCH_S)
     bound_connections()
     await start_chats(memory)
     if ROLE == "web":
-        _ = get_resolver().url_patterns  # else the first look at a page would import it, while all chats wait
+        _ = get_resolver().url_patterns  # import now: the first page request would block all chats
     gc.collect()
-    gc.freeze()  # what is loaded by now stays: collections need not look at it again
+    gc.freeze()  # loaded modules stay: collections skip them from now on
     gc.set_threshold(*GC_THRESHOLDS)
     lag = asyncio.create_task(watch_lag()) if ROLE != "bulk" else None
     bulk = BulkProcess()
@@ -101,7 +101,7 @@ async def live(receive: Receive, send: Send) -> None:
 
 
 def bound_connections() -> None:
-    """Let the process have as many open files as it may, and no more connections than fit in."""
-    CONNECTIONS.most = connections_for(raise_file_limit())
-    by_address = min(settings.MAX_CONNECTIONS_PER_ADDRESS, CONNECTIONS.most * 3 // 4)
-    CONNECTIONS.most_per_address = CONNECTIONS.most if settings.TRUSTED_PROXIES else by_address
+    """Raise the file limit, and bound connections accordingly."""
+    CONNECTIONS.max_total = connections_for(raise_file_limit())
+    by_address = min(settings.MAX_CONNECTIONS_PER_ADDRESS, CONNECTIONS.max_total * 3 // 4)
+    CONNECTIONS.max_per_address = CONNECTIONS.max_total if settings.TRUSTED_PROXIES else by_address

@@ -1,4 +1,4 @@
-"""What the lean handler serves: chats, the model list, and the probes of this process."""
+"""The URLs of the lean handler: chats, models and probes."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Everything the environment decides, read once and checked, then Django's settings made of it."""
+"""Settings: the environment, read and validated once, then Django's settings derived from it."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from llmhub.access.keys import RULE, may_be_chosen
+from llmhub.access.keys import RULE, is_strong
 from llmhub.runtime.process_role import process_role
 
 VERSION = "0.1.0"
@@ -27,20 +27,20 @@ Listed = Annotated[list[str], NoDecode]
 CONNECT_TIMEOUT_S = 5
 POOL_TIMEOUT_S = 5
 LIVENESS = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
-"""By when a server is given up that the network does not reach any more. Units: seconds, the last milliseconds."""
+"""Keepalives that detect an unreachable server. Units: seconds; the last one milliseconds."""
 
 WEB_TIMEOUTS = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "60s",
 }
-"""What a page may cost the database. Tasks and commands may take longer, and have none of these."""
+"""Database timeouts of pages; tasks and commands have none."""
 
 _LIBPQ_NAMES = {"HOST": "host", "PORT": "port", "USER": "user", "PASSWORD": "password", "NAME": "dbname"}
 
 
 class Environment(BaseSettings):
-    """The variables the hub reads. Those that `manage.py up` made stand in LLMHUB_HOME/runtime.env."""
+    """The environment variables of the hub; `manage.py up` writes its own to LLMHUB_HOME/runtime.env."""
 
     model_config = SettingsConfigDict(env_file=RUNTIME if os.access(RUNTIME, os.R_OK) else None, extra="ignore")
 
@@ -53,12 +53,14 @@ class Environment(BaseSettings):
     llmhub_allowed_hosts: Listed = ["localhost", "127.0.0.1", "[::1]"]
     llmhub_allowed_private_hosts: Listed = ["localhost"]
     llmhub_https: bool = False
-    llmhub_trusted_proxies: int = Field(default=0, ge=0, description="proxies of ours that a caller comes through")
-    llmhub_database_pool: int = Field(default=10, ge=0, description="connections that a web process shares; 0: no pool")
+    llmhub_trusted_proxies: int = Field(default=0, ge=0, description="trusted proxies in front of the hub")
+    llmhub_database_pool: int = Field(default=10, ge=0, description="connections in a web process's pool; 0: no pool")
     llmhub_max_body_mb: int = Field(default=32, ge=1, le=1024)
-    llmhub_memory_budget_mb: int = Field(default=0, ge=0, description="bodies and answers under way in one process")
+    llmhub_memory_budget_mb: int = Field(default=0, ge=0, description="bodies and answers in one process")
     llmhub_max_connections_per_address: int = Field(default=1024, ge=1)
-    llmhub_stop_notice_s: float = Field(default=5, ge=0, le=60, description="not ready, and still taking connections")
+    llmhub_stop_notice_s: float = Field(
+        default=5, ge=0, le=60, description="seconds not ready, but accepting connections"
+    )
     llmhub_chat_deadline_s: float = Field(default=600, gt=0)
     llmhub_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     llmhub_log_format: Literal["", "json", "console"] = ""
@@ -74,7 +76,7 @@ class Environment(BaseSettings):
     @field_validator("database_url", "database_owner_url")
     @classmethod
     def check_database(cls, value: SecretStr | None) -> SecretStr | None:
-        """Refuse what libpq cannot read without its words, which quote it, the password too."""
+        """Reject an invalid URL without libpq's message, which quotes the password."""
         try:
             conninfo_to_dict(value.get_secret_value() if value else "")
         except ProgrammingError:
@@ -84,7 +86,7 @@ class Environment(BaseSettings):
     @field_validator("django_secret_key")
     @classmethod
     def check_strength(cls, value: SecretStr) -> SecretStr:
-        if not may_be_chosen(value.get_secret_value()):
+        if not is_strong(value.get_secret_value()):
             raise ValueError(f"must be {RULE}")
         return value
 
@@ -95,37 +97,37 @@ class Environment(BaseSettings):
 
 
 def read_environment() -> Environment:
-    """Read the environment, or say which variable is wrong without showing what it holds."""
+    """Read the environment; on error name the variables, but not their values."""
     try:
         return Environment()  # the mypy plugin of pydantic knows that fields come from the environment
     except ValidationError as error:
-        wrong = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
+        errors = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
         raise ImproperlyConfigured(
-            f"The environment is not complete: {wrong}. `manage.py up` brings a complete one along; "
+            f"The environment is not complete: {errors}. `manage.py up` brings a complete one along; "
             "docs/operations.md explains every variable."
         ) from None
 
 
 def database(url: SecretStr) -> dict[str, Any]:
-    """Turn a libpq URL into Django's form."""
+    """Convert a libpq URL to Django's settings."""
     options: dict[str, Any] = {k: v for k, v in conninfo_to_dict(url.get_secret_value()).items() if v is not None}
-    named = {name: options.pop(key, "") for name, key in _LIBPQ_NAMES.items()}
+    params = {name: options.pop(key, "") for name, key in _LIBPQ_NAMES.items()}
     options = {"connect_timeout": CONNECT_TIMEOUT_S, **LIVENESS, **options}
-    return {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, **named, "OPTIONS": options}
+    return {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, **params, "OPTIONS": options}
 
 
 def web_database(url: SecretStr, *, pool: int) -> dict[str, Any]:
-    """Return what pages work with: connections that all threads share, and statements that end.
+    """Return the database settings of pages: a shared connection pool, and timeouts.
 
-    Only web has a pool: it does not survive a fork, and worker, beat and commands need a connection or a few.
+    Only web has a pool: a pool does not survive a fork, and other processes need few connections.
     """
-    found = database(url)
-    options = found["OPTIONS"]
+    config = database(url)
+    options = config["OPTIONS"]
     timeouts = " ".join(f"-c {name}={value}" for name, value in WEB_TIMEOUTS.items())
     options["options"] = f"{timeouts} {options.get('options', '')}".rstrip()
     if pool:
         options["pool"] = {"min_size": 0, "max_size": pool, "timeout": POOL_TIMEOUT_S}
-    return {**found, "CONN_HEALTH_CHECKS": bool(pool)}
+    return {**config, "CONN_HEALTH_CHECKS": bool(pool)}
 
 
 ENV = read_environment()
@@ -171,7 +173,7 @@ INSTALLED_APPS = [
     "providers",
     "chat.ledger",
     "chat.history",
-    *(["chat.seeding"] if find_spec("chat.seeding") else []),  # the image goes without
+    *(["chat.seeding"] if find_spec("chat.seeding") else []),  # not in the image
     "llmhub.operations",
     "llmhub.dashboard",
 ]
@@ -219,8 +221,8 @@ if ENV.database_owner_url:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = ENV.redis_url.get_secret_value()
 
-# In the database, so that whoever can sign in at all is counted: Redis may be away just when an admin has to look.
-# Large, so that nobody's count is culled by the attempts of many others.
+# Rate limits of sign-in live in the database: Redis may be down just when an admin must sign in. The cache is large, so
+# that many attempts of others do not evict an account's count.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
@@ -303,7 +305,7 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "llmhub",
-    "DESCRIPTION": "One place through which every LLM call goes: chats, providers, and the history of both.",
+    "DESCRIPTION": "A gateway for LLM calls: chats, providers, and the history of both.",
     "VERSION": VERSION,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -326,18 +328,18 @@ SPECTACULAR_SETTINGS = {
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 3600,  # far above the longest task: one still under way is not handed out again
+    "visibility_timeout": 3600,  # far above the longest task: a running task is not redelivered
     "socket_keepalive": True,
     "health_check_interval": 25,
-    "max_retries": 1,  # of those who send: nobody waits for a broker that is not there
+    "max_retries": 1,  # of senders: no request waits for a missing broker
     "interval_start": 0,
-    # A worker waits for tasks. Web only sends, and callers wait: for two such spans where the broker is silent.
+    # A worker waits for tasks. Web only sends while a caller waits: two such timeouts if the broker is unresponsive.
     "socket_connect_timeout": 0.3 if IS_WEB else 5,
     "socket_timeout": 0.3 if IS_WEB else 15,
 }
-CELERY_BROKER_POOL_LIMIT = 32  # more than there are pages at work at once: none waits for another to have sent
+CELERY_BROKER_POOL_LIMIT = 32  # more than concurrent pages: none waits for another to send
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_RESULT_EXPIRES = None  # else beat schedules a clean-up of results, of which there are none
+CELERY_RESULT_EXPIRES = None  # else beat schedules a clean-up of results, which do not exist
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_TASK_SOFT_TIME_LIMIT = 240
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -378,7 +380,7 @@ UNFOLD = {
     },
 }
 
-# What libraries say at DEBUG may hold bodies: that level is for the hub's own loggers.
+# Libraries may log bodies at DEBUG: that level applies to the hub's own loggers only.
 _IS_DEBUG = ENV.llmhub_log_level == "DEBUG"
 _LIBRARIES_LEVEL = "INFO" if _IS_DEBUG else ENV.llmhub_log_level
 _EACH_TASK_LEVEL = "INFO" if _IS_DEBUG else "WARNING"
@@ -399,9 +401,9 @@ LOGGING = {
         **{name: {"level": _EACH_TASK_LEVEL} for name in ("celery.app.trace", "celery.beat", "celery.worker.strategy")},
         **{name: {"handlers": [], "level": _LIBRARIES_LEVEL, "propagate": True} for name in ("django", "uvicorn")},
         "uvicorn.access": {"handlers": [], "propagate": False},
-        "opentelemetry": {"level": "ERROR"},  # of a collector that is away, one line for each batch
-        "httpx": {"level": "WARNING"},  # a line for each call would say less than the chat's own record
-        "django.request": {"level": "ERROR"},  # what is wrong with a request is told to its caller
+        "opentelemetry": {"level": "ERROR"},  # else one line per batch while the collector is down
+        "httpx": {"level": "WARNING"},  # the record of chats says more than a line per call
+        "django.request": {"level": "ERROR"},  # client errors are reported to the client
         "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},  # likewise
     },
 }

@@ -1,4 +1,4 @@
-"""What Django's own handler serves: the admin and the hub's API beside the chats."""
+"""The URLs of Django's own handler: the admin and the REST API."""
 
 from allauth.decorators import rate_limit
 from django.conf import settings
@@ -10,8 +10,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from llmhub.operations.views import StatusView
 from llmhub.people.sign_in import admin_login
 
-# The admin's own way in, and its change of a password, count attempts as allauth does.
-admin.site.login = admin_login  # type: ignore[method-assign]  # the site is the theme's to make
+# The admin's login and password change use allauth's rate limits.
+admin.site.login = admin_login  # type: ignore[method-assign]  # the theme creates the site
 admin.site.password_change = rate_limit(action="change_password")(admin.site.password_change)  # type: ignore[method-assign]  # likewise
 
 urlpatterns = [

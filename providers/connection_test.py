@@ -1,4 +1,4 @@
-"""Trying a provider as it stands in a form: step by step, over the same code as live traffic, keeping nothing."""
+"""Test a provider's connection step by step, with the code of live traffic, without saving anything."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from providers.models import ProviderConfig
 from providers.snapshot import entry_of
 from providers.types import ModelInfo
 
-TRIAL_TIMEOUT_S = 15.0
+TEST_TIMEOUT_S = 15.0
 FIND_DEFAULT_MODEL = "Find the default model"
 
-# What is said before the words of an error, which tell no more than what was seen.
+# Explanations that precede the message of an error.
 CAUSES: Mapping[type[ProviderError], str] = {
     CredentialRejectedError: "The key was rejected",
     QuotaExhaustedError: "The key is accepted, but the account is out of quota",
-    RateLimitedError: "The key is accepted, but the provider answers too many requests at the moment",
+    RateLimitedError: "The key is accepted, but the provider limits requests at the moment",
     ModelNotServedError: "Not found: is the base URL right?",
-    MalformedReplyError: "The address answers, but not as this type does: is the type right, and the base URL?",
+    MalformedReplyError: "The address answers in another format: are type and base URL right?",
     ProviderTimeoutError: "Timed out",
 }
 
@@ -50,14 +50,18 @@ class StepOutcome(StrEnum):
     DOUBTFUL = "doubtful"
     NOT_TRIED = "not tried"
 
+    @property
+    def label(self) -> str:
+        return {"good": "succeeded", "doubtful": "warning", "not tried": "skipped"}.get(self.value, self.value)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionTestStep:
-    """One thing that was tried. Units: `took_ms` None where nothing was waited for."""
+    """One step of the test. Shape: `took_ms` is None for a step without waiting."""
 
     title: str
     outcome: StepOutcome
-    words: str = ""
+    message: str = ""
     took_ms: int | None = None
 
 
@@ -71,9 +75,9 @@ class ConnectionTestResult:
         return all(step.outcome in (StepOutcome.GOOD, StepOutcome.DOUBTFUL) for step in self.steps)
 
     @property
-    def words(self) -> str:
-        """The verdict, and what was seen of each failure."""
-        causes = [f"{step.title}: {step.words}" for step in self.steps if step.outcome is StepOutcome.FAILED]
+    def summary(self) -> str:
+        """The verdict and the message of each failure."""
+        causes = [f"{step.title}: {step.message}" for step in self.steps if step.outcome is StepOutcome.FAILED]
         return " ".join([self.verdict, *causes])
 
     @property
@@ -83,12 +87,12 @@ class ConnectionTestResult:
             return "The connection works."
         if failed == [FIND_DEFAULT_MODEL]:
             return "The connection works, but the default model is missing."
-        return "The connection does not work as it stands."
+        return "The connection does not work."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listing:
-    """What asking for the models came to."""
+    """The result of requesting the model list."""
 
     watch: ConnectionWatch
     started_s: float
@@ -98,13 +102,13 @@ class _Listing:
 
 
 async def run_connection_test(row: ProviderConfig) -> ConnectionTestResult:
-    """Ask a provider, saved or not, for its models, and tell how far that came. Writes nothing.
+    """Request the models of a provider, saved or not, and report each step. Writes nothing.
 
-    Shape: `row` as validated; its key may be in clear.
+    Shape: `row` is validated; its key may be plaintext.
     """
     listing = await _list_models(row)
     names = tuple(sorted(model.name for model in listing.models))
-    steps = (*_way_there(row, listing), _answer(row, listing), _default_model(row, listing, names))
+    steps = (*_connection_steps(row, listing), _list_step(row, listing), _default_model_step(row, listing, names))
     return ConnectionTestResult(steps=steps, model_names=names)
 
 
@@ -118,74 +122,74 @@ async def _list_models(row: ProviderConfig) -> _Listing:
     hosts = tuple(settings.ALLOWED_PRIVATE_HOSTS)
     async with HttpClient(allowed_private_hosts=hosts, mark=own_mark(), watch=watch) as client:
         try:
-            async with asyncio.timeout(TRIAL_TIMEOUT_S):
-                with named_faults(row.name or "on trial"):
+            async with asyncio.timeout(TEST_TIMEOUT_S):
+                with named_faults(row.name or "new provider"):
                     models = await new_backend(entry_of(row), client).list_models()
         except ProviderError as exc:
             error = exc
         except TimeoutError:
-            error = ProviderTimeoutError(f"no answer within {TRIAL_TIMEOUT_S:.0f} seconds")
+            error = ProviderTimeoutError(f"no answer within {TEST_TIMEOUT_S:.0f} seconds")
     return _Listing(watch=watch, started_s=started_s, ended_s=time.monotonic(), models=tuple(models), error=error)
 
 
-def _way_there(row: ProviderConfig, listing: _Listing) -> list[ConnectionTestStep]:
-    """The steps up to the connection, as many as were needed."""
+def _connection_steps(row: ProviderConfig, listing: _Listing) -> list[ConnectionTestStep]:
+    """Return the steps up to the connection that were taken."""
     watch, url = listing.watch, urlsplit(row.effective_base_url)
     lookup, connection = "Look up the name", "Connect with TLS" if url.scheme == "https" else "Connect"
-    if watch.started_s is None:  # refused before anything was sent
-        return [_failed("Prepare", listing, since_s=None), _not_tried(connection)]
+    if watch.started_s is None:  # refused before any request
+        return [_failed("Prepare", listing, since_s=None), _skipped(connection)]
     steps = []
     if watch.lookup_started_s is not None:
         if watch.looked_up_s is None:
-            return [_failed(lookup, listing, since_s=watch.lookup_started_s), _not_tried(connection)]
-        words = f"{url.hostname} has an address that may be reached"
-        steps.append(_good(lookup, words, since_s=watch.lookup_started_s, until_s=watch.looked_up_s))
+            return [_failed(lookup, listing, since_s=watch.lookup_started_s), _skipped(connection)]
+        message = f"{url.hostname} resolves to a permitted address"
+        steps.append(_succeeded(lookup, message, since_s=watch.lookup_started_s, until_s=watch.looked_up_s))
     since_s = watch.looked_up_s or watch.started_s
     if watch.connected_s is None:
         return [*steps, _failed(connection, listing, since_s=since_s)]
-    return [*steps, _good(connection, url.netloc, since_s=since_s, until_s=watch.connected_s)]
+    return [*steps, _succeeded(connection, url.netloc, since_s=since_s, until_s=watch.connected_s)]
 
 
-def _answer(row: ProviderConfig, listing: _Listing) -> ConnectionTestStep:
-    title = "Ask for the models, with the key" if row.api_key else "Ask for the models, without a key"
+def _list_step(row: ProviderConfig, listing: _Listing) -> ConnectionTestStep:
+    title = "List models, with the key" if row.api_key else "List models, without a key"
     if listing.watch.connected_s is None:
-        return _not_tried(title)
+        return _skipped(title)
     if listing.error:
         return _failed(title, listing, since_s=listing.watch.connected_s)
-    words = f"{'The key is accepted; ' if row.api_key else ''}{_count(len(listing.models))} listed"
-    return _good(title, words, since_s=listing.watch.connected_s, until_s=listing.ended_s)
+    message = f"{'The key is accepted; ' if row.api_key else ''}{_count(len(listing.models))} listed"
+    return _succeeded(title, message, since_s=listing.watch.connected_s, until_s=listing.ended_s)
 
 
-def _default_model(row: ProviderConfig, listing: _Listing, names: tuple[str, ...]) -> ConnectionTestStep:
+def _default_model_step(row: ProviderConfig, listing: _Listing, names: tuple[str, ...]) -> ConnectionTestStep:
     title = FIND_DEFAULT_MODEL
     if listing.error:
-        return _not_tried(title)
+        return _skipped(title)
     if not row.default_model:
-        words = "None is given: chats that name no model pass this provider over"
-        return ConnectionTestStep(title=title, outcome=StepOutcome.DOUBTFUL, words=words)
+        message = "No default model: chats without a model skip this provider"
+        return ConnectionTestStep(title=title, outcome=StepOutcome.DOUBTFUL, message=message)
     if {row.default_model, f"{row.default_model}:latest"} & set(names):
-        return ConnectionTestStep(title=title, outcome=StepOutcome.GOOD, words=f"{row.default_model} is listed")
-    words = f"Model missing: {row.default_model} is not among the {_count(len(names))} listed"
-    return ConnectionTestStep(title=title, outcome=StepOutcome.FAILED, words=words)
+        return ConnectionTestStep(title=title, outcome=StepOutcome.GOOD, message=f"{row.default_model} is listed")
+    message = f"Model missing: {row.default_model} is not among the {_count(len(names))} listed"
+    return ConnectionTestStep(title=title, outcome=StepOutcome.FAILED, message=message)
 
 
-def _good(title: str, words: str, *, since_s: float, until_s: float) -> ConnectionTestStep:
+def _succeeded(title: str, message: str, *, since_s: float, until_s: float) -> ConnectionTestStep:
     return ConnectionTestStep(
-        title=title, outcome=StepOutcome.GOOD, words=words, took_ms=round((until_s - since_s) * 1000)
+        title=title, outcome=StepOutcome.GOOD, message=message, took_ms=round((until_s - since_s) * 1000)
     )
 
 
 def _failed(title: str, listing: _Listing, *, since_s: float | None) -> ConnectionTestStep:
     took_ms = None if since_s is None else round((listing.ended_s - since_s) * 1000)
-    return ConnectionTestStep(title=title, outcome=StepOutcome.FAILED, words=_cause(listing.error), took_ms=took_ms)
+    return ConnectionTestStep(title=title, outcome=StepOutcome.FAILED, message=_cause(listing.error), took_ms=took_ms)
 
 
-def _not_tried(title: str) -> ConnectionTestStep:
+def _skipped(title: str) -> ConnectionTestStep:
     return ConnectionTestStep(title=title, outcome=StepOutcome.NOT_TRIED)
 
 
 def _cause(error: ProviderError | None) -> str:
-    """Say what went wrong: the kind of failure, then what was seen of it."""
+    """Describe a failure: its explanation, then the error's message."""
     if error is None:
         return ""
     kind = ModelNotServedError if error.upstream_status == 404 else type(error)

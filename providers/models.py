@@ -1,4 +1,4 @@
-"""Providers, their models and their health, as rows."""
+"""The tables of providers, models, health checks and connection tests."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from providers.types import ModelInfo, Price, ProbeResult, ProviderType
 
 HEALTH_CHECKS_KEPT = timedelta(days=30)
 RESERVED_NAMES = frozenset({"register", "health", "models"})
-"""What stands in the API where the name of a provider may stand."""
+"""Path segments of the API that cannot be provider names."""
 
 
 class Health(models.TextChoices):
-    UNKNOWN = "unknown", "Unknown"
+    UNKNOWN = "unknown", "Not checked"
     HEALTHY = "healthy", "Healthy"
     DEGRADED = "degraded", "Degraded"
     UNHEALTHY = "unhealthy", "Unhealthy"
 
     def after(self, *, ok: bool) -> Health:
-        """The next state: one failure of a healthy provider degrades it, a second in a row is unhealthy."""
+        """Return the next state: one failure degrades a healthy provider, a second in a row makes it unhealthy."""
         if ok:
             return Health.HEALTHY
         return Health.DEGRADED if self is Health.HEALTHY else Health.UNHEALTHY
@@ -47,7 +47,7 @@ class Health(models.TextChoices):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """What became of the stored keys. Shape: `undecryptable` are the names of their providers."""
+    """The result of a key rotation. Shape: `undecryptable` lists provider names."""
 
     rotated: int
     current: int
@@ -56,11 +56,11 @@ class Rotation:
 
 class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
     def in_order(self) -> ProviderConfigQuerySet:
-        """The default first, then by priority."""
+        """Order by failover: the default first, then by priority."""
         return self.order_by("-is_default", "priority", "name")
 
     def latest_latencies(self, *, checks: int) -> dict[int, list[int | None]]:
-        """Return by id what each provider's latest checks took, the oldest first, None for one that failed.
+        """Return the latencies of each provider's latest checks by id, oldest first; None for a failed check.
 
         Units: milliseconds. Runs one query, which reads no older checks.
         """
@@ -73,19 +73,19 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
         return list(self.values_list("name", flat=True))
 
     def switch(self, *, on: bool) -> int:
-        """Enable or disable those that are not yet; return how many."""
+        """Enable or disable providers; return how many changed."""
         return self.filter(enabled=not on).update(enabled=on)
 
     def healthy_by_name(self) -> dict[str, bool]:
-        """Whether each was well when last looked at."""
+        """Return whether each provider was healthy at its last check."""
         return {name: health == Health.HEALTHY for name, health in self.in_order().values_list("name", "health")}
 
     def models_by_name(self) -> dict[str, list[str]]:
-        """The models that each has, or last had. Runs two queries."""
+        """Return each provider's models as of the last refresh. Runs two queries."""
         return {row.name: row.model_names for row in self.in_order().prefetch_related("models")}
 
     def offers(self) -> dict[str, list[str]]:
-        """The models that may be asked of each, its default model too where it does not list it. Runs two queries."""
+        """Return each provider's usable models, including an unlisted default model. Runs two queries."""
         rows = self.order_by("name").prefetch_related("models")
         return {row.name: sorted({*row.model_names, row.default_model} - {""}) for row in rows}
 
@@ -96,7 +96,7 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
         """
         try:
             return self._register(name, values)
-        except IntegrityError:  # another process added one of this name, or the first of all, at the same moment
+        except IntegrityError:  # another process concurrently added this name, or the first provider
             return self._register(name, values)
 
     @transaction.atomic
@@ -112,7 +112,7 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
 
     @transaction.atomic
     def change(self, name: str, values: Mapping[str, Any]) -> ProviderConfig:
-        """Change a provider; what is not given keeps its value.
+        """Change a provider; omitted fields keep their values.
 
         Errors: ProviderConfig.DoesNotExist; ValidationError by field.
         """
@@ -131,16 +131,16 @@ class ProviderConfigQuerySet(models.QuerySet["ProviderConfig"]):
         return row
 
     def make_default_if_none(self, name: str) -> bool:
-        """Make this provider the default unless there is one; return whether it is now."""
+        """Make this provider the default unless there is one; return whether it became the default."""
         if self.filter(is_default=True).exists():
             return False
         return self.make_default(name).is_default
 
     @transaction.atomic
     def rotate_secrets(self) -> Rotation:
-        """Encrypt every key again with the first of LLMHUB_SECRET_KEYS; a key entered meanwhile is left as it is.
+        """Re-encrypt every key with the first of LLMHUB_SECRET_KEYS; skip a key that changed concurrently.
 
-        The database cannot tell a key that is encrypted again from another key: the history shows each as set anew.
+        The database cannot distinguish a re-encrypted key from a new one: the history shows each as changed.
         """
         rotated, current = 0, 0
         undecryptable: list[str] = []
@@ -170,7 +170,7 @@ class ProviderConfig(models.Model):
         max_length=100,
         unique=True,
         validators=[RegexValidator(r"^[a-z0-9][a-z0-9._-]*$", "Use lower-case letters, digits, dots and dashes.")],
-        help_text="How callers name it, e.g. <code>openai</code>; a model there is <code>openai/gpt-6-luna</code>.",
+        help_text="Used by callers, e.g. <code>openai</code>; its models are <code>openai/gpt-6-luna</code>.",
     )
     provider_type = models.CharField("type", max_length=20, choices=[(t.value, t.value) for t in ProviderType])
     api_key = SecretField("API key", blank=True, default="", place_from="key_place")
@@ -179,23 +179,23 @@ class ProviderConfig(models.Model):
         "base URL",
         max_length=500,
         blank=True,
-        help_text="Empty: the type's own address. Needed for a custom provider, e.g. <code>http://vllm.internal:8000/v1</code>.",
+        help_text="Empty: the type's default URL. Required for custom providers, e.g. <code>http://vllm.internal:8000/v1</code>.",
     )
     default_model = models.CharField(
-        max_length=200, blank=True, help_text="The model for chats that name none, e.g. <code>llama3.2</code>."
+        max_length=200, blank=True, help_text="The model for chats without a model, e.g. <code>llama3.2</code>."
     )
     enabled = models.BooleanField(default=True)
     is_default = models.BooleanField("default", default=False, editable=False)
-    priority = models.PositiveIntegerField(default=100, help_text="Order of failover: lower is asked earlier.")
+    priority = models.PositiveIntegerField(default=100, help_text="Order of failover: lower is tried earlier.")
     rate_limit = models.PositiveIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Requests a minute; empty: no limit."
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Requests per minute; empty: no limit."
     )
     timeout = models.PositiveIntegerField(
         default=60,
         validators=[MinValueValidator(1), MaxValueValidator(3600)],
-        help_text="Seconds to wait for the first byte of an answer, and between two.",
+        help_text="Seconds without data before a request times out.",
     )
-    settings = models.JSONField(blank=True, default=dict, help_text="What this type takes besides; see the docs.")
+    settings = models.JSONField(blank=True, default=dict, help_text="Settings of the type; see the documentation.")
     health = models.CharField(max_length=10, choices=Health.choices, default=Health.UNKNOWN, editable=False)
     health_changed_at = models.DateTimeField(null=True, editable=False)
     last_checked_at = models.DateTimeField(null=True, editable=False)
@@ -225,14 +225,14 @@ class ProviderConfig(models.Model):
 
     @property
     def key_place(self) -> str:
-        """Where its key may go, "" where it is not told by this row."""
+        """The place that the key is bound to; "" if this row does not determine it."""
         if self.provider_type not in BACKENDS or not isinstance(self.settings, dict):
             return ""
         return key_place(ProviderType(self.provider_type), self.effective_base_url, self.settings)
 
     @property
     def stored_key_fault(self) -> str:
-        """What keeps the stored key from being used, as the rest of a sentence about it; empty when nothing does."""
+        """Why the stored key cannot be used, as the predicate of a sentence; empty if it can."""
         if not isinstance(self.api_key, Secret):
             return ""
         if not self.api_key.is_readable:
@@ -245,17 +245,17 @@ class ProviderConfig(models.Model):
         return [model.name for model in self.models.all() if model.is_offered]
 
     def clean(self) -> None:
-        """Check what depends on the type, all faults at once, each under its field."""
+        """Validate what depends on the type; report all faults, by field."""
         if self.provider_type not in BACKENDS:
             return
         faults = {
-            "name": f"`{self.name}` is a word of the API's own." if self.name in RESERVED_NAMES else "",
+            "name": f"`{self.name}` is reserved by the API." if self.name in RESERVED_NAMES else "",
             "api_key": self._api_key_fault(),
             "base_url": self._base_url_fault(),
             "settings": self._settings_fault(),
         }
-        if found := {field: fault for field, fault in faults.items() if fault}:
-            raise ValidationError(found)
+        if errors := {field: fault for field, fault in faults.items() if fault}:
+            raise ValidationError(errors)
 
     def _api_key_fault(self) -> str:
         if self.backend.needs_api_key and not self.api_key:
@@ -277,11 +277,11 @@ class ProviderConfig(models.Model):
         try:
             self.backend.settings_model.model_validate(self.settings)
         except SettingsError as error:
-            return "; ".join(settings_words(e) for e in error.errors(include_input=False))
+            return "; ".join(setting_error_text(e) for e in error.errors(include_input=False))
         return ""
 
     def change(self, values: Mapping[str, Any]) -> Self:
-        """Change what is given and save no more: probes write to the other columns meanwhile."""
+        """Change and save only these fields: probes write to the other columns concurrently."""
         for name, value in values.items():
             setattr(self, name, value)
         self.full_clean(validate_unique=False, validate_constraints=False)
@@ -289,31 +289,31 @@ class ProviderConfig(models.Model):
         return self
 
     def record_probe(self, probe: ProbeResult, *, now: datetime) -> None:
-        """Keep what a probe found: a row of history, and this provider's health."""
+        """Store a probe's result: a health check, and this provider's health."""
         HealthCheck.objects.create(provider=self, at=now, ok=probe.ok, latency_ms=probe.latency_ms, error=probe.error)
         rows = ProviderConfig.objects.filter(pk=self.pk)
         rows.update(last_checked_at=now, last_error=probe.error)
         current = Health(self.health)
         rows.set_health(self.pk, old=current, new=current.after(ok=probe.ok), now=now)
 
-    def record_models(self, found: Iterable[ModelInfo], *, now: datetime) -> list[str]:
-        """Keep the models a provider lists: new ones added, known ones seen again, vanished ones marked.
+    def record_models(self, models: Iterable[ModelInfo], *, now: datetime) -> list[str]:
+        """Store a provider's model list: add new models, update known ones, mark missing ones as not listed.
 
-        What an admin said of a model stays: prices, and whether it is allowed.
+        An admin's values stay: prices, and whether a model is enabled.
         """
-        infos = {info.name: info for info in found}
+        infos = {info.name: info for info in models}
         with transaction.atomic():
             ProviderModel.objects.bulk_create(
-                [ProviderModel.seen_first(self, info, now=now) for info in infos.values()], ignore_conflicts=True
+                [ProviderModel.from_info(self, info, now=now) for info in infos.values()], ignore_conflicts=True
             )
-            mine = ProviderModel.objects.filter(provider=self)
-            mine.filter(name__in=infos).update(last_seen_at=now)
-            mine.filter(name__in=infos, listed=False).update(listed=True)
-            mine.filter(listed=True).exclude(name__in=infos).update(listed=False)
+            rows = ProviderModel.objects.filter(provider=self)
+            rows.filter(name__in=infos).update(last_seen_at=now)
+            rows.filter(name__in=infos, listed=False).update(listed=True)
+            rows.filter(listed=True).exclude(name__in=infos).update(listed=False)
         return sorted(infos)
 
 
-def settings_words(fault: ErrorDetails) -> str:
+def setting_error_text(fault: ErrorDetails) -> str:
     key = ".".join(str(part) for part in fault["loc"])
     return f"unknown key `{key}`" if fault["type"] == "extra_forbidden" else f"`{key}`: {fault['msg']}"
 
@@ -323,18 +323,18 @@ class ProviderModelQuerySet(models.QuerySet["ProviderModel"]):
         return self.filter(listed=True, allowed=True)
 
     def allow(self, *, on: bool) -> int:
-        """Allow models or switch them off; return how many were not so yet."""
+        """Enable or disable models; return how many changed."""
         return self.filter(allowed=not on).update(allowed=on)
 
 
 @track_changes(exclude=["listed", "first_seen_at", "last_seen_at"])
 class ProviderModel(models.Model):
-    """A model that a provider has, or had."""
+    """A model that a provider lists, or used to list."""
 
     provider = models.ForeignKey(ProviderConfig, on_delete=models.CASCADE, related_name="models")
     name = models.CharField(max_length=200)
     capabilities = ArrayField(models.CharField(max_length=20), default=list, blank=True)
-    context_window = models.PositiveIntegerField(null=True, blank=True, help_text="Tokens; empty: not known.")
+    context_window = models.PositiveIntegerField(null=True, blank=True, help_text="Tokens; empty: unknown.")
     max_output_tokens = models.PositiveIntegerField(null=True, blank=True)
     input_usd_per_mtok = models.DecimalField(
         "input price",
@@ -342,7 +342,7 @@ class ProviderModel(models.Model):
         decimal_places=6,
         null=True,
         blank=True,
-        help_text="USD per million tokens; empty: not known.",
+        help_text="USD per million tokens; empty: unknown.",
     )
     output_usd_per_mtok = models.DecimalField("output price", max_digits=14, decimal_places=6, null=True, blank=True)
     cached_input_usd_per_mtok = models.DecimalField(
@@ -350,8 +350,7 @@ class ProviderModel(models.Model):
     )
     listed = models.BooleanField(default=True, editable=False)
     allowed = models.BooleanField(
-        default=True,
-        help_text="Switched off, it is refused under whatever name it is asked for; no refresh changes that.",
+        "enabled", default=True, help_text="If disabled, chats with it are refused under any name; refreshes keep this."
     )
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField()
@@ -367,8 +366,8 @@ class ProviderModel(models.Model):
         return f"{self.provider}/{self.name}"
 
     @classmethod
-    def seen_first(cls, provider: ProviderConfig, info: ModelInfo, *, now: datetime) -> ProviderModel:
-        """A row for a model seen for the first time, with its list price where that is public."""
+    def from_info(cls, provider: ProviderConfig, info: ModelInfo, *, now: datetime) -> ProviderModel:
+        """Return a row for a new model, with its public list price if known."""
         price = known_price(provider.backend.price_list, info.name, now=now)
         return cls(
             provider=provider,
@@ -385,7 +384,7 @@ class ProviderModel(models.Model):
 
     @property
     def is_offered(self) -> bool:
-        """Whether the provider has it, and the admin lets it be used."""
+        """Whether the provider lists it, and an admin enabled it."""
         return self.listed and self.allowed
 
     @property
@@ -399,9 +398,9 @@ class ProviderModel(models.Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthSpan:
-    """The checks of one stretch of time.
+    """The checks of one interval.
 
-    Shape: latencies are of the good ones, None where there was none; `one_error` is of the failed ones.
+    Shape: latencies are of succeeded checks, None without any; `one_error` is an error of a failed one.
     """
 
     start: datetime
@@ -414,7 +413,7 @@ class HealthSpan:
 
 class HealthCheckQuerySet(models.QuerySet["HealthCheck"]):
     def by_span(self, *, since: datetime, span: timedelta) -> list[HealthSpan]:
-        """Return the checks since a moment in stretches that begin at it, those without checks left out."""
+        """Return the checks since a time in intervals that start there; skip intervals without checks."""
         start = Func(Value(span), F("at"), Value(since), function="date_bin", output_field=models.DateTimeField())
         good, failed = Q(ok=True), Q(ok=False)
         rows = (
@@ -436,7 +435,7 @@ class HealthCheckQuerySet(models.QuerySet["HealthCheck"]):
 
 
 class HealthCheck(models.Model):
-    """What one probe of a provider found. Kept for 30 days."""
+    """The result of one probe of a provider. Kept for 30 days."""
 
     provider = models.ForeignKey(ProviderConfig, on_delete=models.CASCADE, related_name="health_checks")
     at = models.DateTimeField()
@@ -459,27 +458,27 @@ class HealthCheck(models.Model):
         return f"{self.provider} {'ok' if self.ok else 'failed'} at {self.at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-class AskedThrough(models.TextChoices):
+class ConnectionTestSource(models.TextChoices):
     FORM = "form", "Test connection"
     CHECK = "check", "Check now"
     API = "api", "API"
 
 
 class KeyUsed(models.TextChoices):
-    STORED = "stored", "the stored one"
-    ENTERED = "entered", "one entered for the test"
+    STORED = "stored", "stored"
+    ENTERED = "entered", "entered"
     NONE = "none", "none"
 
 
-class NotRecordedError(Exception):
-    """A connection test cannot be recorded, so none is made."""
+class UnrecordedTestError(Exception):
+    """A connection test cannot be recorded, so it must not run."""
 
 
 class ConnectionTestQuerySet(models.QuerySet["ConnectionTest"]):
-    def begin(self, row: ProviderConfig, *, actor: str, address: str, through: AskedThrough) -> ConnectionTest:
-        """Record that somebody is about to have a provider asked, as it stands in `row`: committed before it is.
+    def begin(self, row: ProviderConfig, *, actor: str, address: str, through: ConnectionTestSource) -> ConnectionTest:
+        """Record a connection test of `row`, committed before the test runs.
 
-        Errors: NotRecordedError.
+        Errors: UnrecordedTestError.
         """
         key = KeyUsed.STORED if isinstance(row.api_key, Secret) else KeyUsed.ENTERED
         try:
@@ -494,19 +493,19 @@ class ConnectionTestQuerySet(models.QuerySet["ConnectionTest"]):
                     key=key if row.api_key else KeyUsed.NONE,
                 )
         except DatabaseError as error:
-            raise NotRecordedError("A connection test cannot be recorded now, so none is made.") from error
+            raise UnrecordedTestError("The connection test cannot be recorded now, so it was not run.") from error
 
 
 class ConnectionTest(models.Model):
-    """Somebody had a provider asked: who, from where, which address, with which key. Rows only grow in number.
+    """A connection test: user, client address, URL and key. Append-only.
 
-    Shape: `address` is where the request for the test came from; `provider` is empty for one not saved yet.
+    Shape: `address` is the user's; `provider` is empty for an unsaved one.
     """
 
     at = models.DateTimeField(db_default=Now())
-    actor = models.CharField("who", max_length=200)
-    address = models.CharField("from", max_length=100, blank=True)
-    through = models.CharField(max_length=10, choices=AskedThrough.choices)
+    actor = models.CharField("user", max_length=200)
+    address = models.CharField("client address", max_length=100, blank=True)
+    through = models.CharField("source", max_length=10, choices=ConnectionTestSource.choices)
     provider = models.CharField(max_length=100, blank=True)
     provider_type = models.CharField("type", max_length=20)
     base_url = models.CharField("base URL", max_length=500)
@@ -526,16 +525,16 @@ class ConnectionTest(models.Model):
 
 
 class ConnectionTestOutcome(models.Model):
-    """What a connection test came to; a test that was cut short has none."""
+    """The outcome of a connection test; an interrupted test has none."""
 
     test = models.OneToOneField(ConnectionTest, models.DO_NOTHING, primary_key=True, related_name="outcome")
     at = models.DateTimeField(db_default=Now())
     ok = models.BooleanField()
-    words = models.TextField(blank=True)
+    words = models.TextField("details", blank=True)
 
     class Meta:
         managed = False
         default_permissions = ()
 
     def __str__(self) -> str:
-        return "worked" if self.ok else f"failed: {self.words}"
+        return "succeeded" if self.ok else f"failed: {self.words}"

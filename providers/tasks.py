@@ -35,8 +35,8 @@ def probe_and_refresh(*, provider_id: int) -> None:
         run(get_provider_manager().probe_and_refresh, row.name)
 
 
-def look_at_soon(provider_id: int) -> None:
-    """Have the worker look at a provider once this transaction is committed; without a broker, the next round does."""
+def probe_and_refresh_soon(provider_id: int) -> None:
+    """Send `probe_and_refresh` on commit; without a broker, the next periodic run does its work."""
 
     def send() -> None:
         try:

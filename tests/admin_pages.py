@@ -16,7 +16,7 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule
 
 from chat.ledger.append import append_events
 from llmhub.access.models import ApiKey, Application
-from providers.models import AskedThrough, ConnectionTest, HealthCheck, ProviderConfig, ProviderModel
+from providers.models import ConnectionTest, ConnectionTestSource, HealthCheck, ProviderConfig, ProviderModel
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
 
@@ -24,7 +24,7 @@ def add_one_of_each() -> None:
     """Add what migrations did not."""
     provider, now = ProviderConfig.objects.get(), timezone.now()
     ProviderModel.objects.create(provider=provider, name="qwen", first_seen_at=now, last_seen_at=now)
-    test = ConnectionTest.objects.begin(provider, actor="ann", address="192.0.2.1", through=AskedThrough.FORM)
+    test = ConnectionTest.objects.begin(provider, actor="ann", address="192.0.2.1", through=ConnectionTestSource.FORM)
     test.end(ok=True, words="The connection works.")
     HealthCheck.objects.create(provider=provider, at=now, ok=True, latency_ms=1)
     Authenticator.objects.create(user=User.objects.create_user("bob"), type="totp", data={})

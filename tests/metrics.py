@@ -33,7 +33,7 @@ def served_metrics() -> list[Served]:
     assert llmhub.asgi.application
     counted = [c for c in REGISTRY._collector_to_names if isinstance(c, MetricWrapperBase)]
     found = [(metric.describe()[0], metric._labelnames) for metric in counted]
-    for collector in probes.states()._collector_to_names:
+    for collector in probes.live_registry()._collector_to_names:
         found += [(family, family._labelnames) for family in collector.describe()]
     return [
         Served(f"{family.name}_total" if family.type == "counter" else family.name, family.type, frozenset(labels))

@@ -15,12 +15,12 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 
 from chat.history.models import Chat
 from chat.ledger.append import append_events
-from chat.ledger.entries import Seat
+from chat.ledger.entries import WriterIdentity
 from chat.ledger.models import LedgerEvent, LedgerWriterRecord
 from chat.ledger.writer import SEEN
 from llmhub.access.models import ApiKey, Application
 from llmhub.history.models import Change
-from providers.models import AskedThrough, ConnectionTest, HealthCheck, ProviderConfig, ProviderModel
+from providers.models import ConnectionTest, ConnectionTestSource, HealthCheck, ProviderConfig, ProviderModel
 from tests.admin_pages import add_one_of_each, count_queries, url
 from tests.chat.ledger.samples import make_intent, make_outcome, new_chat_id
 
@@ -59,7 +59,7 @@ def add_provider(n: int) -> Any:
 
 def add_test(n: int) -> Any:
     row = ProviderConfig(name=f"provider-{n}", provider_type="openai")
-    test = ConnectionTest.objects.begin(row, actor=f"user-{n}", address="", through=AskedThrough.API)
+    test = ConnectionTest.objects.begin(row, actor=f"user-{n}", address="", through=ConnectionTestSource.API)
     return test.end(ok=False, words="refused")
 
 
@@ -69,10 +69,10 @@ def add_chat(n: int) -> Any:
 
 
 def add_seat(n: int) -> Any:
-    seat = Seat()
+    identity = WriterIdentity()
     with connection.cursor() as cursor:
-        cursor.execute(SEEN, (seat.writer_id, seat.secret, "web", f"host-{n}", n))
-    return seat
+        cursor.execute(SEEN, (identity.writer_id, identity.secret, "web", f"host-{n}", n))
+    return identity
 
 
 def add_task(n: int) -> Any:

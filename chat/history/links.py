@@ -20,7 +20,7 @@ def chats_url(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> str:
-    """Return where the admin lists these chats: started at or after `since` and before `until`."""
+    """Return the URL of the admin's list of these chats: started at or after `since` and before `until`."""
     filters = {
         "application": application,
         "provider": provider,
@@ -37,5 +37,5 @@ def chats_url(
 
 
 def utc_text(at: datetime) -> str:
-    """Return a moment as a field for a date and a time of day holds it, in UTC, to the second or the millisecond."""
+    """Return a time as the value of a `datetime-local` field, in UTC, to the second or the millisecond."""
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds" if at.microsecond else "seconds")

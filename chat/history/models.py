@@ -1,4 +1,4 @@
-"""Chats as rows to search by, derived from the ledger, and what they come to by the hour."""
+"""Searchable rows of chats, derived from the ledger, and their hourly and daily rollups."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CLOCK_SLACK = timedelta(days=1)
 
 
 CHEAP_CHATS = 20_000
-"""So many chats can be read in order, and be passed over, within a few milliseconds."""
+"""As many chats as an ordered scan can skip within a few milliseconds."""
 
 DEPTH = 8
-"""So many times further for what stands before a page: sorting all that is found would take longer still."""
+"""The factor by which an offset extends the scan: sorting all matches would take longer still."""
 
-# The question's and the answer's together.
+# Prompt and completion together.
 TOKENS = F("prompt_tokens") + F("completion_tokens")
 
 NAMES = sql.SQL("""
@@ -63,7 +63,7 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         return chats
 
     def sized(self, *, least_tokens: int | None = None, most_tokens: int | None = None) -> Self:
-        """Keep chats whose tokens are known and, question and answer together, within these bounds."""
+        """Keep chats whose tokens, prompt and completion together, are known and within these bounds."""
         chats = self if least_tokens is None and most_tokens is None else self.alias(tokens=TOKENS)
         if least_tokens is not None:
             chats = chats.filter(tokens__gte=least_tokens)
@@ -72,11 +72,11 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         return chats
 
     def first_of(self, span: Self, *, skip: int = 0, most: int, is_newest_first: bool = True) -> list[Chat]:
-        """Return a page of them in the order of time; `span` is all that lies between the same bounds of time.
+        """Return a page in order of time; `span` holds all chats within the same bounds of time.
 
-        Where few match, the primary key read in order would pass over all the others, and no planner knows beforehand.
-        So the key is read as far as is cheap; if that does not fill the page, what the other indexes find is sorted.
-        Runs two or three queries.
+        An ordered scan of the primary key skips every chat that does not match; where few match, that is slow, and
+        the planner cannot know. So the scan stops at a cheap depth; if the page is not full by then, the matches of
+        the other indexes are sorted. Runs two or three queries.
         """
         sign, bound = ("-", "pk__gte") if is_newest_first else ("", "pk__lte")
         edge = list(span.order_by(f"{sign}pk").values_list("pk", flat=True)[CHEAP_CHATS + DEPTH * skip :][:1])
@@ -84,25 +84,25 @@ class ChatQuerySet(models.QuerySet["Chat"]):
         page = list(near.order_by(f"{sign}pk")[skip : skip + most])
         if len(page) == most or not edge:
             return page
-        in_order = Cast("pk", models.TextField())
-        return list(self.order_by(in_order.desc() if is_newest_first else in_order)[skip : skip + most])
+        id_text = Cast("pk", models.TextField())
+        return list(self.order_by(id_text.desc() if is_newest_first else id_text)[skip : skip + most])
 
     def names(self, column: str, *, most: int) -> tuple[str, ...]:
-        """Return the values of an indexed column in order, skipping from one to the next in its index."""
+        """Return the distinct values of an indexed column in order, by a loose index scan."""
         with connection.cursor() as cursor:
             cursor.execute(NAMES.format(column=sql.Identifier(column)).as_string(), (most,))
             return tuple(name for (name,) in cursor.fetchall())
 
     def without_events(self) -> Self:
-        """Keep rows that nothing in the ledger accounts for."""
+        """Keep rows without an opening event in the ledger."""
         opening = LedgerEvent.objects.filter(chat_id=OuterRef("pk"), kind__in=OPENING_KINDS)
         return self.filter(~Exists(opening))
 
 
 class Chat(models.Model):
-    """One chat through the hub: the index to search by, derived from the ledger and made again by `rebuild_chats`.
+    """One chat: a searchable row derived from the ledger, which `rebuild_chats` derives again.
 
-    Text that is not known is empty; numbers that are not known are null.
+    Shape: unknown text is empty; unknown numbers are null.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -190,7 +190,7 @@ class Chat(models.Model):
         return None if self.cost_nano_usd is None else Decimal(self.cost_nano_usd).scaleb(-9)
 
     def events(self) -> models.QuerySet[LedgerEvent]:
-        """What the ledger holds of this chat, in order."""
+        """The chat's events in the ledger, in order."""
         return LedgerEvent.objects.filter(chat_id=self.pk).order_by("id")
 
 
@@ -200,7 +200,7 @@ class Granularity(models.TextChoices):
 
 
 class Cut(models.TextChoices):
-    """By what a rollup tells chats apart, beside their status."""
+    """The dimension of a rollup, beside the status."""
 
     HUB = "hub"
     PROVIDER = "provider"
@@ -219,11 +219,11 @@ class UsageRollupQuerySet(models.QuerySet["UsageRollup"]):
 
 
 class UsageRollup(models.Model):
-    """What the chats of one hour or day (UTC, by when they started) come to; derived by `chat.history.rollups`.
+    """Sums over the chats that started in one hour or day (UTC); derived by `chat.history.rollups`.
 
-    Shape: each chat counts once in every cut, in `error` only if it has one; columns that a cut does not tell apart are
-    empty. `cost_nano_usd` leaves out the `unpriced_chats`, whose cost is not known. `latency_counts` counts the chats
-    that took less than each of LATENCY_BOUNDS_MS but not less than the one before; last, those that took longer.
+    Shape: each chat counts once in every cut, in `error` only if it has one. Columns that a cut does not group by are
+    empty. `cost_nano_usd` excludes the `unpriced_chats`, whose cost is unknown. `latency_counts` is a histogram: one
+    bucket below each of LATENCY_BOUNDS_MS, and a last one for longer chats.
     """
 
     granularity = models.CharField(choices=Granularity)
@@ -255,7 +255,7 @@ class UsageRollup(models.Model):
 
 
 class RolledBucket(models.Model):
-    """An hour or a day whose rollups have been made, and when."""
+    """An hour or a day whose rollups exist, and when they were computed."""
 
     granularity = models.CharField(choices=Granularity)
     at = models.DateTimeField()
@@ -270,6 +270,6 @@ class RolledBucket(models.Model):
 
 
 def first_id_at(at: datetime, *, shift: timedelta = timedelta()) -> UUID:
-    """Return the lowest UUIDv7 of a moment, shifted; the first or last of all where it lies outside their range."""
+    """Return the lowest UUIDv7 of a time, shifted and clamped to the range of UUIDv7."""
     milliseconds = (at.timestamp() + shift.total_seconds()) * 1000
     return UUID(int=min(max(int(milliseconds), 0), 2**48 - 1) << 80)

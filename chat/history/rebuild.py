@@ -1,4 +1,4 @@
-"""Deriving every chat again from the ledger, as only the owner of its tables can."""
+"""Derive every chat again from the ledger, with the rights of its tables' owner."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _FIRST = UUID(int=0)
 
 
 def rebuild_chats(*, batch_chats: int, lock_attempts: int = LOCK_ATTEMPTS) -> Iterator[int]:
-    """Derive the chats again, in the order in which they began; yield after each batch how many it held.
+    """Derive the chats again in order of their start; yield the size of each batch.
 
-    Chats may go on meanwhile: each waits at most for one batch.
+    Chats may run meanwhile: each waits for one batch at most.
     """
     last_id, chats = _rebuild_batch(_FIRST, batch_chats=batch_chats, attempts=lock_attempts)
     while last_id is not None:
@@ -27,7 +27,7 @@ def rebuild_chats(*, batch_chats: int, lock_attempts: int = LOCK_ATTEMPTS) -> It
 
 
 def drop_chats_without_events(*, batch_chats: int) -> int:
-    """Delete the rows that nothing in the ledger accounts for; return how many."""
+    """Delete the rows without events in the ledger; return how many."""
     dropped = 0
     last_id = _FIRST
     chats = Chat.objects.using(owner_alias())
@@ -38,7 +38,7 @@ def drop_chats_without_events(*, batch_chats: int) -> int:
 
 
 def _rebuild_batch(after: UUID, *, batch_chats: int, attempts: int) -> tuple[UUID | None, int]:
-    """Derive one batch; the database gives up where someone holds the table longer than chats should wait behind us."""
+    """Derive one batch; retry on a lock timeout, which keeps chats from waiting behind this lock."""
     try:
         with connections[owner_alias()].cursor() as cursor:
             cursor.execute("SELECT last_id, chats FROM ledger_rebuild_chats(%s, %s)", (after, batch_chats))

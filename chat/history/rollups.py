@@ -1,4 +1,4 @@
-"""Sums of chats by the hour and by the day, made again from the chats until these no longer change."""
+"""Hourly and daily rollups of chats, recomputed until the chats no longer change."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ HOURS_KEPT = timedelta(days=DAYS_MADE + 1)
 DAYS_KEPT = timedelta(days=90)
 MAX_S = 30.0
 SETTLED_AFTER = timedelta(minutes=5)
-"""How long after its end an hour may still get chats that started in it."""
+"""How long after its end an hour may still gain chats."""
 
 CHANGING = (ChatStatus.STARTED, ChatStatus.LOST)
-"""What a chat may still move on from."""
+"""Statuses that a chat may still leave."""
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('llmhub.usage_rollup', 0))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('llmhub.usage_rollup', 0))"
@@ -107,77 +107,77 @@ GROUP BY cut, provider, model_name, application, actor, status, error_type, erro
 
 
 def roll_up(*, now: datetime, max_s: float = MAX_S) -> int:
-    """Make the sums of the hours that may have changed, newest first, and of their days; return how many hours.
+    """Roll up the hours that may have changed, newest first, and their days; return how many hours.
 
-    What does not fit in `max_s` is left to the next run, and everything while another process is at it.
+    The next run continues after `max_s`. A run does nothing while another process holds the lock.
     """
-    ends_s = time.monotonic() + max_s
-    rolled = 0
-    with _alone() as is_alone:
-        if not is_alone:
+    deadline_s = time.monotonic() + max_s
+    count = 0
+    with _advisory_lock() as is_acquired:
+        if not is_acquired:
             return 0
-        _note_empty_hours(now=now)
+        _record_empty_hours(now=now)
         for day, hours in groupby(stale_hours(now=now), key=floor_day):
-            before = rolled
-            for hour in takewhile(lambda _: time.monotonic() <= ends_s, hours):
+            count_before = count
+            for hour in takewhile(lambda _: time.monotonic() <= deadline_s, hours):
                 _roll(Granularity.HOUR, hour, now=now)
-                rolled += 1
-            if rolled > before:
+                count += 1
+            if count > count_before:
                 _roll(Granularity.DAY, day, now=now)
         for day in _stale_days():
             _roll(Granularity.DAY, day, now=now)
         delete_expired(now=now)
-    return rolled
+    return count
 
 
 @contextmanager
-def _alone() -> Iterator[bool]:
-    """Let one process at a time in; yield whether this one is."""
+def _advisory_lock() -> Iterator[bool]:
+    """Hold the advisory lock of rollups; yield whether this process got it."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK)
-        is_alone = bool(cursor.fetchone()[0])
+        is_acquired = bool(cursor.fetchone()[0])
         try:
-            yield is_alone
+            yield is_acquired
         finally:
-            if is_alone:
+            if is_acquired:
                 cursor.execute(_UNLOCK)
 
 
-def forget_rolled() -> None:
-    """Have every sum made again from the chats; until then the old ones stand."""
+def invalidate_rollups() -> None:
+    """Have every rollup computed again; the old ones stay until then."""
     RolledBucket.objects.all().delete()
 
 
 def rolled_at() -> datetime | None:
-    """Return the moment up to which the sums are true. Runs one query."""
+    """Return when the newest hour was rolled up. Runs one query."""
     newest = RolledBucket.objects.filter(granularity=Granularity.HOUR).order_by("-at").first()
     return newest.rolled_at if newest else None
 
 
 def stale_hours(*, now: datetime) -> list[datetime]:
-    """The hours to be summed, newest first: this and the last, those not summed to the end, those with moved chats."""
-    this = floor_hour(now)
+    """Return the hours to roll up, newest first: the last two, those not settled, those with changed chats."""
+    this_hour = floor_hour(now)
     hours = _hours(now=now)
     moved = _moved_hours(min(hours)) & hours
-    return sorted((hours - _rolled_hours()) | {this, this - HOUR} | moved, reverse=True)
+    return sorted((hours - _rolled_hours()) | {this_hour, this_hour - HOUR} | moved, reverse=True)
 
 
 def _hours(*, now: datetime) -> set[datetime]:
-    """The hours that have sums: those of the last two weeks, this one included."""
-    this = floor_hour(now)
+    """Return the hours of the last two weeks, the current one included."""
+    this_hour = floor_hour(now)
     since = floor_day(now) - (DAYS_MADE - 1) * DAY
-    return {this - n * HOUR for n in range((this - since) // HOUR + 1)}
+    return {this_hour - n * HOUR for n in range((this_hour - since) // HOUR + 1)}
 
 
 def _rolled_hours() -> set[datetime]:
-    """The hours that were summed up once they were over, rather than only begun when the last run ended."""
-    over = RolledBucket.objects.filter(granularity=Granularity.HOUR, rolled_at__gte=F("at") + HOUR + SETTLED_AFTER)
-    return set(over.values_list("at", flat=True))
+    """Return the hours that were rolled up after they had settled."""
+    settled = RolledBucket.objects.filter(granularity=Granularity.HOUR, rolled_at__gte=F("at") + HOUR + SETTLED_AFTER)
+    return set(settled.values_list("at", flat=True))
 
 
 @transaction.atomic
-def _note_empty_hours(*, now: datetime) -> None:
-    """Note at once which hours of the past hold no chat, rather than sum each up."""
+def _record_empty_hours(*, now: datetime) -> None:
+    """Mark the past hours without chats as rolled up, in one query instead of one each."""
     past = _hours(now=now) - _rolled_hours() - {floor_hour(now), floor_hour(now) - HOUR}
     if not past:
         return
@@ -194,7 +194,7 @@ def _note_empty_hours(*, now: datetime) -> None:
 
 
 def _moved_hours(since: datetime) -> set[datetime]:
-    """The hours that hold other numbers of open or lost chats than when they were summed."""
+    """Return the hours whose counts of open or lost chats differ from their rollups."""
     first_id = first_id_at(since, shift=-DAY)
     actual = {
         (row["hour"], status.value, row["chats"])
@@ -210,15 +210,17 @@ def _moved_hours(since: datetime) -> set[datetime]:
 
 
 def _stale_days() -> Iterable[datetime]:
-    """The days of which an hour was summed later than they were."""
+    """Return the days older than the rollup of one of their hours."""
     days = dict(RolledBucket.objects.filter(granularity=Granularity.DAY).values_list("at", "rolled_at"))
     hours = RolledBucket.objects.filter(granularity=Granularity.HOUR).values_list("at", "rolled_at")
-    return sorted({floor_day(at) for at, done in hours if days.get(floor_day(at), at - DAY) < done}, reverse=True)
+    return sorted(
+        {floor_day(at) for at, rolled_at in hours if days.get(floor_day(at), at - DAY) < rolled_at}, reverse=True
+    )
 
 
 @transaction.atomic
 def _roll(granularity: Granularity, at: datetime, *, now: datetime) -> None:
-    """Replace the sums of one hour or day."""
+    """Replace the rollups of one hour or day."""
     until = at + (HOUR if granularity is Granularity.HOUR else DAY)
     with connection.cursor() as cursor:
         UsageRollup.objects.filter(granularity=granularity, cut__in=Cut.values, at=at).delete()
@@ -235,7 +237,7 @@ def _roll(granularity: Granularity, at: datetime, *, now: datetime) -> None:
 
 
 def delete_expired(*, now: datetime) -> int:
-    """Delete what nothing shows any more; return how many rows."""
+    """Delete rollups past their retention; return how many rows."""
     deleted = 0
     for granularity, kept in ((Granularity.HOUR, HOURS_KEPT), (Granularity.DAY, DAYS_KEPT)):
         expired = {"granularity": granularity, "at__lt": now - kept}
@@ -246,20 +248,20 @@ def delete_expired(*, now: datetime) -> int:
 
 
 def percentile_ms(counts: Sequence[int], share: float) -> float | None:
-    """Return about how long this share of chats took at most, None without chats.
+    """Estimate the latency percentile at `share`; None without chats.
 
-    Shape: `counts` as in `UsageRollup.latency_counts`. Interpolated between two bounds, which lie a half apart; what
-    took longer than the last bound is said to have taken that.
+    Shape: `counts` as in `UsageRollup.latency_counts`. Interpolates between two bounds, each 1.5 times the one below;
+    clamps to the last bound.
     """
-    reached = list(accumulate(counts))
-    if not reached or not reached[-1]:
+    cumulative = list(accumulate(counts))
+    if not cumulative or not cumulative[-1]:
         return None
-    wanted = share * reached[-1]
-    counter = bisect_left(reached, wanted)
+    target = share * cumulative[-1]
+    counter = bisect_left(cumulative, target)
     if counter == len(LATENCY_BOUNDS_MS):
         return float(LATENCY_BOUNDS_MS[-1])
     lower = LATENCY_BOUNDS_MS[counter - 1] if counter else 0
-    within = (wanted - (reached[counter] - counts[counter])) / counts[counter]
+    within = (target - (cumulative[counter] - counts[counter])) / counts[counter]
     return lower + within * (LATENCY_BOUNDS_MS[counter] - lower)
 
 

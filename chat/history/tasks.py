@@ -1,4 +1,4 @@
-"""What the lists and sums of chats need done now and then."""
+"""Periodic tasks of the history of chats."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ from providers.bounds import MAX_JSON_VALUES
 from providers.types import JSONObject
 
 MAX_DEPTH = 200
-"""No deeper than JSON writers take."""
+"""The deepest nesting that JSON writers accept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request or an answer with each of its files described in its place. Units: `size_bytes` as it came."""
+    """A request or an answer, with files replaced by descriptions. Units: `size_bytes` as received."""
 
     data: bytes = field(repr=False)
     size_bytes: int
@@ -33,11 +33,11 @@ class Body:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Transcript:
-    """What was said.
+    """The messages of a chat.
 
-    Shape: `turns` are `{"role", "content", …}` in the dialect in which they came, the answers last; a body that is no
-    conversation is one turn of the role `request`. `attempt_errors` are what providers said when they failed, in order.
-    `bodies` are what they were read from, by the values of ContentKind.
+    Shape: `turns` are `{"role", "content", …}` in the dialect of the request, the answers last. A body that holds no
+    conversation is one turn with the role `request`. `attempt_errors` are the error messages of the failed attempts,
+    in order. `bodies` are the sources, by the values of ContentKind.
     """
 
     turns: tuple[JSONObject, ...] = ()
@@ -45,25 +45,25 @@ class Transcript:
     bodies: Mapping[str, Body] = field(default_factory=dict)
 
     def explain(self, attempts: Iterable[JSONObject]) -> list[JSONObject]:
-        """Return a chat's attempts, each that failed with what its provider said, None where that is not kept."""
-        said = iter(self.attempt_errors)
-        return [attempt | {"error": None if attempt["ok"] else next(said, None)} for attempt in attempts]
+        """Add to each failed attempt its provider's error message; None if it is not stored."""
+        messages = iter(self.attempt_errors)
+        return [attempt | {"error": None if attempt["ok"] else next(messages, None)} for attempt in attempts]
 
 
 def get_transcript(chat_id: UUID) -> Transcript:
-    """Read what was said in a chat: whoever shows it records that first. Runs one query."""
-    kept = ChatContent.objects.filter(chat_id=chat_id).order_by("id")
-    bodies = {content.part: Body(content.described(), content.size_bytes, content.has_files) for content in kept}
+    """Load the transcript of a chat; the caller records the read first. Runs one query."""
+    contents = ChatContent.objects.filter(chat_id=chat_id).order_by("id")
+    bodies = {content.part: Body(content.described(), content.size_bytes, content.has_files) for content in contents}
     answer = _parse(bodies.get(ContentKind.RESPONSE))
     errors = answer.get("errors") if isinstance(answer, dict) else None
     return Transcript(
-        turns=(*_asked(bodies.get(ContentKind.REQUEST)), *_answered(answer)),
+        turns=(*_request_turns(bodies.get(ContentKind.REQUEST)), *_response_turns(answer)),
         attempt_errors=tuple(str(error.get("message", "")) for error in errors or () if isinstance(error, dict)),
         bodies=bodies,
     )
 
 
-def _asked(body: Body | None) -> Iterator[JSONObject]:
+def _request_turns(body: Body | None) -> Iterator[JSONObject]:
     request = _parse(body)
     if isinstance(request, dict) and isinstance(request.get("message"), str):
         yield {"role": "user", "content": request["message"]}
@@ -73,8 +73,8 @@ def _asked(body: Body | None) -> Iterator[JSONObject]:
         yield {"role": "request", "content": body.text}
 
 
-def _answered(kept: Any) -> Iterator[JSONObject]:
-    answer = kept.get("answer") if isinstance(kept, dict) else None
+def _response_turns(document: Any) -> Iterator[JSONObject]:
+    answer = document.get("answer") if isinstance(document, dict) else None
     if not isinstance(answer, dict):
         return
     if isinstance(answer.get("choices"), list):
@@ -91,7 +91,7 @@ def _turn(message: Any) -> JSONObject:
 
 
 def _parse(body: Body | None) -> Any:
-    """Return a JSON document, as it was read for the provider; None where the body is none that can be shown as one."""
+    """Parse a body under the same bounds as the gateway; return None if it is no acceptable JSON."""
     data = body.data if body else b""
     if find_excess(data, max_values=MAX_JSON_VALUES, max_depth=MAX_DEPTH):
         return None

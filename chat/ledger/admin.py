@@ -1,4 +1,4 @@
-"""The ledger's events, and who wrote them."""
+"""Admin pages of the ledger's events and writers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from unfold.contrib.filters.admin import ChoicesRadioFilter
 
 from chat.ledger.models import LedgerEvent, LedgerWriterRecord
 from chat.ledger.recorded_views import RecordedAdmin
-from llmhub.adminkit.large_tables import UncountedAdmin
-from llmhub.adminkit.untrusted_text import inert
+from llmhub.adminkit.large_tables import LargeTableAdmin
+from llmhub.adminkit.untrusted_text import escape_untrusted
 
 
 @admin.register(LedgerEvent)
@@ -24,39 +24,39 @@ class LedgerEventAdmin(RecordedAdmin):
     list_filter = (("kind", ChoicesRadioFilter),)
     list_filter_submit = True
     ordering = ("-id",)
-    fields = ("id", "time", "kind", "chat_link", "writer_id", "writer_seq", "said", "leaf")
+    fields = ("id", "time", "kind", "chat_link", "writer_id", "writer_seq", "details", "leaf")
 
     class Media:
         css = {"all": ("chat/history.css",)}
 
-    def chat_id(self, shown: LedgerEvent) -> UUID | None:
-        return shown.chat_id
+    def chat_id(self, row: LedgerEvent) -> UUID | None:
+        return row.chat_id
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         del value, request
         return lookup == "kind__exact"
 
-    @admin.display(description="time (UTC)")
+    @admin.display(description="Time (UTC)")
     def time(self, event: LedgerEvent) -> str:
         return f"{event.at:%Y-%m-%d %H:%M:%S.%f}"
 
-    @admin.display(description="chat")
+    @admin.display(description="Chat")
     def chat_link(self, event: LedgerEvent) -> str:
         if event.chat_id is None:
             return ""
         url = reverse("admin:chat_chat_change", args=[event.chat_id])
         return format_html('<a class="text-link" href="{}">{}</a>', url, event.chat_id)
 
-    @admin.display(description="event")
-    def said(self, event: LedgerEvent) -> SafeString:
+    @admin.display(description="Details")
+    def details(self, event: LedgerEvent) -> SafeString:
         text = json.dumps(event.event, indent=2, ensure_ascii=False)
-        return format_html('<pre class="chat-pre" tabindex="0">{}</pre>', inert(text))
+        return format_html('<pre class="chat-pre" tabindex="0">{}</pre>', escape_untrusted(text))
 
-    @admin.display(description="leaf hash")
+    @admin.display(description="Leaf hash")
     def leaf(self, event: LedgerEvent) -> str:
         return bytes(event.leaf_hash).hex()
 
 
 @admin.register(LedgerWriterRecord)
-class LedgerWriterRecordAdmin(UncountedAdmin):
+class LedgerWriterRecordAdmin(LargeTableAdmin):
     list_display = ("role", "hostname", "pid", "started_at", "last_seen_at", "last_seq")

@@ -1,4 +1,4 @@
-"""Appending from where Django's own connection is used: tasks, commands, the admin, DRF."""
+"""Append to the ledger over Django's own connection: tasks, commands, the admin, DRF."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import Error, connection
 from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorWrapper
 
-from chat.ledger.entries import APPEND, LedgerEntry, Receipt, Seat, append_parameters
+from chat.ledger.entries import APPEND, LedgerEntry, Receipt, WriterIdentity, append_parameters
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.writer import SEEN, seen_parameters
 
@@ -24,34 +24,37 @@ def append_event(entry: LedgerEntry) -> Receipt:
 def append_events(entries: Sequence[LedgerEntry]) -> list[Receipt]:
     """Append entries, committed together on return; inside `atomic()`, together with it.
 
-    A process numbers its events one transaction at a time, so inside `atomic()` append last: other threads that
-    append wait for the commit.
+    A process numbers its events one transaction at a time. Inside `atomic()`, append last: other threads of the
+    process wait for the commit before they append.
 
-    Errors: LedgerUnavailableError, for all of them.
+    Errors: LedgerUnavailableError; then none of the entries is stored.
     """
     if not entries:
         return []
     try:
         with _cursor() as cursor:
-            seat = _seat_of(os.getpid())
-            cursor.execute(APPEND, append_parameters(seat, entries))
+            identity = _identity_of(os.getpid())
+            cursor.execute(APPEND, append_parameters(identity, entries))
             return [Receipt(row[0], row[1], row[2], bytes(row[3])) for row in cursor.fetchall()]
     except (Error, UnicodeError):
-        # The driver's error may quote the entry, so it is not passed on.
+        # The driver's error may quote the entry, so it is not chained.
         raise LedgerUnavailableError("The ledger cannot be written.") from None
 
 
 def _cursor() -> CursorWrapper:
-    """A cursor that sends the secret apart from the statement, which others of the same role may see."""
+    """Return a cursor that binds parameters on the server.
+
+    Sessions of the same role can read a statement's text; the writer's secret is therefore not part of it.
+    """
     connection.ensure_connection()
     cursor: Any = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]  # psycopg's is untyped there
     return connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
 
 
 @functools.cache
-def _seat_of(_pid: int) -> Seat:
-    """Take a seat for this process; a forked child takes its own. Runs one query."""
-    seat = Seat()
+def _identity_of(_pid: int) -> WriterIdentity:
+    """Register this process as a writer; a forked child registers anew. Runs one query."""
+    identity = WriterIdentity()
     with _cursor() as cursor:
-        cursor.execute(SEEN, seen_parameters(seat, role="django"))
-    return seat
+        cursor.execute(SEEN, seen_parameters(identity, role="django"))
+    return identity

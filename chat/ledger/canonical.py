@@ -1,4 +1,4 @@
-"""Texts that mean the same bytes to everyone."""
+"""Canonical JSON, and text that PostgreSQL can store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def canonical_json(value: Any) -> str:
     """Return RFC 8785 JSON.
 
     Shape: objects with ASCII keys, arrays, strings, booleans, null, and integers below 2^53.
-    Errors: TypeError for anything else, floats too (give them as strings); ValueError for text that is not Unicode.
+    Errors: TypeError for any other value, floats included (pass them as strings); ValueError for invalid Unicode.
     """
     _check(value)
     try:
@@ -43,7 +43,7 @@ def _check_all(values: Collection[Any]) -> None:
 
 
 def storable_text(text: str, *, max_chars: int | None = None) -> str:
-    r"""Return `text` with what PostgreSQL cannot store, U+0000 and lone surrogates, written as `\uXXXX`, and cut."""
+    r"""Return `text` truncated, with U+0000 and lone surrogates, which PostgreSQL cannot store, as `\uXXXX`."""
     if "\x00" in text:
         text = text.replace("\x00", "\\u0000")
     if not text.isascii():

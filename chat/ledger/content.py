@@ -1,4 +1,4 @@
-"""What was asked and answered, in the form in which it is kept."""
+"""Bodies of requests and responses as the ledger stores them, and their commitments."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NO_FILES = "[]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A body as it is kept, and what the ledger says of it.
+    """A stored body, and the facts that its event commits to.
 
-    Shape: `body` is what came, byte for byte, without its files; `files` are these as JSON, see `CutFile`; both are
-    None of a body that was not read. `commitment` is the HMAC-SHA256 of the body as it came, in hex, and
-    `kept_commitment` that of `files`, a line feed and `body`; None where no file was cut out, so that it is the same.
-    Units: `size_bytes` is the size of the body as it came, or as it was declared.
+    Shape: `body` is the received body, byte for byte, without its files; `files` lists these as JSON, see `CutFile`.
+    Both are None if the body was not read. `commitment` is the HMAC-SHA256 of the received body, in hex.
+    `kept_commitment` is that of `files`, a line feed and `body`; None if no file was cut out: both would be the same.
+    Units: `size_bytes` is the size of the body as received, or as declared.
     """
 
     body: bytes | None = field(repr=False)
@@ -36,7 +36,7 @@ class Content:
 
 
 def make_content(raw: bytes) -> Content:
-    """Return what is kept of a body: all of it, but of its files only what they were."""
+    """Return the content to store of a body: all of it, with a description of each file in the file's stead."""
     salt = os.urandom(SALT_BYTES)
     kept, files = cut_files(raw)
     described = dump_files(files) if files else NO_FILES
@@ -51,12 +51,12 @@ def make_content(raw: bytes) -> Content:
 
 
 def unread_content(size_bytes: int) -> Content:
-    """Return what is kept of a body that was not read: its size."""
+    """Return the content to store of a body that was not read: its size alone."""
     return Content(body=None, files=None, salt=b"", commitment=None, size_bytes=size_bytes)
 
 
 def make_answer(answer_json: bytes, attempts: Iterable[Attempt] = ()) -> Content:
-    """Return what is kept of an answer: the JSON served (`null` for none), and what providers said when they failed."""
+    """Return the content to store of an answer: the JSON served (`null` for none) and the providers' errors."""
     errors = [
         {
             "provider": attempt.provider,

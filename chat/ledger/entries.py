@@ -1,4 +1,4 @@
-"""What goes into the ledger, and what comes back."""
+"""Entries to append to the ledger, and the receipts for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LedgerEntry:
     """One event to append.
 
     Shape: `event` is canonical JSON that names this `kind` and `chat_id`; see `chat.ledger.events`.
-    Units: `size_bytes` is about how much memory the entry takes.
+    Units: `size_bytes` estimates the memory the entry takes.
     """
 
     kind: str
@@ -35,10 +35,10 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """Under what id a process writes. Nobody else does, as only the process knows the secret.
+class WriterIdentity:
+    """The id and the secret of one writer; the database stores only the secret's hash.
 
-    A process that takes several shows the same secret for all: then each may end the chats that another opened.
+    The writers of one process share the secret: each may then end the chats that another opened.
     """
 
     secret: bytes = field(default_factory=partial(secrets.token_bytes, 32), repr=False)
@@ -47,7 +47,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The database's answer to an entry that is committed."""
+    """The database's reply for a committed entry."""
 
     id: UUID
     at: datetime
@@ -62,16 +62,16 @@ APPEND = (
 
 
 def kept_contents(entries: Sequence[LedgerEntry]) -> list[Content | None]:
-    """Return the contents of entries, None where nothing of one is kept."""
+    """Return the contents of entries; None for an entry without a stored body."""
     return [entry.content if entry.content and entry.content.body is not None else None for entry in entries]
 
 
-def append_parameters(seat: Seat, entries: Sequence[LedgerEntry]) -> tuple[Any, ...]:
-    """Return what `APPEND` takes."""
+def append_parameters(identity: WriterIdentity, entries: Sequence[LedgerEntry]) -> tuple[Any, ...]:
+    """Return the parameters of `APPEND`."""
     contents = kept_contents(entries)
     return (
-        seat.writer_id,
-        seat.secret,
+        identity.writer_id,
+        identity.secret,
         [entry.kind for entry in entries],
         [entry.chat_id for entry in entries],
         [entry.event for entry in entries],

@@ -1,13 +1,13 @@
-"""What can go wrong with an entry."""
+"""Failures of an append to the ledger."""
 
 
 class LedgerUnavailableError(Exception):
-    """The record cannot be written now, so what it is about must not happen."""
+    """The ledger cannot be written now, so the recorded action must not happen."""
 
 
 class UnsureError(LedgerUnavailableError):
-    """The database was given the entry and did not say whether it stored it."""
+    """The database received the entry and did not confirm whether it stored it."""
 
 
 class EntryRefusedError(LedgerUnavailableError):
-    """The database does not take this entry, now or later; others are not affected."""
+    """The database refuses this entry for good; other entries are not affected."""

@@ -1,4 +1,4 @@
-"""What the ledger says of each thing that happens: never content, never a secret."""
+"""The events of the ledger, which hold neither content nor secrets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ReadSource = Literal["api", "admin"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who chats, from where. Shape: `api_key` is the key's prefix; `actor` an admin user who came without a key."""
+    """Who chats, from where. Shape: `api_key` is the key's prefix; `actor` is an admin user without a key."""
 
     application: str | None = None
     api_key: str | None = None
@@ -39,7 +39,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSummary:
-    """What a chat asks for. Shape: the values of `params` are kept as text."""
+    """The request of a chat, without its content. Shape: the values of `params` are stored as text."""
 
     dialect: Dialect
     model_name: str
@@ -52,7 +52,7 @@ class RequestSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A chat that is about to be tried."""
+    """A chat before the first call of a provider."""
 
     chat_id: UUID
     caller: Caller
@@ -61,14 +61,14 @@ class Intent:
     config_version: str | None = None
 
     def entry(self) -> LedgerEntry:
-        return _entry(EventKind.INTENT, self.chat_id, _opening(self), self.content)
+        return _entry(EventKind.INTENT, self.chat_id, _opening_fields(self), self.content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """A chat that was refused before any provider was called.
+    """A chat that the hub rejected before it called a provider.
 
-    Shape: with `repeats`, the last of so many chats that were refused within a minute and have no entry of their own.
+    Shape: `repeats` counts the chats rejected within a minute that this entry stands for; they have no entries.
     """
 
     chat_id: UUID
@@ -82,19 +82,19 @@ class Rejection:
     repeats: int = 0
 
     def entry(self) -> LedgerEntry:
-        refusal: dict[str, Any] = {
+        rejection: dict[str, Any] = {
             "status": ChatStatus.REJECTED.value,
             "error": _error(self.error_type, self.error_code),
             "http_status": self.http_status,
         }
         if self.repeats:
-            refusal["repeats"] = self.repeats
-        return _entry(EventKind.VOID, self.chat_id, _opening(self) | refusal, self.content)
+            rejection["repeats"] = self.repeats
+        return _entry(EventKind.VOID, self.chat_id, _opening_fields(self) | rejection, self.content)
 
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """How a chat ended. Shape: `content` is None when nothing is known of an answer."""
+    """The end of a chat. Shape: `content` is None if the answer is unknown."""
 
     chat_id: UUID
     status: ChatStatus
@@ -115,7 +115,7 @@ class Outcome:
     content: Content | None = None
 
     def entry(self) -> LedgerEntry:
-        said = {
+        fields = {
             "status": ChatStatus(self.status).value,
             "served": {"provider": label(self.provider), "model": label(self.model_name)},
             "attempts": [_attempt(attempt) for attempt in self.attempts],
@@ -132,12 +132,12 @@ class Outcome:
                 "overhead_us": self.overhead_us,
             },
         }
-        return _entry(EventKind.OUTCOME, self.chat_id, said | _committed(self.content), self.content)
+        return _entry(EventKind.OUTCOME, self.chat_id, fields | _commitment_fields(self.content), self.content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """Someone is about to be shown a chat's content, or asked for a chat that is not theirs to see."""
+    """A read of one chat's content, recorded before it is shown; or a refused read of another's chat."""
 
     chat_id: UUID
     actor: str
@@ -147,12 +147,12 @@ class Read:
     is_refused: bool = False
 
     def entry(self) -> LedgerEntry:
-        return _entry(EventKind.READ, self.chat_id, _looker(self) | {"refused": self.is_refused})
+        return _entry(EventKind.READ, self.chat_id, _reader_fields(self) | {"refused": self.is_refused})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """Someone is about to be shown a list of chats."""
+    """A search in the history of chats, recorded before its results are shown."""
 
     actor: str
     source: ReadSource
@@ -162,25 +162,25 @@ class Search:
 
     def entry(self) -> LedgerEntry:
         filters = {name: label(value) for name, value in self.filters.items()}
-        return _entry(EventKind.SEARCH, None, _looker(self) | {"filters": filters})
+        return _entry(EventKind.SEARCH, None, _reader_fields(self) | {"filters": filters})
 
 
 def label(text: str | None) -> str | None:
-    """Return a name as an event holds it: storable, and short enough to be indexed."""
+    """Return a name as an event stores it: valid in PostgreSQL, and short enough for an index."""
     return None if text is None else storable_text(text, max_chars=MAX_LABEL_CHARS)
 
 
 def _entry(
-    kind: EventKind, chat_id: UUID | None, said: Mapping[str, Any], content: Content | None = None
+    kind: EventKind, chat_id: UUID | None, fields: Mapping[str, Any], content: Content | None = None
 ) -> LedgerEntry:
-    about = {} if chat_id is None else {"chat": str(chat_id)}
-    event = canonical_json({"kind": kind.value, **about, **said})
+    chat_field = {} if chat_id is None else {"chat": str(chat_id)}
+    event = canonical_json({"kind": kind.value, **chat_field, **fields})
     kept = content if content is not None and content.body is not None else None
     return LedgerEntry(kind=kind.value, chat_id=chat_id, event=event, content=kept)
 
 
-def _opening(chat: Intent | Rejection) -> dict[str, Any]:
-    caller, asked = chat.caller, chat.asked
+def _opening_fields(chat: Intent | Rejection) -> dict[str, Any]:
+    caller, request = chat.caller, chat.asked
     return {
         "app": label(caller.application),
         "key": label(caller.api_key),
@@ -188,38 +188,38 @@ def _opening(chat: Intent | Rejection) -> dict[str, Any]:
         "user": label(caller.end_user),
         "conversation": label(caller.conversation),
         "address": label(caller.address),
-        "dialect": asked.dialect,
+        "dialect": request.dialect,
         "asked": {
-            "provider": label(asked.provider),
-            "model": label(asked.model_name),
-            "stream": asked.is_stream,
-            "params": _texts(asked.params),
-            "messages": asked.message_count,
-            "tools": asked.tool_count,
+            "provider": label(request.provider),
+            "model": label(request.model_name),
+            "stream": request.is_stream,
+            "params": _texts(request.params),
+            "messages": request.message_count,
+            "tools": request.tool_count,
         },
         "config_version": label(chat.config_version),
-        **_committed(chat.content),
+        **_commitment_fields(chat.content),
     }
 
 
-def _looker(look: Read | Search) -> dict[str, Any]:
+def _reader_fields(event: Read | Search) -> dict[str, Any]:
     return {
-        "actor": label(look.actor),
-        "app": label(look.application),
-        "source": look.source,
-        "address": label(look.address),
+        "actor": label(event.actor),
+        "app": label(event.application),
+        "source": event.source,
+        "address": label(event.address),
     }
 
 
-def _committed(content: Content | None) -> dict[str, Any]:
+def _commitment_fields(content: Content | None) -> dict[str, Any]:
     if content is None:
         return {"content_commit": None, "content_bytes": 0}
-    committed = {"content_commit": content.commitment, "content_bytes": content.size_bytes}
-    return committed | {"kept_commit": content.kept_commitment} if content.kept_commitment else committed
+    fields = {"content_commit": content.commitment, "content_bytes": content.size_bytes}
+    return fields | {"kept_commit": content.kept_commitment} if content.kept_commitment else fields
 
 
 def _texts(values: Mapping[str, object]) -> dict[str, str]:
-    """Keep names and values that a caller chose, as bounded text; names in ASCII, as canonical JSON wants them."""
+    """Return names and values that a caller chose, as bounded text; names in ASCII, as canonical JSON requires."""
     return {
         name.encode("ascii", "backslashreplace").decode()[:MAX_PARAM_NAME_CHARS]: _value_text(value)
         for name, value in islice(values.items(), MAX_PARAMS)
@@ -227,7 +227,7 @@ def _texts(values: Mapping[str, object]) -> dict[str, str]:
 
 
 def _value_text(value: object) -> str:
-    """Return a scalar as text; of what may carry content (a long text, a list, an object) only what it is."""
+    """Return a scalar as text; for a long text, a list or an object, which may carry content, only its type."""
     if isinstance(value, str):
         return storable_text(value) if len(value) <= MAX_VALUE_CHARS else f"({len(value)} characters)"
     if value is None or isinstance(value, bool | int | float | Decimal):
@@ -261,7 +261,7 @@ def _tokens(usage: Usage | None) -> dict[str, Any] | None:
 
 
 def _count(number: int | None) -> int | None:
-    """Keep what a provider counted within what canonical JSON can say."""
+    """Clamp a provider's count to the integers of canonical JSON."""
     return None if number is None else max(-MAX_INTEGER, min(number, MAX_INTEGER))
 
 

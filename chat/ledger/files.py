@@ -1,7 +1,7 @@
-"""Base64 files in JSON: found and cut out of its bytes without parsing it, so that all else stays as it came.
+"""Cut Base64 files out of the bytes of JSON without parsing it, so that every other byte stays as received.
 
-A quote that no backslash stands before opens or closes a string, and only a colon follows that which closes a key. So
-`"url":"` cannot be a part of a text, whatever JSON it stands in.
+An unescaped quote opens or closes a string, and a colon follows only the quote that closes a key. So `"url":"` cannot
+be part of a string, whatever the JSON around it.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from itertools import islice
 import orjson
 
 MAX_FILES = 1000
-"""So many files are cut out of one body; any more stay in it."""
+"""The most files cut out of one body; any more stay in it."""
 
-MAX_PLACES = 20_000
-"""So many places are looked at: a body that is full of what looks like files costs no more than its length."""
+MAX_CANDIDATES = 20_000
+"""The most candidates examined: a body full of lookalikes costs no more than its length."""
 
-_NO_WORDS = re.compile(
+_BINARY_TYPES = re.compile(
     r"\s*(?:(?:image|audio|video)/|application/(?:pdf|zip|msword|vnd\.))(?![^;]*(?:json|xml)\s*(?:;|\Z)).*|",
     re.IGNORECASE,
 )
-"""Types of files that nobody reads as words. What any other holds may be what was said, and stays."""
+"""Media types that hold no text. A file of any other type may be part of the conversation, and stays."""
 
-_SOUND = re.compile(r"wav|mp[34]|mpeg|flac|ogg|opus|aac|aiff|m4a|webm|pcm16|g711_[au]law", re.IGNORECASE)
-"""What a `format` may say that makes a file of sound of what stands beside it."""
+_AUDIO_FORMATS = re.compile(r"wav|mp[34]|mpeg|flac|ogg|opus|aac|aiff|m4a|webm|pcm16|g711_[au]law", re.IGNORECASE)
+"""Values of `format` that mark the Base64 beside it as audio."""
 
-_UNSAID = "text/plain"
-"""The type of a `data:` URL that names none."""
+_DEFAULT_TYPE = "text/plain"
+"""The media type of a `data:` URL without one."""
 
-_PLACES = (b'"data:', b'"data"', b'"file_data"')
-_PLACE = re.compile(b"|".join(_PLACES))
-_LONGEST_PLACE = max(map(len, _PLACES))
+_MARKERS = (b'"data:', b'"data"', b'"file_data"')
+_MARKER = re.compile(b"|".join(_MARKERS))
+_LONGEST_MARKER = max(map(len, _MARKERS))
 _FEW_QUOTES = 256
 _SMALL_BYTES = 16 * 1024
 _HEAD_BYTES = 512
@@ -47,17 +47,17 @@ _TYPE = rb'(?<!\\)"(format|media_type|mime_type|mimeType)"[ \t\r\n]*+:[ \t\r\n]*
 _TYPE_BEFORE = re.compile(_TYPE + rb"[ \t\r\n]*+,[ \t\r\n]*+\Z")
 _TYPE_AFTER = re.compile(rb"[ \t\r\n]*+,[ \t\r\n]*+" + _TYPE)
 
-# What is done in one step holds the interpreter: between two, other threads get their turns.
-_SEARCHED_AT_ONCE = 1 << 18
-_DECODED_AT_ONCE = 1 << 20  # characters of Base64, a multiple of four
+# One step holds the interpreter lock; other threads run between two steps.
+_SEARCH_STEP = 1 << 18
+_DECODE_STEP = 1 << 20  # characters of Base64, a multiple of four
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutFile:
-    """A file that was cut out of a body.
+    """A file that was cut out of a body, from which, with the file itself, the received body can be restored.
 
-    Shape: it stood in what is left of the body at the byte `at`, as `chars` characters of Base64, each slash as `\\/`
-    where `is_escaped`: with the file in hand, the body can be made again as it came. `sha256` is in hex.
+    Shape: the file belongs at byte `at` of the remaining body, as `chars` characters of Base64. `is_escaped` tells
+    whether each slash was written as `\\/`. `sha256` is in hex.
     """
 
     at: int
@@ -69,14 +69,14 @@ class CutFile:
 
 
 def cut_files(raw: bytes) -> tuple[bytes, tuple[CutFile, ...]]:
-    """Return a body without its files, and what they were; a body without any as it is.
+    """Return a body without its files, and their descriptions; a body without files unchanged.
 
-    A file stands as a `data:` URL in `url`, `image_url`, `file_url` or `file_data`, or as Base64 in `file_data`, or in
-    `data` beside its `format` or `media_type`. Takes time by the length of the body, whatever it holds.
+    A file is a `data:` URL in `url`, `image_url`, `file_url` or `file_data`; or Base64 in `file_data`; or Base64 in
+    `data` beside its `format` or `media_type`. The cost is linear in the length of the body, whatever it holds.
     """
-    if len(raw) <= _SMALL_BYTES and _PLACE.search(raw) is None:
+    if len(raw) <= _SMALL_BYTES and _MARKER.search(raw) is None:
         return raw, ()
-    pieces: list[bytes] = []
+    chunks: list[bytes] = []
     files: list[CutFile] = []
     kept_bytes = kept_until = 0
     for start, stop, media_type in islice(_payloads(raw), MAX_FILES):
@@ -85,7 +85,7 @@ def cut_files(raw: bytes) -> tuple[bytes, tuple[CutFile, ...]]:
             continue
         is_escaped, size_bytes, sha256 = file
         kept_bytes += start - kept_until
-        pieces.append(raw[kept_until:start])
+        chunks.append(raw[kept_until:start])
         kept_until = stop
         files.append(
             CutFile(
@@ -99,8 +99,8 @@ def cut_files(raw: bytes) -> tuple[bytes, tuple[CutFile, ...]]:
         )
     if not files:
         return raw, ()
-    pieces.append(raw[kept_until:])
-    return b"".join(pieces), tuple(files)
+    chunks.append(raw[kept_until:])
+    return b"".join(chunks), tuple(files)
 
 
 def dump_files(files: Sequence[CutFile]) -> str:
@@ -111,59 +111,59 @@ def load_files(text: str) -> tuple[CutFile, ...]:
     return tuple(CutFile(**file) for file in orjson.loads(text))
 
 
-def describe_files(kept: bytes, files: Sequence[CutFile]) -> bytes:
-    """Put a description in the place of each file, the quotes around it included: JSON stays JSON."""
-    pieces: list[bytes] = []
-    shown_until = 0
+def describe_files(body: bytes, files: Sequence[CutFile]) -> bytes:
+    """Insert a JSON description for each file, in place of its quotes: the body stays valid JSON."""
+    chunks: list[bytes] = []
+    copied_until = 0
     for file in files:
-        pieces.append(kept[shown_until : kept.rfind(b'"', shown_until, file.at)])
-        pieces.append(orjson.dumps({"media_type": file.media_type, "bytes": file.size_bytes, "sha256": file.sha256}))
-        shown_until = file.at + 1
-    pieces.append(kept[shown_until:])
-    return b"".join(pieces)
+        chunks.append(body[copied_until : body.rfind(b'"', copied_until, file.at)])
+        chunks.append(orjson.dumps({"media_type": file.media_type, "bytes": file.size_bytes, "sha256": file.sha256}))
+        copied_until = file.at + 1
+    chunks.append(body[copied_until:])
+    return b"".join(chunks)
 
 
 def _payloads(raw: bytes) -> Iterator[tuple[int, int, str]]:
-    """Yield where Base64 may stand, from its first character to the quote behind its last, and its media type."""
-    for quote in islice(_places(raw), MAX_PLACES):
-        found = _data_url(raw, quote) if raw.startswith(b'"data:', quote) else _bare(raw, quote)
-        if found is None:
+    """Yield the start of possible Base64, the index of the quote after it, and its media type."""
+    for quote in islice(_candidates(raw), MAX_CANDIDATES):
+        payload = _data_url(raw, quote) if raw.startswith(b'"data:', quote) else _bare_base64(raw, quote)
+        if payload is None:
             continue
-        start, media_type = found
+        start, media_type = payload
         stop = raw.find(b'"', start)
         if stop < 0:
             return
         if media_type is None:
             media_type = _type_beside(raw, quote, stop)
-        if media_type is not None and _NO_WORDS.fullmatch(media_type):
+        if media_type is not None and _BINARY_TYPES.fullmatch(media_type):
             yield start, stop, media_type
 
 
-def _places(raw: bytes) -> Iterator[int]:
-    """Yield the quotes behind which one of `_PLACES` stands: from one to the next where these are few, as in texts."""
-    for start in range(0, len(raw), _SEARCHED_AT_ONCE):
-        stop = start + _SEARCHED_AT_ONCE
+def _candidates(raw: bytes) -> Iterator[int]:
+    """Yield the quotes that begin one of `_MARKERS`: quote by quote where quotes are few, else by regex."""
+    for start in range(0, len(raw), _SEARCH_STEP):
+        stop = start + _SEARCH_STEP
         quote = start - 1
         for _ in range(_FEW_QUOTES):
             quote = raw.find(b'"', quote + 1, stop)
             if quote < 0:
                 break
-            if raw.startswith(_PLACES, quote):
+            if raw.startswith(_MARKERS, quote):
                 yield quote
         else:
-            for place in _PLACE.finditer(raw, quote + 1, stop + _LONGEST_PLACE - 1):
-                if place.start() < stop:  # others are the next step's
-                    yield place.start()
+            for marker in _MARKER.finditer(raw, quote + 1, stop + _LONGEST_MARKER - 1):
+                if marker.start() < stop:  # the next step yields the others
+                    yield marker.start()
 
 
 def _data_url(raw: bytes, quote: int) -> tuple[int, str] | None:
     header = _HEADER.match(raw, quote + 1)
     if header is None or not _URL.search(raw, max(0, quote - _HEAD_BYTES), quote + 1):
         return None
-    return header.end(), _text(header[1]).partition(";")[0].strip() or _UNSAID
+    return header.end(), _decode_json_text(header[1]).partition(";")[0].strip() or _DEFAULT_TYPE
 
 
-def _bare(raw: bytes, quote: int) -> tuple[int, str | None] | None:
+def _bare_base64(raw: bytes, quote: int) -> tuple[int, str | None] | None:
     key = _BARE.match(raw, quote)
     if key is None or raw.startswith(b"data:", key.end()):
         return None
@@ -171,22 +171,22 @@ def _bare(raw: bytes, quote: int) -> tuple[int, str | None] | None:
 
 
 def _type_beside(raw: bytes, key: int, stop: int) -> str | None:
-    """Return the type that stands right before a key, or right behind its value; None where that is no type."""
+    """Return the media type declared right before a key or right after its value; None if there is none."""
     beside = _TYPE_AFTER.match(raw, stop + 1) or _TYPE_BEFORE.search(raw, max(0, key - _HEAD_BYTES), key)
     if beside is None:
         return None
-    told = _text(beside[2])
+    declared = _decode_json_text(beside[2])
     if beside[1] != b"format":
-        return told or None
-    return f"audio/{told}" if _SOUND.fullmatch(told) else None
+        return declared or None
+    return f"audio/{declared}" if _AUDIO_FORMATS.fullmatch(declared) else None
 
 
-def _text(told: bytes) -> str:
-    return told.replace(b"\\/", b"/").decode("utf-8", "replace")
+def _decode_json_text(raw: bytes) -> str:
+    return raw.replace(b"\\/", b"/").decode("utf-8", "replace")
 
 
 def _read_file(raw: bytes, start: int, stop: int) -> tuple[bool, int, str] | None:
-    """Return how the slashes are written, the size and the hash; None for what cannot be made again from these."""
+    """Return whether slashes are escaped, the size and the hash; None if these could not restore the Base64."""
     is_escaped = raw.find(b"\\", start, stop) >= 0
     payload = memoryview(raw)[start:stop]
     if is_escaped:
@@ -198,16 +198,16 @@ def _read_file(raw: bytes, start: int, stop: int) -> tuple[bool, int, str] | Non
         return None
     digest = hashlib.sha256()
     size_bytes = 0
-    piece = b""
-    for first in range(0, len(payload), _DECODED_AT_ONCE):
-        if len(piece) % 3:  # padding, but not at the end
+    decoded = b""
+    for first in range(0, len(payload), _DECODE_STEP):
+        if len(decoded) % 3:  # padding, but not at the end
             return None
         try:
-            piece = binascii.a2b_base64(payload[first : first + _DECODED_AT_ONCE], strict_mode=True)
+            decoded = binascii.a2b_base64(payload[first : first + _DECODE_STEP], strict_mode=True)
         except ValueError:
             return None
-        digest.update(piece)
-        size_bytes += len(piece)
-    if binascii.b2a_base64(piece[-(len(piece) % 3 or 3) :], newline=False) != bytes(payload[-4:]):
+        digest.update(decoded)
+        size_bytes += len(decoded)
+    if binascii.b2a_base64(decoded[-(len(decoded) % 3 or 3) :], newline=False) != bytes(payload[-4:]):
         return None
     return is_escaped, size_bytes, digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The process's way into the ledger in two lanes: no small entry waits behind a large one."""
+"""A process's two lanes into the ledger: no small entry waits behind a large one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from chat.ledger.entries import LedgerEntry, Receipt, Seat
+from chat.ledger.entries import LedgerEntry, Receipt, WriterIdentity
 from chat.ledger.writer import LedgerWriter, WriterLimits
 from llmhub.runtime.large_work import LARGE_BYTES
 
@@ -15,7 +15,7 @@ LARGE = WriterLimits(batch_bytes=LARGE_BYTES, statement_timeout_s=30.0, silence_
 
 
 class Ledger(Protocol):
-    """What takes the entries of a process; see LedgerWriter."""
+    """Accepts the entries of a process; see `LedgerWriter`."""
 
     @property
     def is_up(self) -> bool: ...
@@ -26,23 +26,23 @@ class Ledger(Protocol):
 
 
 class LedgerLanes:
-    """Two writers, each with a connection, a seat and a queue of its own: one for small entries, one for large ones.
+    """Two writers with their own connections, identities and queues: one for small entries, one for large ones.
 
-    What is said of one chat stays in order: while an entry of it is under way in a lane, the next follows there.
+    The events of one chat stay in order: while an entry of it is pending in a lane, the next uses the same lane.
     """
 
     def __init__(
         self, conninfo: str, *, role: str = "web", small: WriterLimits = SMALL, large: WriterLimits = LARGE
     ) -> None:
-        seat = Seat()
-        self.small = LedgerWriter(conninfo, role=role, seat=seat, lane="small", limits=small)
+        identity = WriterIdentity()
+        self.small = LedgerWriter(conninfo, role=role, identity=identity, lane="small", limits=small)
         self.large = LedgerWriter(
-            conninfo, role=f"{role}-large", seat=Seat(secret=seat.secret), lane="large", limits=large
+            conninfo, role=f"{role}-large", identity=WriterIdentity(secret=identity.secret), lane="large", limits=large
         )
 
     @property
     def is_up(self) -> bool:
-        """Whether chats of the usual size can be recorded; a large one may find its own lane down."""
+        """Whether chats of the usual size can be recorded; the lane of large ones may be down."""
         return self.small.is_up
 
     async def start(self) -> None:
@@ -59,4 +59,4 @@ class LedgerLanes:
 
     def _lane_of(self, entry: LedgerEntry) -> LedgerWriter:
         usual, other = (self.large, self.small) if entry.size_bytes > LARGE_BYTES else (self.small, self.large)
-        return other if other.is_at_work_on(entry.chat_id) else usual
+        return other if other.has_pending(entry.chat_id) else usual

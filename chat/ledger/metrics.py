@@ -41,12 +41,12 @@ GIVEN_UP = Counter(
     ["reason"],
 )
 for reason in ("refused", "too_many", "stopped"):
-    GIVEN_UP.labels(reason)  # counted from 0 on: an alert sees no increase in what begins at 1
+    GIVEN_UP.labels(reason)  # exported as 0 from the start: an alert sees no increase in a series that begins at 1
 
 
 @dataclass(frozen=True, slots=True)
 class LaneMetrics:
-    """What is measured of one lane."""
+    """The metrics of one lane."""
 
     down: Gauge
     queued_entries: Gauge

@@ -1,4 +1,4 @@
-"""The ledger's tables. All writing goes through the database's own functions; see `sql/`."""
+"""The ledger's tables. Only the database's own functions write them; see `sql/`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ChatStatus(models.TextChoices):
     FAILED = "failed"
     REJECTED = "rejected"
     TRUNCATED = "truncated"
-    CLIENT_DISCONNECTED = "client_disconnected"
+    CLIENT_DISCONNECTED = "client_disconnected", "Disconnected"
     LOST = "lost"
 
 
@@ -47,7 +47,7 @@ class ContentKind(models.TextChoices):
 
 
 class LedgerEvent(models.Model):
-    """One entry of the ledger. Written by the database function `ledger_append` alone, and never changed."""
+    """One entry of the ledger. Only the database function `ledger_append` writes it; nothing changes it."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     at = models.DateTimeField()
@@ -68,16 +68,17 @@ class LedgerEvent(models.Model):
 
     @property
     def event(self) -> dict[str, Any]:
-        """What happened, as the process that wrote it said."""
+        """The event as its writer recorded it."""
         event: dict[str, Any] = json.loads(bytes(self.header))["ev"]
         return event
 
 
 class ChatContent(models.Model):
-    """The body of a request or an answer, apart from its event so that it can be erased while proofs stay valid.
+    """The body of a request or an answer, apart from its event: erasing it leaves proofs valid.
 
-    Shape: `body` is what came, byte for byte, without its files; `files` are these as JSON, see `chat.ledger.files`.
-    Units: `size_bytes` is the body's size as it came, its files included.
+    Shape: `body` is the received body, byte for byte, without its files; `files` lists these as JSON, see
+    `chat.ledger.files`.
+    Units: `size_bytes` is the size of the received body, its files included.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -101,12 +102,12 @@ class ChatContent(models.Model):
         return bool(load_files(self.files))
 
     def described(self) -> bytes:
-        """Return the body with a description in the place of each file."""
+        """Return the body with a description in place of each file."""
         return describe_files(bytes(self.body), load_files(self.files))
 
 
 class LedgerWriterRecord(models.Model):
-    """One process that writes to the ledger: how far its sequence numbers have come, and when it was last alive."""
+    """One writer of the ledger: its last sequence number, and when it was last seen."""
 
     writer_id = models.UUIDField(primary_key=True, editable=False)
     role = models.TextField()

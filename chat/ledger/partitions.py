@@ -1,4 +1,4 @@
-"""The ledger's monthly partitions, made before their month."""
+"""Create the ledger's monthly partitions ahead of time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MONTHS_AHEAD = 3
 
 
 def ensure_partitions(*, months_ahead: int = MONTHS_AHEAD) -> list[str]:
-    """Make the ledger's partitions for this month and those ahead; return the names of the new ones."""
+    """Create the missing partitions of this month and those ahead; return the names of the new ones."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT ledger_ensure_partitions(%s)", (months_ahead,))
         return [name for (name,) in cursor.fetchall()]

@@ -1,4 +1,4 @@
-"""Closing the chats that nobody will close."""
+"""Close abandoned chats."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MAX_BATCHES = 20
 
 
 def reap_open_chats() -> int:
-    """Append the outcome `lost` for chats that the database takes to be abandoned; return how many.
+    """Append the outcome `lost` for abandoned chats; return how many.
 
-    These are the ones whose writer has been silent for a minute, and those open for two hours. Closes a bounded
-    number; the next run goes on. Two runs at once never close the same chat.
+    A chat is abandoned if its writer has been silent for a minute, or if it has been open for two hours. One run
+    closes a bounded number; the next run continues. Concurrent runs never close the same chat.
     """
     reaped = 0
     for _ in range(MAX_BATCHES):
@@ -31,12 +31,15 @@ def reap_open_chats() -> int:
 
 @transaction.atomic
 def _reap_batch() -> int:
-    outcomes = [Outcome(chat_id=chat_id, status=ChatStatus.LOST, error_type="lost").entry() for chat_id in _abandoned()]
+    outcomes = [
+        Outcome(chat_id=chat_id, status=ChatStatus.LOST, error_type="lost").entry()
+        for chat_id in _lock_abandoned_chats()
+    ]
     return len(append_events(outcomes))
 
 
-def _abandoned() -> list[UUID]:
-    """Return chats to close, locked until the transaction ends; only the writers of chats may close any others."""
+def _lock_abandoned_chats() -> list[UUID]:
+    """Return chats to close, locked until the transaction ends; other chats only their writers may close."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT ledger_abandoned_chats(%s)", (BATCH_CHATS,))
         return [chat_id for (chat_id,) in cursor.fetchall()]

@@ -1,4 +1,4 @@
-"""What shows parts of the record: every look is recorded before anything is shown."""
+"""Admin pages of the record: every read is recorded before anything is shown."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from chat.ledger.canonical import storable_text
 from chat.ledger.entries import LedgerEntry
 from chat.ledger.errors import LedgerUnavailableError
 from chat.ledger.events import Read, Search
-from llmhub.adminkit.large_tables import UncountedAdmin
+from llmhub.adminkit.large_tables import LargeTableAdmin
 from llmhub.http.client_address import client_address
 
 
-class RecordedAdmin(UncountedAdmin):
-    """Shows nothing that it could not record having shown."""
+class RecordedAdmin(LargeTableAdmin):
+    """Records each read before it shows anything; shows nothing if the ledger cannot be written."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -29,7 +29,7 @@ class RecordedAdmin(UncountedAdmin):
             actor=request.user.get_username(),
             source="admin",
             address=client_address(request) or None,
-            filters={"list": self.opts.model_name or "", **_asked_for(request.GET)},
+            filters={"list": self.opts.model_name or "", **_recordable_filters(request.GET)},
         )
         if not _is_recorded(search.entry()):
             return self.not_recorded(request)
@@ -45,19 +45,19 @@ class RecordedAdmin(UncountedAdmin):
     ) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        shown = self.get_object(request, unquote(object_id)) if object_id else None
-        chat_id = self.chat_id(shown) if shown else None
-        if chat_id and not self.is_look_recorded(request, chat_id):
+        row = self.get_object(request, unquote(object_id)) if object_id else None
+        chat_id = self.chat_id(row) if row else None
+        if chat_id and not self.is_read_recorded(request, chat_id):
             return self.not_recorded(request)
         page: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
         return page
 
-    def chat_id(self, _shown: Any) -> UUID | None:
-        """Return the chat that this row tells of, None if it tells of none."""
+    def chat_id(self, _row: Any) -> UUID | None:
+        """Return the id of the chat that a row is about, if any."""
         return None
 
-    def is_look_recorded(self, request: HttpRequest, chat_id: UUID) -> bool:
-        """Record that a chat is about to be shown; say whether that could be done."""
+    def is_read_recorded(self, request: HttpRequest, chat_id: UUID) -> bool:
+        """Record that a chat is about to be shown; return whether that succeeded."""
         read = Read(
             chat_id=chat_id,
             actor=request.user.get_username(),
@@ -71,8 +71,8 @@ class RecordedAdmin(UncountedAdmin):
         return TemplateResponse(request, "chat/not_recorded.html", context, status=503)
 
 
-def _asked_for(query: QueryDict) -> dict[str, str]:
-    """Return what a query string filters by, in a form that can be recorded whatever it is."""
+def _recordable_filters(query: QueryDict) -> dict[str, str]:
+    """Return the filters of a query string, escaped so that any value can be recorded."""
     return {
         storable_text(name).encode("ascii", "backslashreplace").decode(): storable_text(", ".join(filter(None, values)))
         for name, values in query.lists()

@@ -1,4 +1,4 @@
-"""What the ledger needs done now and then."""
+"""Periodic tasks of the ledger."""
 
 from __future__ import annotations
 

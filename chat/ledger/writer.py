@@ -1,4 +1,4 @@
-"""The process's one way into the ledger: what is appended at the same time is committed together."""
+"""Append a process's entries to the ledger in batches: concurrent entries share one commit."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from chat.ledger.binary import (
     APPEND_ONE_BINARY,
     binary_parameters,
     binary_parameters_of_one,
-    take_binary,
+    register_binary,
 )
-from chat.ledger.entries import LedgerEntry, Receipt, Seat
+from chat.ledger.entries import LedgerEntry, Receipt, WriterIdentity
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 from chat.ledger.metrics import Lane
 from llmhub.runtime.large_work import LARGE_BYTES
@@ -37,14 +37,14 @@ SESSION = (
 )
 SEEN = "SELECT ledger_writer_seen(%s::uuid, %s::bytea, %s::text, %s::text, %s::integer)"
 
-# A session that was given up may still be at work on what it was told last: until it ends, what is stored is not known.
+# An abandoned session may still run its last statement; until it ends, it is unknown what is stored.
 FENCE = (
     "SELECT coalesce(bool_and(pg_terminate_backend(pid, 3000)), true) FROM pg_stat_activity "
     "WHERE application_name = %s AND pid <> pg_backend_pid()"
 )
 STILL_OPEN = "SELECT id FROM chat_chat WHERE id = ANY(%s) AND status IN ('started', 'lost')"
 
-# Classes of SQLSTATE that one entry of a batch can be the cause of: data, integrity, size.
+# SQLSTATE classes that one entry of a batch can cause: data, integrity, size.
 _ENTRY_AT_FAULT = ("22", "23", "54")
 
 
@@ -56,7 +56,7 @@ class WriterLimits:
     late_bytes: int = 64 * 1024 * 1024
     connect_timeout_s: int = 3
     statement_timeout_s: float = 4.0
-    # The server's own timeout comes first; this one is for a server, or a network, that says nothing.
+    # The server's statement timeout comes first; this one covers a silent server or network.
     silence_timeout_s: float = 5.0
     heartbeat_s: float = 10.0
     first_retry_s: float = 0.1
@@ -64,7 +64,7 @@ class WriterLimits:
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _PendingEntry:
     entry: LedgerEntry
     receipt: asyncio.Future[Receipt]
     or_late: Callable[[], LedgerEntry] | None = None
@@ -73,8 +73,8 @@ class _Waiting:
 class LedgerWriter:
     """Appends for one process on one event loop.
 
-    While the database is known to be down, appending fails at once; one connection attempt at a time finds out
-    when it is back.
+    While the database is known to be down, appends fail at once. One connection attempt at a time, with backoff,
+    detects when it is back.
     """
 
     def __init__(
@@ -82,54 +82,54 @@ class LedgerWriter:
         conninfo: str,
         *,
         role: str = "web",
-        seat: Seat | None = None,
+        identity: WriterIdentity | None = None,
         lane: Lane = "small",
         limits: WriterLimits | None = None,
     ) -> None:
-        self._seat = seat or Seat()
+        self._identity = identity or WriterIdentity()
         self._conninfo = conninfo
         self._session_name = f"llmhub ledger {self.writer_id}"
-        self._seen = seen_parameters(self._seat, role=role)
+        self._heartbeat_params = seen_parameters(self._identity, role=role)
         self._limits = limits or WriterLimits()
         self._metrics = metrics.of_lane(lane)
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_PendingEntry] = deque()
         self._queued_bytes = 0
-        self._writing: Sequence[_Waiting] = ()
-        self._unsure: set[UUID | None] = set()
+        self._writing: Sequence[_PendingEntry] = ()
+        self._uncertain_chats: set[UUID | None] = set()
         self._late: list[LedgerEntry] = []
         self._late_bytes = 0
         self._wake = asyncio.Event()
         self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._is_up = False
-        self._trouble = ""
+        self._last_error = ""
         self._stopping = True
         self._task: asyncio.Task[None] | None = None
 
     @property
     def writer_id(self) -> UUID:
-        return self._seat.writer_id
+        return self._identity.writer_id
 
     @property
     def is_up(self) -> bool:
-        """Whether the last thing known of the database is that it takes entries."""
+        """Whether the last attempt to reach the database succeeded."""
         return self._is_up
 
-    def is_at_work_on(self, chat_id: UUID | None) -> bool:
-        """Whether an entry of a chat waits here or is being written, or was and may be stored or not."""
-        if not (self._queue or self._writing or self._unsure):
+    def has_pending(self, chat_id: UUID | None) -> bool:
+        """Whether an entry of a chat is queued, being written, or of unknown outcome."""
+        if not (self._queue or self._writing or self._uncertain_chats):
             return False
-        under_way = (waiting.entry.chat_id for waiting in (*self._writing, *self._queue))
-        return chat_id is not None and (chat_id in self._unsure or chat_id in under_way)
+        pending_ids = (pending.entry.chat_id for pending in (*self._writing, *self._queue))
+        return chat_id is not None and (chat_id in self._uncertain_chats or chat_id in pending_ids)
 
     async def start(self) -> None:
-        """Connect and begin to write; a database that is not there yet is tried again until it is."""
+        """Connect and begin to write; retry in the background until the database is reachable."""
         self._stopping = False
         self._metrics.down.set(1)
         await self._connect()
         self._task = asyncio.create_task(self._run(), name="ledger-writer")
 
     async def stop(self) -> None:
-        """Write what is queued, then close. What is appended from now on fails."""
+        """Write the queue, then close. Later appends fail."""
         self._stopping = True
         self._wake.set()
         if self._task is not None:
@@ -149,25 +149,27 @@ class LedgerWriter:
         Errors: LedgerUnavailableError; its UnsureError when the database may have stored the entry; its
         EntryRefusedError when it is the entry that cannot be stored.
         """
-        waiting = _Waiting(entry, asyncio.get_running_loop().create_future(), or_late)
+        pending = _PendingEntry(entry, asyncio.get_running_loop().create_future(), or_late)
         if self._stopping or not self._is_up:
-            self._give_up((waiting,), LedgerUnavailableError("The ledger's database is not available."))
+            self._reject_or_defer((pending,), LedgerUnavailableError("The ledger's database is not available."))
         elif self._queue and self._queued_bytes + entry.size_bytes > self._limits.queue_bytes:
-            self._give_up((waiting,), LedgerUnavailableError("Too much is waiting to be written to the ledger."))
+            self._reject_or_defer(
+                (pending,), LedgerUnavailableError("Too much is waiting to be written to the ledger.")
+            )
         else:
-            self._enqueue(waiting)
+            self._enqueue(pending)
             self._wake.set()
-        return await waiting.receipt
+        return await pending.receipt
 
-    def _enqueue(self, waiting: _Waiting) -> None:
-        self._queue.append(waiting)
-        self._queued_bytes += waiting.entry.size_bytes
+    def _enqueue(self, pending: _PendingEntry) -> None:
+        self._queue.append(pending)
+        self._queued_bytes += pending.entry.size_bytes
 
     def append_when_up(self, entry: LedgerEntry) -> None:
-        """Write a chat's outcome that nobody waits for once the database is back, if this process lives that long.
+        """Queue a chat's outcome, which nobody awaits, until the database is back; lost if the process ends first.
 
-        Not for a chat that is not in the database then, or has its outcome: what the database was given before it
-        fell silent it may have stored, or not.
+        Entries sent before the database fell silent may or may not be stored. So the outcome is dropped if the chat
+        is not in the database then, or already has its outcome.
         """
         if self._late_bytes + entry.size_bytes > self._limits.late_bytes:
             logger.error("Too much waits for the ledger's database: an entry of kind %s is given up.", entry.kind)
@@ -192,15 +194,15 @@ class LedgerWriter:
                 self._enqueue(self._unawaited(entry))
         self._metrics.late_entries.set(len(self._late))
 
-    def _unawaited(self, entry: LedgerEntry) -> _Waiting:
+    def _unawaited(self, entry: LedgerEntry) -> _PendingEntry:
         receipt: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        receipt.add_done_callback(_forget)
-        return _Waiting(entry, receipt, lambda: entry)
+        receipt.add_done_callback(_consume_result)
+        return _PendingEntry(entry, receipt, lambda: entry)
 
     async def _run(self) -> None:
         while not self._stopping or self._queue or (self._late and self._is_up):
             if not self._is_up:
-                await self._come_back()
+                await self._reconnect()
                 continue
             if self._late:
                 await self._queue_late()
@@ -209,17 +211,17 @@ class LedgerWriter:
                 await self._write(self._writing)
                 self._writing = ()
             else:
-                await self._rest()
+                await self._idle()
 
-    async def _rest(self) -> None:
-        """Wait for more to write, and now and then say that the writer is there."""
-        self._show_queue()
-        if not await self._sleep(self._limits.heartbeat_s):
-            await self._say_seen()
+    async def _idle(self) -> None:
+        """Wait for work; send a heartbeat when none comes in time."""
+        self._report_queue()
+        if not await self._wait_for_work(self._limits.heartbeat_s):
+            await self._send_heartbeat()
 
-    def _take_batch(self) -> list[_Waiting]:
-        self._show_queue()
-        batch: list[_Waiting] = []
+    def _take_batch(self) -> list[_PendingEntry]:
+        self._report_queue()
+        batch: list[_PendingEntry] = []
         taken_bytes = 0
         while self._queue and len(batch) < self._limits.batch_entries:
             size_bytes = self._queue[0].entry.size_bytes
@@ -230,40 +232,40 @@ class LedgerWriter:
         self._queued_bytes -= taken_bytes
         return batch
 
-    def _show_queue(self) -> None:
+    def _report_queue(self) -> None:
         self._metrics.queued_entries.set(len(self._queue))
         self._metrics.queued_bytes.set(self._queued_bytes)
 
-    async def _write(self, batch: Sequence[_Waiting]) -> None:
-        """Commit a batch; when one of its entries cannot be stored, the others all the same."""
+    async def _write(self, batch: Sequence[_PendingEntry]) -> None:
+        """Commit a batch; if one of its entries cannot be stored, commit the others."""
         if not self._is_alive():
             await self._connect()
         began_s = time.monotonic()
         try:
-            rows = await self._execute(*self._statement([waiting.entry for waiting in batch]))
+            rows = await self._execute(*self._statement([pending.entry for pending in batch]))
         except asyncio.CancelledError as error:
             self._fail(batch, error)
             raise
-        except Exception as error:  # whatever it is, those who wait must hear of it
+        except Exception as error:  # whatever it is, it must reach those who wait
             await self._write_apart(batch, error)
         else:
             self._metrics.commit.observe(time.monotonic() - began_s)
             self._metrics.batch_entries.observe(len(batch))
-            for waiting, row in zip(batch, rows, strict=True):
-                if not waiting.receipt.done():
-                    waiting.receipt.set_result(Receipt(*row))
+            for pending, row in zip(batch, rows, strict=True):
+                if not pending.receipt.done():
+                    pending.receipt.set_result(Receipt(*row))
 
     def _statement(self, entries: Sequence[LedgerEntry]) -> tuple[str, tuple[Any, ...]]:
         if len(entries) == 1 and entries[0].size_bytes > LARGE_BYTES:
-            return APPEND_ONE_BINARY, binary_parameters_of_one(self._seat, entries[0])
-        return APPEND_BINARY, binary_parameters(self._seat, entries)
+            return APPEND_ONE_BINARY, binary_parameters_of_one(self._identity, entries[0])
+        return APPEND_BINARY, binary_parameters(self._identity, entries)
 
-    async def _write_apart(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        """Find the entry that spoiled a batch, by halves, and write the rest."""
+    async def _write_apart(self, batch: Sequence[_PendingEntry], error: Exception) -> None:
+        """Bisect a batch for the entry at fault, and write the others."""
         if not _is_entry_at_fault(error):
             self._fail(batch, error)
         elif len(batch) == 1:
-            logger.error("The ledger refused an entry of kind %s: %s.", batch[0].entry.kind, _name(error))
+            logger.error("The ledger refused an entry of kind %s: %s.", batch[0].entry.kind, _error_name(error))
             metrics.GIVEN_UP.labels("refused").inc()
             _reject(batch, EntryRefusedError("The ledger cannot store this entry."))
         else:
@@ -274,7 +276,7 @@ class LedgerWriter:
     async def _execute(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Run one statement, which is one transaction.
 
-        Errors: TimeoutError as soon as the server has been silent too long, whatever it does later.
+        Errors: TimeoutError once the server has been silent too long, even if it answers later.
         """
         if self._connection is None:
             raise psycopg.OperationalError
@@ -283,96 +285,96 @@ class LedgerWriter:
         if not done:
             self._disconnect()
             running.cancel()
-            running.add_done_callback(_forget)
+            running.add_done_callback(_consume_result)
             raise TimeoutError
         return running.result()
 
-    async def _say_seen(self) -> None:
+    async def _send_heartbeat(self) -> None:
         try:
-            await self._execute(SEEN, self._seen)
+            await self._execute(SEEN, self._heartbeat_params)
         except (psycopg.Error, OSError, TimeoutError) as error:
             self._fail((), error)
 
     async def _connect(self) -> None:
-        """Connect anew and prove that the database can be written to."""
+        """Reconnect, and check that the database accepts writes."""
         self._disconnect()
         try:
             self._connection = await psycopg.AsyncConnection.connect(
                 self._conninfo, autocommit=True, connect_timeout=self._limits.connect_timeout_s
             )
-            take_binary(self._connection.adapters)
+            register_binary(self._connection.adapters)
             await self._execute(SESSION, (self._session_name, f"{self._limits.statement_timeout_s}s"))
             if await self._execute(FENCE, (self._session_name,)) != [(True,)]:
-                raise TimeoutError  # its last session goes on still
-            await self._execute(SEEN, self._seen)
+                raise TimeoutError  # the previous session still runs
+            await self._execute(SEEN, self._heartbeat_params)
         except (psycopg.Error, OSError, TimeoutError) as error:
             self._fail((), error)
         else:
-            if self._trouble:
+            if self._last_error:
                 logger.warning("The ledger can be written again.")
-            self._trouble = ""
-            self._unsure.clear()
+            self._last_error = ""
+            self._uncertain_chats.clear()
             self._is_up = True
             self._metrics.down.set(0)
 
-    async def _come_back(self) -> None:
-        """Try to reach the database again, ever more rarely, until it is there or the writer is stopped."""
+    async def _reconnect(self) -> None:
+        """Reconnect with exponential backoff until the database is back or the writer stops."""
         retry_s = self._limits.first_retry_s
         while not self._is_up and not self._stopping:
-            await self._sleep(retry_s)
+            await self._wait_for_work(retry_s)
             retry_s = min(retry_s * 2, self._limits.last_retry_s)
             await self._connect()
 
-    async def _sleep(self, longest_s: float) -> bool:
-        """Return at the next call for attention, or after a time; say whether there was a call."""
+    async def _wait_for_work(self, timeout_s: float) -> bool:
+        """Wait until woken or timed out; return whether woken."""
         self._wake.clear()
         try:
-            async with asyncio.timeout(longest_s):
+            async with asyncio.timeout(timeout_s):
                 return await self._wake.wait()
         except TimeoutError:
             return False
 
     def _is_alive(self) -> bool:
-        """Whether the connection is as it was left: a server that went away meanwhile has said so on the socket."""
+        """Whether the idle connection is intact: a server that went away has made the socket readable."""
         if self._connection is None or self._connection.closed:
             return False
         poll = select.poll()
         poll.register(self._connection.fileno(), select.POLLIN)
         return not poll.poll(0)
 
-    def _fail(self, batch: Sequence[_Waiting], error: BaseException) -> None:
-        """Take the database to be down: nothing that waits will be written."""
-        trouble = _name(error)
-        if trouble != self._trouble:
-            logger.error("The ledger cannot be written: %s.", trouble)
-        self._trouble = trouble
+    def _fail(self, batch: Sequence[_PendingEntry], error: BaseException) -> None:
+        """Mark the database as down, and reject every queued entry."""
+        error_name = _error_name(error)
+        if error_name != self._last_error:
+            logger.error("The ledger cannot be written: %s.", error_name)
+        self._last_error = error_name
         self._is_up = False
         self._disconnect()
-        self._unsure.update(waiting.entry.chat_id for waiting in batch)
+        self._uncertain_chats.update(pending.entry.chat_id for pending in batch)
         unsent = tuple(self._queue)
         self._queue.clear()
-        self._give_up(batch, UnsureError("The ledger's database does not say whether it stored the entry."))
-        self._give_up(unsent, LedgerUnavailableError("The ledger's database is not available."))
+        self._reject_or_defer(batch, UnsureError("The ledger's database does not say whether it stored the entry."))
+        self._reject_or_defer(unsent, LedgerUnavailableError("The ledger's database is not available."))
         self._queued_bytes = 0
-        self._show_queue()
+        self._report_queue()
         self._metrics.down.set(1)
 
-    def _give_up(self, entries: Sequence[_Waiting], error: LedgerUnavailableError) -> None:
-        for waiting in entries:
-            if waiting.or_late is not None:
-                self.append_when_up(waiting.or_late())
+    def _reject_or_defer(self, entries: Sequence[_PendingEntry], error: LedgerUnavailableError) -> None:
+        for pending in entries:
+            if pending.or_late is not None:
+                self.append_when_up(pending.or_late())
         _reject(entries, error)
 
     def _disconnect(self) -> None:
-        """Drop the connection without a word to a server that may not answer."""
+        """Close the socket without a farewell, which an unresponsive server would block."""
         if self._connection is not None:
             self._connection.pgconn.finish()
             self._connection = None
 
 
-def seen_parameters(seat: Seat, *, role: str) -> tuple[Any, ...]:
-    """Return what `SEEN` takes for a seat of this process."""
-    return (seat.writer_id, seat.secret, role, socket.gethostname(), os.getpid())
+def seen_parameters(identity: WriterIdentity, *, role: str) -> tuple[Any, ...]:
+    """Return the parameters of `SEEN` for this process."""
+    return (identity.writer_id, identity.secret, role, socket.gethostname(), os.getpid())
 
 
 async def _fetch(
@@ -382,8 +384,8 @@ async def _fetch(
     return await cursor.fetchall()
 
 
-def _forget(running: asyncio.Future[Any]) -> None:
-    """Take note of how something ended that nobody waits for, so that asyncio does not complain."""
+def _consume_result(running: asyncio.Future[Any]) -> None:
+    """Retrieve the exception of a future nobody awaits, so that asyncio does not log it."""
     if not running.cancelled():
         running.exception()
 
@@ -394,13 +396,13 @@ def _is_entry_at_fault(error: Exception) -> bool:
     return isinstance(error, psycopg.DataError | UnicodeError)
 
 
-def _name(error: BaseException) -> str:
-    """Name an error without its text, which may hold what was to be stored."""
+def _error_name(error: BaseException) -> str:
+    """Name an error without its text, which may quote an entry."""
     sqlstate = getattr(error, "sqlstate", None)
     return f"{type(error).__name__} {sqlstate}" if sqlstate else type(error).__name__
 
 
-def _reject(batch: Iterable[_Waiting], error: LedgerUnavailableError) -> None:
-    for waiting in batch:
-        if not waiting.receipt.done():
-            waiting.receipt.set_exception(error)
+def _reject(batch: Iterable[_PendingEntry], error: LedgerUnavailableError) -> None:
+    for pending in batch:
+        if not pending.receipt.done():
+            pending.receipt.set_exception(error)

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from django.db import connections
 
-from chat.ledger.entries import LedgerEntry, Seat, append_parameters
+from chat.ledger.entries import LedgerEntry, WriterIdentity, append_parameters
 
 ROLE = "seed"
 """The role in the seats of those who wrote what never happened: by it the made-up chats are told from real ones."""
@@ -52,7 +52,7 @@ class PastEntry:
 
 
 class PastLedger:
-    """A seat in the ledger from which events are appended under times of the past.
+    """A writer of the ledger that appends events with times in the past.
 
     Errors: SeedError if the connection is not one of the owner of the ledger's tables.
     """
@@ -63,7 +63,7 @@ class PastLedger:
         self._connection: psycopg.Connection[Any] = connection.connection
         if not self._fetch(_IS_OWNER)[0]:
             raise SeedError("Only the owner of the ledger's tables can seed it: set DATABASE_OWNER_URL.")
-        self._seat = Seat()
+        self._identity = WriterIdentity()
 
     def count_chats(self) -> tuple[int, int]:
         """Return how many chats are seeded, and how many are real. Runs one query over all of them."""
@@ -75,18 +75,18 @@ class PastLedger:
         return seeded, others
 
     def open(self, since: datetime) -> None:
-        """Take a seat, and make the partitions of the months from `since` on that are missing."""
+        """Register the writer, and make the partitions of the months from `since` on that are missing."""
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('llmhub.ledger_ensure_partitions', 0))")
             cursor.execute(_MAKE_PARTITIONS, (since,))
-            self._seat = Seat()
+            self._identity = WriterIdentity()
             cursor.execute(
-                _TAKE_SEAT, (self._seat.writer_id, self._seat.secret, ROLE, socket.gethostname(), os.getpid())
+                _TAKE_SEAT, (self._identity.writer_id, self._identity.secret, ROLE, socket.gethostname(), os.getpid())
             )
 
     def append(self, past: Sequence[PastEntry]) -> None:
         """Append entries, committed together, in the order given, which must be that of their times."""
-        parameters = append_parameters(self._seat, [one.entry for one in past])
+        parameters = append_parameters(self._identity, [one.entry for one in past])
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.execute("SET LOCAL synchronous_commit = off")
             cursor.execute(APPEND_AT, ([one.at for one in past], *parameters))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
-from chat.history.rollups import forget_rolled
+from chat.history.rollups import invalidate_rollups
 from chat.seeding.history import PastEntry, PastLedger, SeedError
 from chat.seeding.samples import APPLICATIONS, MAX_LATENCY_S, MadeUpChats, start_times
 from llmhub.access.models import Application
@@ -59,7 +59,7 @@ def seed(ledger: PastLedger, plan: SeedPlan, *, is_forced: bool = False) -> Iter
     try:
         yield from _append(ledger, plan, skip=seeded)
     finally:
-        forget_rolled()
+        invalidate_rollups()
     ledger.analyze()
     yield plan.chats
 

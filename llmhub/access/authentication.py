@@ -1,4 +1,4 @@
-"""DRF's way in: the same keys, the same refusals as on the chat path, read from the database."""
+"""DRF authentication by API key, read from the database; the rules are those of the chat path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCOPE_PERMISSIONS = {
     Scope.AUDIT_READ: ("chat.view_chat",),
     Scope.AUDIT_READ_ALL: ("chat.view_chat",),
 }
-"""What a signed-in user needs for what a key needs a scope for."""
+"""The permissions that a signed-in user needs in place of a key's scope."""
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -37,13 +37,13 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         try:
             principal = admit(key, self.entries(key), now=timezone.now())
-        except KeyRefusedError as refused:
-            raise AuthenticationFailed(refused.message, code="invalid_api_key") from None
+        except KeyRefusedError as error:
+            raise AuthenticationFailed(error.message, code="invalid_api_key") from None
         pghistory.context(actor=principal.name)
         return principal, principal
 
     def entries(self, key: str) -> Mapping[str, KeyEntry]:
-        """Return the entry of this key, if there is one, by its digest. Runs one query."""
+        """Return the key's entry, if any, by digest. Runs one query."""
         entry = ApiKey.objects.find_entry(key) if is_well_formed(key) else None
         return {key_digest(key): entry} if entry else {}
 
@@ -60,7 +60,7 @@ def user_principal(user: User | AnonymousUser) -> Principal:
 
 
 def request_principal(request: Request) -> Principal | None:
-    """Return who makes this request, None when nobody is known."""
+    """Return the caller of a request; None if unknown."""
     if isinstance(request.auth, Principal):
         return request.auth
     return user_principal(request.user) if request.user else None

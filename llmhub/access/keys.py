@@ -1,4 +1,4 @@
-"""API keys as text: how they are sent, compared and shown."""
+"""API keys as text: parsing, digests and masking."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 _WELL_FORMED = re.compile(r"[!-~]{20,256}")
 MIN_DISTINCT = 10
 RULE = f"20 to 256 printable ASCII characters without spaces, at least {MIN_DISTINCT} of them different"
-"""What a key has to be that somebody chooses: nobody finds it by guessing."""
+"""The rule for a chosen key, which makes it hard to guess."""
 
 
 def presented_key(authorization: str | None, x_api_key: str | None) -> str | None:
-    """Return the API key of a request's headers, None when there is none; `x-api-key` wins."""
+    """Return the API key in a request's headers, if any; `x-api-key` takes precedence."""
     if x_api_key:
         return x_api_key.strip()
     scheme, _, token = (authorization or "").strip().partition(" ")
@@ -27,11 +27,11 @@ def is_well_formed(key: str) -> bool:
     return _WELL_FORMED.fullmatch(key) is not None
 
 
-def may_be_chosen(key: str) -> bool:
-    """Whether a key keeps to the `RULE`."""
+def is_strong(key: str) -> bool:
+    """Whether a chosen key satisfies `RULE`."""
     return is_well_formed(key) and len(set(key)) >= MIN_DISTINCT
 
 
 def visible_prefix(secret: str) -> str:
-    """The part of a key that may be shown; never more than a third of a short one."""
+    """Return the prefix that may be shown; at most a third of a short key."""
     return secret[: min(10, len(secret) // 3)]

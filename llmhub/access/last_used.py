@@ -1,28 +1,28 @@
-"""When API keys were last let in, as this process noted it; written by `llmhub.access.last_used_writer`."""
+"""When this process last accepted each API key; `llmhub.access.last_used_writer` stores it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
 
-_noted: dict[str, datetime] = {}
+_pending: dict[str, datetime] = {}
 
 
 def note_use(digest: str, at: datetime) -> None:
-    """Note in memory that a key was let in; nobody waits for more than that. Safe from any thread."""
-    _noted[digest] = at
+    """Note in memory that a key was accepted. Thread-safe; does no I/O."""
+    _pending[digest] = at
 
 
 def take_uses() -> dict[str, datetime]:
-    """Return what was noted, by the digest of the key, and forget it. Others may note while it runs."""
-    taken: dict[str, datetime] = {}
-    while _noted:
-        digest, at = _noted.popitem()
-        taken[digest] = at
-    return taken
+    """Remove and return the noted times, by digest. Concurrent `note_use` is safe."""
+    uses: dict[str, datetime] = {}
+    while _pending:
+        digest, at = _pending.popitem()
+        uses[digest] = at
+    return uses
 
 
 def give_back(uses: Mapping[str, datetime]) -> None:
-    """Note again what could not be written, unless the key was used since."""
+    """Put back times that could not be stored, unless the key was used since."""
     for digest, at in uses.items():
-        _noted.setdefault(digest, at)
+        _pending.setdefault(digest, at)

@@ -1,4 +1,4 @@
-"""Writes now and then when API keys were last let in, in a thread of its own: no request waits for it."""
+"""Store the last use of API keys periodically, in a background thread, so that no request waits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STOP_S = 2.0
 
 
 def write_uses() -> int:
-    """Write what this process noted; what cannot be written now stays noted. Return how many keys it moved forward."""
+    """Store the noted uses, and keep them for a retry on failure; return how many keys were updated."""
     uses = take_uses()
     try:
         return ApiKey.objects.mark_used(uses)
-    except Exception as error:  # whatever it is: the thread goes on, and the next batch tries again
+    except Exception as error:  # whatever it is: the thread continues, and the next batch retries
         give_back(uses)
         logger.warning("Could not write when keys were last used (%s); trying again later.", type(error).__name__)
         return 0
@@ -42,7 +42,7 @@ class UseWriter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is still noted. Blocks no longer than `STOP_S`: a database that is away costs only precision."""
+        """Store the remaining uses. Blocks for `STOP_S` at most: a database outage costs only precision."""
         thread, self._thread = self._thread, None
         self._stopping.set()
         if thread is not None:

@@ -1,4 +1,4 @@
-"""The API keys in memory, by their digests: what is revoked loses its force in every process within a second."""
+"""The API keys in memory, by digest: a revocation reaches every process within a second."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ API_KEYS = LiveSnapshot(load_keys, CONFIGURATION)
 
 
 def is_guess(authorization: str | None, x_api_key: str | None) -> bool:
-    """Whether these headers bear a key that nobody has."""
+    """Whether these headers carry an unknown key."""
     key = presented_key(authorization, x_api_key)
     return key is not None and not (is_well_formed(key) and key_digest(key) in API_KEYS.get())

@@ -1,4 +1,4 @@
-"""Internal applications and the keys they call with."""
+"""Applications and their API keys."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from django.core.validators import RegexValidator
 from django.db import connections, models
 from django.db.models import Count, Max, Q
 
-from llmhub.access.keys import RULE, key_digest, may_be_chosen, visible_prefix
+from llmhub.access.keys import RULE, is_strong, key_digest, visible_prefix
 from llmhub.access.principals import KeyEntry, Principal, Scope
 from llmhub.history.tracking import track_changes
 
 SOON = timedelta(days=14)
-"""How long before its end a key is said to expire soon."""
+"""How long before its end a key counts as expiring soon."""
 
-# Rows are locked in the order of their ids, so that two processes that write at once never wait for each other's.
+# Rows are locked in id order, so that concurrent writers cannot deadlock.
 MARK_USED = """
 WITH used AS (
     SELECT key.id, noted.at
@@ -35,13 +35,13 @@ UPDATE access_apikey AS key SET last_used_at = greatest(key.last_used_at, used.a
 
 
 class KeyState(models.TextChoices):
-    """What becomes of a request with a key, and why."""
+    """Whether a key is accepted, and why not."""
 
-    LIVE = "live", "live"
+    LIVE = "live", "active"
     EXPIRES_SOON = "expires_soon", "expires soon"
     EXPIRED = "expired", "expired"
     REVOKED = "revoked", "revoked"
-    SWITCHED_OFF = "switched_off", "switched off"
+    SWITCHED_OFF = "switched_off", "application disabled"
 
 
 class ApplicationQuerySet(models.QuerySet["Application"]):
@@ -55,20 +55,20 @@ class ApplicationQuerySet(models.QuerySet["Application"]):
         )
 
     def switch(self, *, on: bool) -> int:
-        """Switch applications on or off; return how many were not so yet."""
+        """Enable or disable applications; return how many changed."""
         return self.filter(is_active=not on).update(is_active=on)
 
 
 @track_changes(exclude=["updated_at"])
 class Application(models.Model):
-    """An internal app; its name stands in the record of every chat it makes."""
+    """An internal application; the record of each of its chats holds its name."""
 
     name = models.SlugField(
-        unique=True, max_length=100, help_text="As it shall stand in the history, e.g. <code>support-bot</code>."
+        unique=True, max_length=100, help_text="Shown in the history of chats, e.g. <code>support-bot</code>."
     )
-    description = models.TextField(blank=True, help_text="What it does and who answers for it.")
+    description = models.TextField(blank=True, help_text="What it does, and who is responsible for it.")
     is_active = models.BooleanField(
-        "active", default=True, help_text="Switched off, all its keys are refused within a second."
+        "enabled", default=True, help_text="If disabled, all its keys are refused within a second."
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -84,40 +84,40 @@ class Application(models.Model):
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def with_ids(self, ids: Iterable[str]) -> Self:
-        """Keep the keys with these ids, as a request writes them; what is no id is passed over."""
+        """Keep the keys with these ids, as text; ignore text that is no id."""
         return self.filter(pk__in=[int(id_) for id_ in ids if id_.isascii() and id_.isdigit() and len(id_) < 19])
 
     def live(self, *, now: datetime) -> Self:
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, application__is_active=True)
 
     def in_state(self, state: KeyState, *, now: datetime) -> Self:
-        """As `ApiKey.state` tells it."""
-        in_force = self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+        """Keep the keys for which `ApiKey.state` returns this state."""
+        valid = self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
         match state:
             case KeyState.REVOKED:
                 return self.exclude(revoked_at=None)
             case KeyState.EXPIRED:
                 return self.filter(revoked_at=None, expires_at__lte=now)
             case KeyState.SWITCHED_OFF:
-                return in_force.filter(application__is_active=False)
+                return valid.filter(application__is_active=False)
             case KeyState.EXPIRES_SOON:
-                return in_force.filter(application__is_active=True, expires_at__lte=now + SOON)
+                return valid.filter(application__is_active=True, expires_at__lte=now + SOON)
             case KeyState.LIVE:
-                return in_force.filter(Q(expires_at=None) | Q(expires_at__gt=now + SOON), application__is_active=True)
+                return valid.filter(Q(expires_at=None) | Q(expires_at__gt=now + SOON), application__is_active=True)
 
     def revoke(self, *, now: datetime) -> int:
-        """Revoke those not revoked yet; a revocation is never moved or undone."""
+        """Revoke the keys not revoked yet; a revocation is final."""
         return self.filter(revoked_at=None).update(revoked_at=now)
 
     def issue(
         self, application: Application, *, name: str, key: str | None = None, **fields: object
     ) -> tuple[ApiKey, str]:
-        """Make a key and return it with its secret, which is nowhere kept.
+        """Create a key; return it with its secret, which is not stored.
 
-        Errors: ValidationError for a chosen `key` that no request could carry, or that could be guessed.
+        Errors: ValidationError for a chosen `key` that is malformed or weak.
         """
         secret = key or f"lh_{secrets.token_urlsafe(32)}"
-        if not may_be_chosen(secret):
+        if not is_strong(secret):
             raise ValidationError(f"An API key is {RULE}.")
         row = self.create(
             application=application,
@@ -129,7 +129,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return row, secret
 
     def mark_used(self, uses: Mapping[str, datetime]) -> int:
-        """Move `last_used_at` forward, never back, by the digest of the key; return how many were moved."""
+        """Move `last_used_at` forward, never back. Shape: `uses` by digest. Return how many keys changed."""
         if not uses:
             return 0
         with connections[self.db].cursor() as cursor:
@@ -146,20 +146,20 @@ class ApiKey(models.Model):
     """A credential of one application. Only the SHA-256 of the secret is stored."""
 
     application = models.ForeignKey(Application, on_delete=models.CASCADE, related_name="keys")
-    name = models.CharField(max_length=100, help_text="Where it is used, e.g. <code>production</code>.")
+    name = models.CharField(max_length=100, help_text="Where the key is used, e.g. <code>production</code>.")
     prefix = models.CharField(max_length=12, editable=False)
     digest = models.CharField(
         max_length=64, unique=True, editable=False, validators=[RegexValidator(r"^[0-9a-f]{64}$")]
     )
     scopes = ArrayField(models.CharField(max_length=32, choices=Scope.choices), default=list)
     allowed_providers = ArrayField(
-        models.CharField(max_length=100), default=list, blank=True, help_text="Names of providers; empty allows all."
+        models.CharField(max_length=100), default=list, blank=True, help_text="Provider names; empty: all."
     )
     allowed_models = ArrayField(
         models.CharField(max_length=200),
         default=list,
         blank=True,
-        help_text="<code>model</code> or <code>provider/model</code>; empty allows all.",
+        help_text="<code>model</code> or <code>provider/model</code>; empty: all.",
     )
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -176,7 +176,7 @@ class ApiKey(models.Model):
         return f"{self.application} · {self.name} ({self.prefix}…)"
 
     def state(self, *, now: datetime) -> KeyState:
-        """Whether it lets anybody in; reads `application`."""
+        """Return the key's state; reads `application`."""
         if self.revoked_at is not None:
             return KeyState.REVOKED
         if self.expires_at is not None and self.expires_at <= now:
@@ -186,7 +186,7 @@ class ApiKey(models.Model):
         return KeyState.EXPIRES_SOON if self.expires_at and self.expires_at <= now + SOON else KeyState.LIVE
 
     def entry(self) -> KeyEntry:
-        """This key as the configuration snapshot holds it; reads `application`."""
+        """Return the key's entry for the snapshot; reads `application`."""
         return KeyEntry(
             principal=Principal(
                 application=self.application.name,

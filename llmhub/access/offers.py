@@ -1,6 +1,6 @@
-"""What there is to chat with: keys are restricted to some of it.
+"""The models on offer, to which keys can be restricted.
 
-This app knows no providers: the app that does tells of them, once Django's apps are ready.
+This app must not import providers: the providers app registers itself as the source.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ def offers_come_from(source: Callable[[], Offers]) -> None:
 
 
 def get_offers() -> Offers:
-    """Return what is offered now. Runs the queries of whoever tells."""
+    """Return the current offers. Runs the source's queries."""
     return _sources[0]() if _sources else {}
 
 
 def model_names(offers: Offers) -> list[str]:
-    """The models as keys may name them: of one provider, then of any."""
-    named = sorted(f"{provider}/{model}" for provider, models in offers.items() for model in models)
-    return [*named, *sorted({model for models in offers.values() for model in models})]
+    """Return the model names that keys may list: `provider/model` first, then `model`."""
+    qualified = sorted(f"{provider}/{model}" for provider, models in offers.items() for model in models)
+    return [*qualified, *sorted({model for models in offers.values() for model in models})]
 
 
 def unmatched(providers: Iterable[str], models: Iterable[str], offers: Offers) -> list[str]:
-    """Return the names among the restrictions of a key by which nothing goes now."""
+    """Return the names in a key's restrictions that match nothing on offer."""
     known = set(model_names(offers))
     return [*(name for name in providers if name not in offers), *(name for name in models if name not in known)]
 
 
 def allows_nothing(providers: Iterable[str], models: Iterable[str], offers: Offers) -> bool:
-    """Tell whether restrictions leave nothing of what is offered now."""
+    """Whether restrictions exclude everything on offer."""
     principal = Principal(allowed_providers=frozenset(providers), allowed_models=frozenset(models))
     return not any(principal.may_use(provider, model) for provider, names in offers.items() for model in names)

@@ -15,18 +15,18 @@ if TYPE_CHECKING:  # DRF's views import this module
 
 
 class HasScope(BasePermission):
-    """Lets a caller in whose key, or whose user, has the scope that the view names for the method.
+    """Admits callers whose key or user has the scope that the view requires for the method.
 
-    Shape: a view says `scopes = {"GET": Scope.…, "POST": Scope.…}`; HEAD is as GET.
-    Errors: MethodNotAllowed for what the view does not name.
+    Shape: a view declares `scopes = {"GET": Scope.…, "POST": Scope.…}`; HEAD counts as GET.
+    Errors: MethodNotAllowed for a method without a scope.
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         principal = request_principal(request)
         if principal is None:
             return False
-        wanted = getattr(view, "scopes", {}).get("GET" if request.method == "HEAD" else request.method)
-        if wanted is None:
+        scope = getattr(view, "scopes", {}).get("GET" if request.method == "HEAD" else request.method)
+        if scope is None:
             raise MethodNotAllowed(str(request.method))
-        self.message = f"This needs the scope {wanted}."
-        return principal.has(wanted)
+        self.message = f"This needs the scope {scope}."
+        return principal.has(scope)

@@ -1,4 +1,4 @@
-"""Who calls, by which key, and what that key allows."""
+"""The caller of a request, and the rights of its key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from llmhub.runtime.errors import HubError
 
 
 class NotPermittedError(HubError):
-    """The caller's key, or the admin of a model, does not allow what was asked for. Shape: `param` names the field."""
+    """The caller's key, or a model's admin, forbids the request. Shape: `param` names the field."""
 
     def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
@@ -54,11 +54,11 @@ class Principal:
         return self.actor or f"{self.application} ({self.api_key})"
 
     def has(self, scope: Scope) -> bool:
-        """Whether this caller may do what needs a scope: who reads everybody's chats reads the own too."""
+        """Whether the caller has a scope; `audit:read:all` includes `audit:read`."""
         return scope in self.scopes or (scope == Scope.AUDIT_READ and Scope.AUDIT_READ_ALL in self.scopes)
 
     def may_use(self, provider: str, model_name: str) -> bool:
-        """Whether this caller may chat with that model; models are allowed as `model` or `provider/model`."""
+        """Whether the caller may use a model, allowed as `model` or `provider/model`."""
         if self.allowed_providers and provider not in self.allowed_providers:
             return False
         return not self.allowed_models or not self.allowed_models.isdisjoint({model_name, f"{provider}/{model_name}"})
@@ -66,7 +66,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyEntry:
-    """An API key as the configuration snapshot holds it."""
+    """An API key in the configuration snapshot."""
 
     principal: Principal
     expires_at: datetime | None = None
@@ -75,7 +75,7 @@ class KeyEntry:
 
 
 class KeyRefusedError(Exception):
-    """The caller is not let in; `principal` is known where the key was once good."""
+    """The caller's key is refused; `principal` is set if the key was once valid."""
 
     def __init__(self, message: str, *, principal: Principal | None = None) -> None:
         super().__init__(message)
@@ -84,10 +84,10 @@ class KeyRefusedError(Exception):
 
 
 def admit(key: str | None, keys: Mapping[str, KeyEntry], *, now: datetime) -> Principal:
-    """Return the principal whose key this is, and note that it was used.
+    """Authenticate a key, and note its use.
 
-    Shape: `keys` by the SHA-256 of the key, in hex.
-    Errors: KeyRefusedError, with the principal when the key is known but revoked, expired or switched off.
+    Shape: `keys` by SHA-256 digest, in hex.
+    Errors: KeyRefusedError; with the principal if the key is known, but revoked, expired or disabled.
     """
     if not key:
         raise KeyRefusedError("No API key: send `Authorization: Bearer <key>` or `x-api-key: <key>`.")

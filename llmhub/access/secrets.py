@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted with the first of `LLMHUB_SECRET_KEYS`, readable with any of them, each for one place."""
+"""Secrets at rest: encrypted with the first of `LLMHUB_SECRET_KEYS`, readable with any, bound to one place."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from django.db import models
 
 
 class UndecryptableSecretError(Exception):
-    """None of the keys in `LLMHUB_SECRET_KEYS` opens this secret."""
+    """No key in `LLMHUB_SECRET_KEYS` decrypts this secret."""
 
 
 class MisplacedSecretError(Exception):
-    """This secret was sealed for another place than the one it is wanted at."""
+    """This secret was sealed for another place."""
 
 
 class Secret:
-    """A secret that shows itself only when asked, and only at the place it was sealed for: `str` and `repr` mask it.
+    """An encrypted secret that only `reveal` decrypts, and only for the place it was sealed for; `str` masks it.
 
-    Shape: holds the ciphertext of the place, a line of text that may be empty, and of the secret after it; so neither
-    can be changed or taken elsewhere by who may write to the database. `reveal` decrypts.
+    Shape: the ciphertext holds the place, one line of text or none, and the secret. So a writer of the database can
+    neither change a secret nor use it in another place.
     """
 
     __slots__ = ("token",)
@@ -39,7 +39,7 @@ class Secret:
     def reveal(self, *, place: str = "", max_age_s: int | None = None) -> str:
         """Return the plaintext.
 
-        Errors: MisplacedSecretError; UndecryptableSecretError, also for a secret sealed longer ago than `max_age_s`.
+        Errors: MisplacedSecretError; UndecryptableSecretError, also if sealed more than `max_age_s` ago.
         """
         sealed_for, plaintext = self._open(max_age_s=max_age_s)
         if sealed_for != place:
@@ -48,7 +48,7 @@ class Secret:
 
     @property
     def place(self) -> str:
-        """Where it may be revealed. Errors: UndecryptableSecretError."""
+        """The place the secret was sealed for. Errors: UndecryptableSecretError."""
         return self._open()[0]
 
     def _open(self, *, max_age_s: int | None = None) -> tuple[str, str]:
@@ -81,7 +81,7 @@ class Secret:
 
     @property
     def masked(self) -> str:
-        """The last four characters, as people compare keys by; none of a short secret."""
+        """The last four characters; none of a short secret."""
         try:
             _, plaintext = self._open()
         except UndecryptableSecretError:
@@ -115,9 +115,9 @@ def cipher() -> MultiFernet:
 
 
 class SecretField(models.TextField):  # type: ignore[type-arg]  # django-stubs: the values are Secret, not str
-    """A text column that holds ciphertext; values are `Secret`, a plain `str` assigned to a row is sealed on save.
+    """A text column of ciphertext. Values are `Secret`; a `str` assigned to a row is sealed on save.
 
-    Shape: `place_from` names the row's attribute that tells the place to seal for; empty for none.
+    Shape: `place_from` names the row's attribute that holds the place; empty for none.
     """
 
     def __init__(self, *args: Any, place_from: str = "", **kwargs: Any) -> None:
@@ -131,7 +131,7 @@ class SecretField(models.TextField):  # type: ignore[type-arg]  # django-stubs: 
         return value
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        """Leave no plaintext in a row that was saved."""
+        """Seal plaintext, so that a saved row holds none."""
         value = super().pre_save(model_instance, add)
         if value and not isinstance(value, Secret):
             value = self.seal_for(model_instance, value)
@@ -148,7 +148,7 @@ class SecretField(models.TextField):  # type: ignore[type-arg]  # django-stubs: 
 
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
         if self.place_from and value and not isinstance(value, Secret):
-            raise ValueError(f"{self.name}: a bulk write does not tell the place; set it on a row and save that.")
+            raise ValueError(f"{self.name}: a bulk write does not know the place; set it on a row and save that.")
         return super().get_db_prep_save(value, connection)
 
     def value_to_string(self, obj: models.Model) -> str:

@@ -1,4 +1,4 @@
-"""Signed-in users on the chat path, for the admin's own pages; callers with a key never come here."""
+"""Session authentication on the chat path, for the admin's own pages; keys take another path."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from llmhub.access.models import ApiKey
 from llmhub.access.principals import KeyRefusedError, Principal
 
 AS_KEY = "x-llmhub-as-key"
-"""The header by which a signed-in user asks for no more than one API key allows; it means nothing from callers
-with a key."""
+"""The header that restricts a signed-in user to the rights of one API key; ignored from callers with a key."""
 
 
 def _no_view(_request: HttpRequest) -> HttpResponse:
@@ -29,32 +28,31 @@ def _no_view(_request: HttpRequest) -> HttpResponse:
 
 
 class SessionsUnavailableError(Exception):
-    """Nobody can tell now who is signed in."""
+    """The database is unavailable, so sessions cannot be checked."""
 
 
 class UnknownKeyError(KeyRefusedError):
-    """A signed-in user asked for what a key allows that is none, is no longer in force, or that they may not see."""
+    """A signed-in user named an API key that is unknown, invalid, or hidden from them."""
 
     param = AS_KEY
 
 
 class _CsrfCheck(CsrfViewMiddleware):
-    """Django's check, telling the reason instead of rendering a page."""
+    """Django's CSRF check, which returns the reason instead of a page."""
 
     def _reject(self, request: ASGIRequest, reason: str) -> str:
         return reason
 
 
 async def session_principal(request: ASGIRequest) -> Principal:
-    """Return the signed-in user of a request; runs queries, in a thread.
+    """Return the principal of a request's session; runs queries in a thread.
 
-    Errors: KeyRefusedError when nobody is signed in, or the request lacks the CSRF token; UnknownKeyError;
-    SessionsUnavailableError.
+    Errors: KeyRefusedError without a session or a CSRF token; UnknownKeyError; SessionsUnavailableError.
     """
-    return await sync_to_async(_in_a_thread, thread_sensitive=False)(request)
+    return await sync_to_async(_principal_or_unavailable, thread_sensitive=False)(request)
 
 
-def _in_a_thread(request: ASGIRequest) -> Principal:
+def _principal_or_unavailable(request: ASGIRequest) -> Principal:
     try:
         return _session_principal(request)
     except (OperationalError, InterfaceError):
@@ -77,9 +75,9 @@ def _session_principal(request: ASGIRequest) -> Principal:
 
 
 def principal_as_key(user: User | AnonymousUser, key_id: str) -> Principal:
-    """Return a user's principal, allowed no more than a key that they may see. Runs queries.
+    """Return a user's principal, restricted to the rights of a visible key. Runs queries.
 
-    Shape: `key_id` is that of the row.
+    Shape: `key_id` is the row's id.
     Errors: UnknownKeyError, with the user's own principal.
     """
     principal = user_principal(user)

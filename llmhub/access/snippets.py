@@ -1,4 +1,4 @@
-"""Lines to paste: how an application calls this hub with its key."""
+"""Code snippets that call this hub with an application's key."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Snippet:
 
 
 def snippets_for(key: ApiKey | None, *, hub_url: str, secret: str = PLACEHOLDER) -> list[Snippet]:
-    """Return what a key's scopes allow, ready to paste; of no key, how to chat.
+    """Return snippets for what a key's scopes allow; without a key, for chats.
 
-    Shape: `hub_url` as callers reach it, without a path.
+    Shape: `hub_url` is the public URL, without a path.
     """
     scopes = set(key.scopes) if key else {Scope.CHAT.value}
     return list(_snippets(scopes, key.allowed_models if key else [], hub_url=hub_url.rstrip("/"), secret=secret))
@@ -60,8 +60,8 @@ def _snippets(scopes: set[str], model_names: list[str], *, hub_url: str, secret:
     if Scope.CHAT in scopes:
         model_name = model_names[0] if model_names else ""
         yield Snippet("Chat with curl", _curl_chat(hub_url, secret, model_name), is_chat=True)
-        told = {"base_url": f"{hub_url}/v1", "secret": secret, "model_name": model_name, "question": QUESTION}
-        literals = {name: json.dumps(value) for name, value in told.items()}
+        values = {"base_url": f"{hub_url}/v1", "secret": secret, "model_name": model_name, "question": QUESTION}
+        literals = {name: json.dumps(value) for name, value in values.items()}
         yield Snippet("OpenAI SDK for Python", OPENAI.format(**literals), is_chat=True)
         yield Snippet("LangChain for Python", LANGCHAIN.format(**literals), is_chat=True)
     if Scope.PROVIDERS_READ in scopes:

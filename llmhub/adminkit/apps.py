@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class AdminkitConfig(AppConfig):
-    """What the admin's pages of all apps have in common."""
+    """Parts that the admin pages of all apps share."""
 
     name = "llmhub.adminkit"
     label = "adminkit"

@@ -1,4 +1,4 @@
-"""The theme's badges, outside of its own columns."""
+"""The theme's badges, for use outside its own columns."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ Colour = Literal["info", "success", "warning", "danger"]
 
 @cache
 def badge(text: str, colour: Colour) -> SafeString:
-    """Render a badge; to be called with few different texts, as each is kept."""
+    """Render a badge. Every distinct text is cached, so pass only few."""
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": colour})

@@ -1,4 +1,4 @@
-"""Charts for the theme's Chart.js, in which a pointer reads all lines at once."""
+"""Options for the theme's Chart.js; a tooltip shows all series at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def chart_options(*, axes: dict[str, Any], legend: dict[str, Any]) -> str:
-    """Return Chart.js's options as JSON. Shape: `axes` by their names; `legend` as Chart.js takes it."""
+    """Return the options of Chart.js as JSON. Shape: `axes` by name; `legend` as Chart.js defines it."""
     return json.dumps(
         {
             "animation": False,

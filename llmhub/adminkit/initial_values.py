@@ -1,4 +1,4 @@
-"""What an address may fill a new form with."""
+"""Initial values of a new form, taken from the URL."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from django.http import HttpRequest
 
 
 class CheckedInitialValues:
-    """For an admin: leaves out what the fields of its form cannot hold, and could not show."""
+    """A ModelAdmin mixin that drops values which the form's fields cannot hold."""
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        given = super().get_changeform_initial_data(request)  # type: ignore[misc]  # of the admin that this is mixed into
+        initial = super().get_changeform_initial_data(request)  # type: ignore[misc]  # of the admin that this is mixed into
         fields = self.get_form(request).base_fields  # type: ignore[attr-defined]  # likewise
-        return {name: value for name, value in given.items() if name in fields and _can_hold(fields[name], value)}
+        return {name: value for name, value in initial.items() if name in fields and _can_hold(fields[name], value)}
 
 
 def _can_hold(field: Field, value: Any) -> bool:

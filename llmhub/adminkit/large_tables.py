@@ -1,4 +1,4 @@
-"""Lists of what there may be millions of."""
+"""Admin lists of tables with millions of rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_PAGES = 200
 
 
 class BoundedPaginator(InfinitePaginator):  # type: ignore[misc]  # untyped
-    """Counts nothing, and ends where skipping what stands before a page would take long: filters lead further."""
+    """A paginator without a count, bounded because a large OFFSET is slow: filters lead further."""
 
     def page(self, number: int | str) -> Page[Any]:
         valid: int = self.validate_number(number)
@@ -32,14 +32,14 @@ class BoundedPaginator(InfinitePaginator):  # type: ignore[misc]  # untyped
 
 class UnsortedChangeList(ChangeList):  # type: ignore[misc]  # untyped
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Keep the one order, whatever an address asks for: for another all rows would be read."""
+        """Ignore the URL's ordering: any other order would read all rows."""
         self.params.pop(ORDER_VAR, None)
         ordering: list[Any] = super().get_ordering(request, queryset)
         return ordering
 
 
-class UncountedAdmin(ReadOnlyAdmin):
-    """Lists rows without ever counting them, in the one order that an index holds."""
+class LargeTableAdmin(ReadOnlyAdmin):
+    """Lists rows without a count, in the one order that an index serves."""
 
     paginator = BoundedPaginator
     show_facets = admin.ShowFacets.NEVER
@@ -50,5 +50,5 @@ class UncountedAdmin(ReadOnlyAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         changelist: ChangeList = super().get_changelist_instance(request)
-        changelist.full_result_count = changelist.result_count  # else what stands in for a count would be shown as one
+        changelist.full_result_count = changelist.result_count  # else a placeholder would be shown as a count
         return changelist

@@ -9,7 +9,7 @@ from unfold.admin import ModelAdmin
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
-    """Shows rows that nobody may add, change or delete here, not even a superuser. Never counts them all."""
+    """A read-only admin, for superusers too, without a full count."""
 
     actions = None
     show_full_result_count = False
@@ -18,17 +18,17 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # untyped
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """Show no way to a history: what never changes has none."""
-        more = {**(extra_context or {}), "show_history": False}
-        answer: HttpResponse = super().changeform_view(request, object_id, form_url, more)
-        return answer
+        """Hide the history link: immutable rows have no history."""
+        context = {**(extra_context or {}), "show_history": False}
+        response: HttpResponse = super().changeform_view(request, object_id, form_url, context)
+        return response
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Tell nobody who may not look whether there is such a row."""
+        """Deny before the lookup: a 404 would reveal which rows exist."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        answer: HttpResponse = super().history_view(request, object_id, extra_context)
-        return answer
+        response: HttpResponse = super().history_view(request, object_id, extra_context)
+        return response
 
     def has_add_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
         return False

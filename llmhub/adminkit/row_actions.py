@@ -1,4 +1,4 @@
-"""Buttons in the rows of a list: each does to its row what an action of the list does to many."""
+"""Buttons in the rows of a list: each applies a list action to its row."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class RowButton:
 
     action: str
     icon: str
-    words: str
+    label: str
 
 
 class RowActions(ModelAdmin):  # type: ignore[misc]  # untyped
-    """Lets the rows of a list, which have names, have buttons: for whoever may take their actions."""
+    """A ModelAdmin whose rows, which have a `name`, offer list actions as buttons."""
 
     list_after_template = "adminkit/row_form.html"
     row_actions: tuple[str, ...] = ()
-    """Those of `actions` that rows have buttons for."""
+    """The `actions` that rows offer as buttons."""
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(require_POST(self.act_on_row))
-        return [path("<int:pk>/do/<str:action>/", view, name=f"{self._names}_do"), *super().get_urls()]
+        return [path("<int:pk>/do/<str:action>/", view, name=f"{self._url_prefix}_do"), *super().get_urls()]
 
     def act_on_row(self, request: HttpRequest, pk: int, action: str) -> HttpResponse:
-        """Do to one row what an action of the list does to many, and go back to where the button was."""
+        """Apply a list action to one row, and redirect back to the page of the button."""
         if action not in self.row_actions:
             raise Http404
         if action not in self.get_actions(request):
@@ -48,24 +48,25 @@ class RowActions(ModelAdmin):  # type: ignore[misc]  # untyped
         if rows.exists():
             getattr(self, action)(request, rows)
         else:
-            self.message_user(request, f"This {self.opts.verbose_name} does not exist any more.", messages.WARNING)
-        came_from = request.POST.get("next", "")
-        there = came_from if is_same_origin(request, came_from) else reverse(f"admin:{self._names}_changelist")
-        return HttpResponseRedirect(there)
+            self.message_user(request, f"This {self.opts.verbose_name} no longer exists.", messages.WARNING)
+        next_url = request.POST.get("next", "")
+        if not is_same_origin(request, next_url):
+            next_url = reverse(f"admin:{self._url_prefix}_changelist")
+        return HttpResponseRedirect(next_url)
 
     def action_url(self, row: Model, action: str) -> str:
-        return reverse(f"admin:{self._names}_do", args=[row.pk, action])
+        return reverse(f"admin:{self._url_prefix}_do", args=[row.pk, action])
 
     def switch_button(self, row: Model, *, is_on: bool, action: str, label: str, title: str = "") -> SafeString:
-        """Render a switch. Shape: `action` moves it, `label` is read out to who does not see it."""
+        """Render a switch. Shape: `action` toggles it; `label` is its accessible name."""
         context = {"url": self.action_url(row, action), "is_on": is_on, "label": label, "title": title}
         return render_to_string("adminkit/switch.html", context)
 
     def row_buttons(self, row: Model, *buttons: RowButton, icons_only: bool = False) -> SafeString:
-        shown = [(self.action_url(row, button.action), button.icon, button.words) for button in buttons]
-        return render_to_string("adminkit/row_buttons.html", {"row": row, "buttons": shown, "icons_only": icons_only})
+        items = [(self.action_url(row, button.action), button.icon, button.label) for button in buttons]
+        return render_to_string("adminkit/row_buttons.html", {"row": row, "buttons": items, "icons_only": icons_only})
 
     @property
-    def _names(self) -> str:
+    def _url_prefix(self) -> str:
         options: Any = self.opts
         return f"{options.app_label}_{options.model_name}"

@@ -1,4 +1,4 @@
-"""Where a page may lead to."""
+"""Check redirect targets."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 
 def is_same_origin(request: HttpRequest, url: str | None) -> bool:
-    """Whether an address that a request names is one of this very host, not of every other that is allowed."""
+    """Whether a URL from a request points to the request's own host; other allowed hosts do not count."""
     return url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())

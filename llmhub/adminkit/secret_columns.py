@@ -4,9 +4,9 @@ from typing import Any, ClassVar
 
 
 class SecretColumns:
-    """Lets nobody find rows by what a column holds, letter by letter, as Django lets every other be filtered.
+    """Forbids URL lookups on secret columns, which would let a user guess a value character by character.
 
-    Before ModelAdmin.
+    A mixin to put before ModelAdmin.
     """
 
     secret_columns: ClassVar[frozenset[str]] = frozenset()

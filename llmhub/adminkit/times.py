@@ -1,4 +1,4 @@
-"""Moments and lengths of time in words."""
+"""Format times and durations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def time_ago(at: datetime | None, *, none: str = "never") -> str:
-    """Return how long ago, or until when, as HTML whose title is the time to the second, with its zone."""
+    """Return a relative time as HTML; its title is the exact time, with the zone."""
     if at is None:
         return none
     now = timezone.now()
@@ -24,20 +24,20 @@ def time_ago(at: datetime | None, *, none: str = "never") -> str:
 
 
 def time_since(at: datetime) -> SafeString:
-    """Return for how long something has lasted, with the moment it began, as `time_ago` does."""
+    """Return the duration since a time as HTML, with a title as in `time_ago`."""
     now = timezone.now()
     return _time(at, timesince(at, now, depth=1) if now - at >= MINUTE else "less than a minute")
 
 
 def exact_time(at: datetime) -> str:
-    """Return a moment to the second, with its zone."""
+    """Return a time to the second, with its zone."""
     return date_format(timezone.localtime(at), "DATETIME_FORMAT")
 
 
-def ms_words(ms: float) -> str:
+def format_ms(ms: float) -> str:
     return f"{ms / 1000:.1f} s" if ms >= 1000 else f"{ms:.0f} ms"
 
 
-def _time(at: datetime, words: str) -> SafeString:
-    title, words = exact_time(at), words.replace("\xa0", " ")
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), title, words)
+def _time(at: datetime, text: str) -> SafeString:
+    title, text = exact_time(at), text.replace("\xa0", " ")
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), title, text)

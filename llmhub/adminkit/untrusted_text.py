@@ -1,4 +1,4 @@
-"""Text that others wrote, made harmless to look at: what would steer a reader's screen is shown as a mark."""
+"""Escape untrusted text for HTML: control and bidirectional characters are shown as marks."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import unicodedata
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-# Controls but tab and line feed, what orders or hides text (directions, zero widths, tags), and separators of lines.
-# Joiners stay: scripts and emoji are written with them.
-_STEERING = re.compile(
+# Controls except tab and line feed, characters that reorder or hide text (bidi, zero width, tags), line separators.
+# Joiners stay: scripts and emoji need them.
+_UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 
-def inert(text: object) -> SafeString:
-    """Return text as HTML: its markup escaped, and what would steer the screen marked."""
+def escape_untrusted(text: object) -> SafeString:
+    """Return text as HTML, with markup escaped and unsafe characters marked."""
     lines = str(text).replace("\r\n", "\n")
-    return mark_safe(_STEERING.sub(_mark, escape(lines)))  # noqa: S308 (escaped, then only marks are added)
+    return mark_safe(_UNSAFE.sub(_mark, escape(lines)))  # noqa: S308 (escaped, then only marks are added)
 
 
 def is_plain(text: str) -> bool:
-    """Whether nothing in a text would be marked, so that it can stand where marks cannot."""
-    return not _STEERING.search(text)
+    """Whether a text has no unsafe characters: it may then be shown where marks cannot."""
+    return not _UNSAFE.search(text)
 
 
 def _mark(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""The admin's sidebar: what a user may see, by what it is for."""
+"""The admin's sidebar: the pages that a user may open, grouped by topic."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PAGES = (
             ("Chats", "forum", "chat.chat"),
             ("Changes", "manage_history", "history.change"),
             ("Ledger events", "receipt_long", "ledger.ledgerevent"),
-            ("Ledger writer seats", "history_edu", "ledger.ledgerwriterrecord"),
+            ("Ledger writers", "history_edu", "ledger.ledgerwriterrecord"),
         ),
     ),
     (
@@ -60,7 +60,7 @@ PAGES = (
         ),
     ),
 )
-"""Shape: of a list, the label of its model; of another page, the name of its URL and the permission it needs."""
+"""Shape: title and icon; then the model's label for a list, or a URL name and a permission for another page."""
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
@@ -69,12 +69,12 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _items(request: HttpRequest, pages: tuple[tuple[str, ...], ...]) -> list[dict[str, str]]:
-    found = [(title, icon, _link(request, *page)) for title, icon, *page in pages]
-    return [{"title": title, "icon": icon, "link": link} for title, icon, link in found if link]
+    links = [(title, icon, _link(request, *page)) for title, icon, *page in pages]
+    return [{"title": title, "icon": icon, "link": link} for title, icon, link in links if link]
 
 
 def _link(request: HttpRequest, name: str, permission: str | None = None) -> str:
-    """Where a page is; "" for who may not open it."""
+    """Return a page's URL; "" if the user may not open it."""
     if permission is not None:
         return reverse(name) if not permission or request.user.has_perm(permission) else ""
     page = admin.site._registry.get(apps.get_model(name))

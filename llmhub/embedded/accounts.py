@@ -1,4 +1,4 @@
-"""As whom the servers and the hub run where root starts them: accounts that nothing else on the machine has."""
+"""The unprivileged accounts of servers and hub when root starts them, unused by anything else on the machine."""
 
 import os
 import pwd
@@ -10,8 +10,8 @@ from llmhub.embedded.errors import EmbeddedError
 
 UNPRIVILEGED_NAMES = ("nobody", "daemon")
 
-# Numbers that no distribution gives out (systemd's list of them, docs/UIDS-GIDS.md, has 60706 to 61183 as unused). They
-# need no entry in /etc/passwd. The group is what both share: the way to the socket.
+# Ids that no distribution assigns (systemd's docs/UIDS-GIDS.md lists 60706 to 61183 as unused). They need no entry in
+# /etc/passwd. Both accounts share the group, which gives access to the socket.
 GROUP_ID = 60_717
 POSTGRES_ID = 60_717
 HUB_ID = 60_718
@@ -30,7 +30,7 @@ class Account:
 
     @property
     def switch_uid(self) -> int | None:
-        """What subprocess takes as `user`; None leaves a child as we are."""
+        """The `user` argument of subprocess; None keeps the current user."""
         return self.uid if self.is_another else None
 
     @property
@@ -58,7 +58,7 @@ def get_own_account() -> Account:
 
 
 def get_postgres_account() -> Account:
-    """Return the own account, or for root one of PostgreSQL's own; failing that, one that every system has."""
+    """Return the current account; for root, a dedicated one, or else one that every system has."""
     own = get_own_account()
     if own.uid != 0:
         return own
@@ -67,9 +67,9 @@ def get_postgres_account() -> Account:
 
 
 def find_hub_account(*, python: str, root: Path, port: int) -> Account | None:
-    """Return for root the account of the hub's own processes; None where these run as whoever starts them.
+    """Return the account of the hub's processes if root starts them; None to keep the current user.
 
-    That is for everyone but root, and for root where another account cannot read the code or listen on the port.
+    None also for root if another account cannot read the code or listen on the port.
     """
     if os.geteuid() != 0:
         return None
@@ -84,7 +84,7 @@ def _first_unprivileged_port() -> int:
 
 
 def can_run(account: Account, *argv: str) -> bool:
-    """Try a harmless command as this account: permissions are not guessed from modes."""
+    """Run a harmless command as this account, rather than deriving permissions from modes."""
     try:
         result = subprocess.run(
             argv,
@@ -109,7 +109,7 @@ def can_enter(account: Account, folder: Path) -> bool:
 def get_named_account() -> Account:
     """Return an unprivileged account that has a name.
 
-    Errors: EmbeddedError where root cannot become any.
+    Errors: EmbeddedError if root cannot switch to any.
     """
     for name in UNPRIVILEGED_NAMES:
         try:

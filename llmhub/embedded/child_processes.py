@@ -1,4 +1,4 @@
-"""Child processes that never outlive us: each in a process group of its own, all of them known to a guard."""
+"""Child processes that never outlive this one: each has its own process group, and a guard knows them all."""
 
 import os
 import shutil
@@ -15,23 +15,23 @@ from typing import IO, Self
 from llmhub.embedded import guard
 from llmhub.embedded.accounts import Account
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.runtime.log_lines import readable
+from llmhub.runtime.log_lines import format_line
 
 LOG_ROTATE_BYTES = 10_000_000
 LOGS_KEPT = 3
-"""How many full logs are kept beside the one that is written."""
+"""How many rotated logs are kept."""
 
 LOG_TAIL_BYTES = 4_000
 POLL_S = 0.02
 LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""What some builds of Python cannot start without; the guard needs to know nothing else."""
+"""Variables that some builds of Python need to start; the guard gets no others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildCommand:
-    """How to start one child; `stdin` carries what must not be seen in the list of processes.
+    """How to start a child; `stdin` carries secrets, which the process list must not show.
 
-    Shape: `heart` is a file that the child touches every few seconds while it does not hang.
+    Shape: `heartbeat_file` is a file that the child touches every few seconds unless it hangs.
     """
 
     name: str
@@ -42,7 +42,7 @@ class ChildCommand:
     account: Account | None = None
     stdin: str | None = field(default=None, repr=False)
     stop_signal: signal.Signals = signal.SIGTERM
-    heart: Path | None = None
+    heartbeat_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Child:
 
 
 class Guard:
-    """The process that ends our children if we are killed; `lock_fd` stays locked until it has."""
+    """A process that ends the children if this one is killed; it holds `lock_fd` until then."""
 
     def __init__(self, *, lock_fd: int | None = None) -> None:
         self._process = subprocess.Popen(
@@ -94,7 +94,7 @@ class Guard:
         self.close()
 
     def start(self, command: ChildCommand) -> Child:
-        """Start a child in its own session, its output appended to its log."""
+        """Start a child in its own session, appending its output to its log."""
         account = command.account
         with _open_log(command.log) as log:
             process = subprocess.Popen(
@@ -110,33 +110,33 @@ class Guard:
                 start_new_session=True,
                 text=True,
             )
-        self._tell(f"watch {process.pid} {command.stop_signal.value}")
+        self._send_command(f"watch {process.pid} {command.stop_signal.value}")
         if process.stdin:
             _write(process.stdin, command.stdin or "")
         return Child(command, process)
 
     def stop(self, child: Child, *, timeout_s: float) -> bool:
-        """Stop one child, by force once the time is over; return whether it went by itself."""
+        """Stop a child, with SIGKILL after the timeout; return whether it exited by itself."""
         child.send_stop()
-        went = child.wait(timeout_s)
+        has_exited = child.wait(timeout_s)
         self.clear(child)
-        return went
+        return has_exited
 
     def clear(self, child: Child) -> None:
-        """Kill whatever is left of the child's group, and forget it."""
+        """Kill the rest of the child's process group, and stop guarding it."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.process.pid, signal.SIGKILL)
         child.process.wait()
-        self._tell(f"forget {child.process.pid}")
+        self._send_command(f"forget {child.process.pid}")
 
     def close(self) -> None:
-        """End everything still watched, then the guard itself."""
+        """End every guarded group, then the guard itself."""
         with suppress(BrokenPipeError):
             self._pipe.close()
         self._process.wait()
 
-    def _tell(self, line: str) -> None:
-        # Without its guard the hub still runs and stops its children itself.
+    def _send_command(self, line: str) -> None:
+        # Without the guard, the hub still runs, and stops its children itself.
         with suppress(BrokenPipeError):
             self._pipe.write(f"{line}\n")
 
@@ -149,16 +149,16 @@ class Guard:
 def wait_until(
     is_ready: Callable[[], bool], child: Child, *, timeout_s: float, pause: Callable[[float], None] = time.sleep
 ) -> None:
-    """Wait for a child to be of use; `pause` may raise to give up.
+    """Wait until a child is ready; `pause` may raise to abort.
 
-    Errors: EmbeddedError with the end of the child's log if it went or took too long.
+    Errors: EmbeddedError with the end of the child's log if it exited or timed out.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s
     while not is_ready():
-        if not child.is_running or time.monotonic() > deadline:
-            what = f"did not start within {timeout_s:.0f} s" if child.is_running else "stopped while starting"
+        if not child.is_running or time.monotonic() > deadline_s:
+            failure = f"did not start within {timeout_s:.0f} s" if child.is_running else "stopped while starting"
             log = child.command.log
-            raise EmbeddedError(f"{child.name} {what}. The end of {log}:\n{read_tail(log)}")
+            raise EmbeddedError(f"{child.name} {failure}. The end of {log}:\n{read_tail(log)}")
         pause(POLL_S)
 
 
@@ -166,13 +166,13 @@ def log_size(log: Path) -> int:
     return log.stat().st_size if log.exists() else 0
 
 
-def has_said(log: Path, words: str, *, since: int) -> bool:
-    """Tell whether a log has had these words since it was so long; of one begun anew meanwhile, at all."""
+def log_contains(log: Path, text: str, *, since: int) -> bool:
+    """Whether a log contains a text after offset `since`; anywhere, if it was rotated since."""
     if not log.exists():
         return False
     with log.open("rb") as file:
         file.seek(since if since <= log.stat().st_size else 0)
-        return words.encode() in file.read()
+        return text.encode() in file.read()
 
 
 def read_tail(log: Path, *, lines: int = 12) -> str:
@@ -183,23 +183,22 @@ def read_tail(log: Path, *, lines: int = 12) -> str:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(f"    {readable(line)}" for line in text.splitlines()[-lines:])
+    return "\n".join(f"    {format_line(line)}" for line in text.splitlines()[-lines:])
 
 
 def rotate(log: Path) -> Path | None:
-    """Begin a log anew once it is large; return the full one, None where it was not.
+    """Rotate a large log by copy and truncate; return the copy, None if the log is small.
 
-    Its writer goes on with the same file, to which it appends: the full one is a copy. Lines that are written while
-    it is made may be lost.
+    The writer keeps appending to the same file. Lines written during the copy may be lost.
     """
     if not log.exists() or log.stat().st_size <= LOG_ROTATE_BYTES:
         return None
     for number in range(LOGS_KEPT - 1, 0, -1):
-        older = _numbered(log, number)
-        if older.exists():
-            older.replace(_numbered(log, number + 1))
-    with log.open("rb") as full, _append(_numbered(log, 1)) as copy:
-        shutil.copyfileobj(full, copy)
+        previous = _numbered(log, number)
+        if previous.exists():
+            previous.replace(_numbered(log, number + 1))
+    with log.open("rb") as source, _append(_numbered(log, 1)) as copy:
+        shutil.copyfileobj(source, copy)
     os.truncate(log, 0)
     return _numbered(log, 1)
 
@@ -219,7 +218,7 @@ def _append(file: Path) -> IO[bytes]:
 
 
 def _write(pipe: IO[str], text: str) -> None:
-    # A child that has gone already says why in its log.
+    # The log of a child that has already exited tells why.
     with suppress(BrokenPipeError):
         pipe.write(text)
         pipe.close()

@@ -1,4 +1,4 @@
-"""What a person sees while the hub starts and stops."""
+"""Console output while the hub starts and stops."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 def say(text: str, *, end: str = "\n") -> None:
-    """Print at once; when nobody reads any more, the hub goes on unheard."""
+    """Print and flush; discard output once the pipe is closed."""
     try:
         print(text, end=end, flush=True)
     except BrokenPipeError:
@@ -16,10 +16,10 @@ def say(text: str, *, end: str = "\n") -> None:
 
 
 @contextmanager
-def step(what: str) -> Iterator[None]:
-    """Name a step as it begins, and how long it took once it is done."""
+def step(title: str) -> Iterator[None]:
+    """Print a step when it begins, and its duration when it ends."""
     began_at = time.monotonic()
-    say(f"  {what} … ", end="")
+    say(f"  {title} … ", end="")
     try:
         yield
     except BaseException:

@@ -1,2 +1,2 @@
 class EmbeddedError(Exception):
-    """What a person must know or do before the local stack can run; the message is all they are shown."""
+    """The local stack cannot run; the message tells the user what to do."""

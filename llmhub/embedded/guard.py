@@ -1,7 +1,7 @@
-"""End what a starter left behind: run as a process of its own, told the process groups on its standard input.
+"""End the process groups of a killed parent: a separate process, which reads the groups from standard input.
 
-It outlives a starter that was killed without a chance to stop anything: the end of its input is the sign. Until
-every group is gone it holds whatever lock it inherited. Only the standard library, and nothing of this project.
+It survives a SIGKILL of its parent, and acts at the end of its input. It holds its inherited lock until every group is
+gone. Imports only the standard library, and nothing of this project.
 """
 
 import os
@@ -16,7 +16,7 @@ POLL_S = 0.05
 
 
 def read_groups(lines: Iterable[str]) -> dict[int, int]:
-    """Follow `watch GROUP SIGNAL` and `forget GROUP` until the input ends; return what is still watched."""
+    """Process `watch GROUP SIGNAL` and `forget GROUP` until the input ends; return the watched groups."""
     groups: dict[int, int] = {}
     for line in lines:
         match line.split():
@@ -28,7 +28,7 @@ def read_groups(lines: Iterable[str]) -> dict[int, int]:
 
 
 def end_groups(groups: dict[int, int], *, grace_s: float = GRACE_S) -> None:
-    """Ask each group to stop in its own way, then kill what did not."""
+    """Send each group its stop signal, then SIGKILL after the grace period."""
     for group, stop_signal in groups.items():
         _send(group, stop_signal)
     deadline = time.monotonic() + grace_s
@@ -39,7 +39,7 @@ def end_groups(groups: dict[int, int], *, grace_s: float = GRACE_S) -> None:
 
 
 def is_alive(group: int) -> bool:
-    """Tell whether a group still runs; the dead whom a slow init has not yet buried do not count."""
+    """Whether a group still runs; zombies that init has not reaped do not count."""
     if not _send(group, 0):
         return False
     stats = [_read(path) for path in Path("/proc").glob("[0-9]*/stat")]

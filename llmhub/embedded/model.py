@@ -1,6 +1,6 @@
-"""The local model: llama.cpp's OpenAI-compatible server in a process of its own, under the name `smollm2`.
+"""The local model `smollm2`: llama.cpp's OpenAI-compatible server in a process of its own.
 
-Chats need a key that the hub alone has: other users of the machine reach the port too, and nobody records theirs.
+Chats need a key that only the hub has: other users of the machine can reach the port, and would bypass the record.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmhub.embedded import wheels
-from llmhub.embedded.child_processes import ChildCommand, has_said, log_size
+from llmhub.embedded.child_processes import ChildCommand, log_contains, log_size
 from llmhub.embedded.ports import LOOPBACK, is_answering
 
 MODEL_NAME = "smollm2"
@@ -23,7 +23,7 @@ TEMPERATURE = 0.2
 TOP_P = 0.9
 REPEAT_PENALTY = 1.1
 PROMPT_CACHE_MIB = 128
-LOG_ERRORS = 1  # warnings quote what was asked
+LOG_ERRORS = 1  # warnings quote prompts
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 1.0
@@ -47,20 +47,20 @@ def new_local_model(*, port: int, key: str, log: Path) -> LocalModel:
 
 
 def get_command(server: LocalModel, *, env: Mapping[str, str], root: Path) -> ChildCommand:
-    """Pass the key through standard input: it is neither in the environment nor among the arguments."""
+    """Return the command; the key goes through standard input, not the environment or the arguments."""
     file, port = str(wheels.get_model_file()), str(server.port)
     argv = [sys.executable, "-m", "llmhub.embedded.model", "--file", file, "--port", port]
     return ChildCommand(name="model", argv=argv, log=server.log, env=env, cwd=root, stdin=f"{server.key}\n")
 
 
 def is_ready(server: LocalModel) -> bool:
-    """Tell our server from another process that took the port: ours says when it has it."""
-    is_ours = has_said(server.log, LISTENS, since=server.log_size)
+    """Whether our server is ready: its log tells that it, and not another process, has the port."""
+    is_ours = log_contains(server.log, LISTENS, since=server.log_size)
     return is_ours and is_answering(LOOPBACK, server.port, "/health", timeout_s=CONNECT_TIMEOUT_S)
 
 
 def serve(file: Path, *, port: int, key: str) -> None:
-    """Serve until a signal ends the process; one context is shared by the chats in progress."""
+    """Serve until a signal ends the process; concurrent chats share one context."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -73,14 +73,14 @@ def serve(file: Path, *, port: int, key: str) -> None:
     params.n_ctx = CONTEXT_TOKENS
     params.n_parallel = PARALLEL_CHATS
     params.kv_unified = True
-    # So small a model may ramble on for ever: what a request does not bound is bounded here.
+    # A small model may never stop: this bounds requests without a limit.
     params.n_predict = MAX_TOKENS
     params.sampling.temp = TEMPERATURE
     params.sampling.top_p = TOP_P
     params.sampling.penalty_repeat = REPEAT_PENALTY
     params.cpuparams.n_threads = os.cpu_count() or 1
     params.cache_ram_mib = PROMPT_CACHE_MIB
-    # Prompts stay between the caller and the model: no page, no state to look at, no web page of another origin.
+    # Keep prompts private: no UI, no state endpoints, no CORS.
     params.verbosity = LOG_ERRORS
     params.ui = params.endpoint_slots = params.endpoint_props = False
     params.cors_origins = ""

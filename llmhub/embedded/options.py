@@ -1,4 +1,4 @@
-"""What `manage.py up` takes from the environment."""
+"""The options of `manage.py up`, from the environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`port` 0 means any free one."""
+    """Shape: `port` 0 means any free one."""
 
     host: str
     port: int
@@ -31,7 +31,7 @@ class Options:
 
     @property
     def own_names(self) -> tuple[str, ...]:
-        """The host names in requests that the hub takes for its own, before anybody names more."""
+        """The default allowed host names."""
         return tuple(sorted({"localhost", "127.0.0.1", "[::1]", self._bracketed_host}))
 
     @property
@@ -41,7 +41,7 @@ class Options:
 
 
 def get_reached_host(host: str) -> str:
-    """Return where a server that listens on this address is reached from its own machine."""
+    """Return the address that reaches a listener from its own machine."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (what a caller may have chosen)
 
 

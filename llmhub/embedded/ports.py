@@ -1,4 +1,4 @@
-"""TCP ports on this machine: which are free, and whether a server behind one answers."""
+"""Find free TCP ports, and probe servers."""
 
 import errno
 import http.client
@@ -12,7 +12,7 @@ LOOPBACK = "127.0.0.1"
 def get_free_port(host: str, port: int) -> int:
     """Return the port, or any free one for 0.
 
-    Errors: EmbeddedError, in words for who chose HOST and PORT, if it cannot be had.
+    Errors: EmbeddedError for the user who chose HOST and PORT, if it is not available.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -31,7 +31,7 @@ def get_free_port(host: str, port: int) -> int:
 
 
 def get_loopback_port(preferred: int = 0) -> int:
-    """Return the preferred loopback port if it is free, or else any that is."""
+    """Return the preferred loopback port if free, else any free one."""
     try:
         return get_free_port(LOOPBACK, preferred)
     except EmbeddedError:
@@ -39,7 +39,7 @@ def get_loopback_port(preferred: int = 0) -> int:
 
 
 def is_answering(host: str, port: int, path: str, *, timeout_s: float) -> bool:
-    """Tell whether a GET is answered with 200."""
+    """Whether a GET returns 200."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         connection.request("GET", path)

@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL: the wheel's own programs, one cluster per folder, on a socket only we can use.
+"""The embedded PostgreSQL: programs from the wheel, one cluster per folder, on a private Unix socket.
 
-Who starts it is its superuser, told by the kernel, until `shut_superuser_out`. The hub's two roles need
-passwords, which are made anew at each start.
+The user who starts it is superuser by peer authentication, until `shut_superuser_out`. The hub's two roles have
+passwords, generated at each start.
 """
 
 import importlib.metadata
@@ -40,8 +40,8 @@ APPLICATION_ROLE = "llmhub"
 OWNER_ROLE = "llmhub_owner"
 ROLES_SQL = Path(__file__).with_name("roles.sql")
 IDENT_MAP = "hub"
-OF_THE_SUPERUSER = f"local all {SUPERUSER} peer map={IDENT_MAP}\n"
-OF_THE_HUB = f"local {DATABASE} {APPLICATION_ROLE},{OWNER_ROLE} scram-sha-256\n"
+SUPERUSER_RULE = f"local all {SUPERUSER} peer map={IDENT_MAP}\n"
+HUB_RULE = f"local {DATABASE} {APPLICATION_ROLE},{OWNER_ROLE} scram-sha-256\n"
 SHARED_BASE = Path("/var/lib/llmhub")
 PORT = 5432
 SHORT_FOLDER = "/tmp"  # noqa: S108 (the folder made in it is private; macOS's own choice would be too long)
@@ -53,11 +53,11 @@ STOP_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 10.0
 FAST_SHUTDOWN = signal.SIGINT
 
-# Nothing of the caller's environment: neither its secrets nor its PG* settings are the server's business.
+# Nothing of the caller's environment: the server must get neither its secrets nor its PG* settings.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 SETTINGS = {
     "listen_addresses": "",
-    "unix_socket_permissions": "0770",  # of the folder's own group, which has nobody else in it
+    "unix_socket_permissions": "0770",  # for the folder's dedicated group
     "password_encryption": "scram-sha-256",
     "max_connections": "100",
     "shared_buffers": "64MB",
@@ -77,7 +77,7 @@ THROWAWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_co
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """One cluster's places; `is_durable` false gives up surviving a crash for speed."""
+    """The paths of a cluster; `is_durable=False` trades crash safety for speed."""
 
     programs: Path
     data: Path
@@ -100,7 +100,7 @@ class Cluster:
 
 @contextmanager
 def open_cluster(home: Path, *, log: Path, is_durable: bool = True) -> Iterator[Cluster]:
-    """Yield the cluster under `home`, made now if there was none; its socket folder goes away at the end."""
+    """Yield the cluster under `home`, initialized if missing; remove its socket folder at the end."""
     account = get_postgres_account()
     package = wheels.get_postgres_package()
     folder = _get_folder(home, account)
@@ -120,7 +120,7 @@ def open_cluster(home: Path, *, log: Path, is_durable: bool = True) -> Iterator[
 
 
 def get_command(cluster: Cluster) -> ChildCommand:
-    _write_access_rules(cluster, OF_THE_SUPERUSER + OF_THE_HUB)
+    _write_access_rules(cluster, SUPERUSER_RULE + HUB_RULE)
     settings = SETTINGS | ({} if cluster.is_durable else THROWAWAY_SETTINGS)
     settings |= {
         "unix_socket_directories": f'"{cluster.sockets}"',
@@ -139,7 +139,7 @@ def get_command(cluster: Cluster) -> ChildCommand:
 
 
 def is_ready(cluster: Cluster) -> bool:
-    """Try a first connection, make database and roles if they are missing, and give the roles their passwords."""
+    """Try to connect; create missing database and roles, and set the roles' passwords."""
     try:
         _make_database(cluster)
     except psycopg.OperationalError:
@@ -159,21 +159,21 @@ def _make_database(cluster: Cluster) -> None:
 
 
 def shut_superuser_out(cluster: Cluster) -> None:
-    """Let nobody in as the superuser any more, whoever started it included, until the next start.
+    """Reject superuser connections until the next start.
 
-    Errors: EmbeddedError if the server does not take it to heart.
+    Errors: EmbeddedError if the server does not reload its rules in time.
     """
     with cluster.connect("postgres") as connection:
-        _write_access_rules(cluster, OF_THE_HUB)
+        _write_access_rules(cluster, HUB_RULE)
         connection.execute("SELECT pg_reload_conf()")
-    deadline = time.monotonic() + RELOAD_TIMEOUT_S
-    while _takes_superuser(cluster):
-        if time.monotonic() > deadline:
-            raise EmbeddedError("PostgreSQL does not read its rules of access anew.")
+    deadline_s = time.monotonic() + RELOAD_TIMEOUT_S
+    while _accepts_superuser(cluster):
+        if time.monotonic() > deadline_s:
+            raise EmbeddedError("PostgreSQL did not reload its access rules.")
         time.sleep(POLL_S)
 
 
-def _takes_superuser(cluster: Cluster) -> bool:
+def _accepts_superuser(cluster: Cluster) -> bool:
     try:
         cluster.connect("postgres").close()
     except psycopg.OperationalError:
@@ -182,18 +182,18 @@ def _takes_superuser(cluster: Cluster) -> bool:
 
 
 def _init(cluster: Cluster) -> None:
-    """Make the cluster beside its place and move it there whole, so that a broken attempt leaves nothing.
+    """Initialize the cluster in a temporary folder and rename it, so that a failed attempt leaves nothing.
 
-    `initdb` wants an account with a name, which the server does not.
+    `initdb` needs an account with a name; the server does not.
     """
-    unfinished = cluster.data.with_name("data.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    temporary = cluster.data.with_name("data.unfinished")
+    shutil.rmtree(temporary, ignore_errors=True)
     account = replace(get_named_account(), gid=cluster.account.gid) if cluster.account.is_another else cluster.account
-    _make_private(unfinished, account)
+    _make_private(temporary, account)
     options = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     access = [f"--username={SUPERUSER}", "--auth-local=peer", "--auth-host=reject"]
     result = subprocess.run(
-        [str(cluster.programs / "initdb"), f"--pgdata={unfinished}", *options, *access]
+        [str(cluster.programs / "initdb"), f"--pgdata={temporary}", *options, *access]
         + ([] if cluster.is_durable else ["--no-sync"]),
         user=account.switch_uid,
         group=account.switch_gid,
@@ -208,15 +208,15 @@ def _init(cluster: Cluster) -> None:
     )
     if result.returncode != 0:
         raise EmbeddedError(f"PostgreSQL's initdb failed:\n{result.stderr.strip() or result.stdout.strip()}")
-    _give(unfinished, cluster.account)
-    unfinished.rename(cluster.data)
+    _chown_tree(temporary, cluster.account)
+    temporary.rename(cluster.data)
 
 
 def _check_version(cluster: Cluster) -> None:
-    found = (cluster.data / "PG_VERSION").read_text().strip()
-    if found != MAJOR_VERSION:
+    version = (cluster.data / "PG_VERSION").read_text().strip()
+    if version != MAJOR_VERSION:
         raise EmbeddedError(
-            f"The data in {cluster.data} are of PostgreSQL {found}, and the wheel has {MAJOR_VERSION}:"
+            f"The data in {cluster.data} are of PostgreSQL {version}, and the wheel has {MAJOR_VERSION}:"
             " move them with pg_dump and psql, or name another LLMHUB_HOME."
         )
 
@@ -230,20 +230,20 @@ def _write_access_rules(cluster: Cluster, hba: str) -> None:
 
 
 def _get_folder(home: Path, account: Account) -> Path:
-    """Return the folder for the cluster: in `home`, or linked there if another account must but cannot enter it."""
+    """Return the cluster's folder: in `home`, or a link there if the account cannot enter `home`."""
     folder = home / "postgres"
     if account.is_another:
         os.chown(home, -1, account.gid)
         home.chmod(0o710)
     if not folder.exists():
         _make_folder(folder, account)
-    found = folder.resolve()
-    if not can_enter(account, found):
+    resolved = folder.resolve()
+    if not can_enter(account, resolved):
         raise EmbeddedError(
-            f"The user {account.name}, as whom PostgreSQL runs, cannot enter {found}."
+            f"The user {account.name}, as whom PostgreSQL runs, cannot enter {resolved}."
             " Open its parent folders to others (chmod o+x), or name another LLMHUB_HOME."
         )
-    return found
+    return resolved
 
 
 def _make_folder(folder: Path, account: Account) -> None:
@@ -270,7 +270,7 @@ def _make_folder(folder: Path, account: Account) -> None:
 
 
 def _make_private(folder: Path, account: Account, *, is_passable: bool = False) -> None:
-    """Make a folder that nobody but the account may open; where told so, those of its group pass through."""
+    """Create a folder private to the account; `is_passable` lets its group traverse it."""
     folder.mkdir()
     folder.chmod(0o710 if is_passable and account.is_another else 0o700)
     account.own(folder)
@@ -278,7 +278,7 @@ def _make_private(folder: Path, account: Account, *, is_passable: bool = False) 
 
 @contextmanager
 def _socket_folder(folder: Path, account: Account) -> Iterator[Path]:
-    """Yield a folder for the socket: beside the data, or a temporary one where that path is too long for a socket."""
+    """Yield the socket's folder: beside the data, or a temporary one if that path is too long for a socket."""
     sockets = folder / "run"
     if len(os.fsencode(sockets / SOCKET_NAME)) > SOCKET_PATH_MAX_BYTES:
         with tempfile.TemporaryDirectory(prefix="llmhub-", dir=SHORT_FOLDER) as temporary:
@@ -292,7 +292,7 @@ def _socket_folder(folder: Path, account: Account) -> Iterator[Path]:
 
 
 def _get_programs(package: Path, folder: Path, account: Account) -> Path:
-    """Return the folder of the programs: the wheel's, or a copy where another account cannot run those."""
+    """Return the folder of the programs: the wheel's, or a copy if the account cannot run those."""
     programs = package / "pginstall18" / "bin"
     if not account.is_another or can_run(account, str(programs / "postgres"), "--version"):
         return programs
@@ -303,20 +303,20 @@ def _get_programs(package: Path, folder: Path, account: Account) -> Path:
 
 
 def _copy_programs(package: Path, copy: Path, account: Account) -> None:
-    """Copy what the server needs, the wheel's layout kept: its programs find their libraries by relative path."""
-    unfinished = copy.with_name("programs.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    """Copy the server in the wheel's layout: the programs find their libraries by relative path."""
+    temporary = copy.with_name("programs.unfinished")
+    shutil.rmtree(temporary, ignore_errors=True)
     for source in (package / "pginstall18", package / ".dylibs", package.with_name(f"{package.name}.libs")):
         if source.exists():
-            shutil.copytree(source, unfinished / source.relative_to(package.parent), symlinks=True)
-    _give(unfinished, account)
-    unfinished.rename(copy)
+            shutil.copytree(source, temporary / source.relative_to(package.parent), symlinks=True)
+    _chown_tree(temporary, account)
+    temporary.rename(copy)
 
 
-def _give(folder: Path, account: Account) -> None:
-    """Let an account own a folder and everything in it."""
-    for parent, _, files in os.walk(folder):
-        account.own(Path(parent))
+def _chown_tree(folder: Path, account: Account) -> None:
+    """Change the owner of a folder recursively."""
+    for directory, _, files in os.walk(folder):
+        account.own(Path(directory))
         for name in files:
             if account.is_another:
-                os.chown(Path(parent, name), account.uid, account.gid, follow_symlinks=False)
+                os.chown(Path(directory, name), account.uid, account.gid, follow_symlinks=False)

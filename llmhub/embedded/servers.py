@@ -1,4 +1,4 @@
-"""The servers beside the hub, each running for as long as its context: the embedded one unless there is another."""
+"""Context managers of the embedded servers, each skipped if the environment names another."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ from llmhub.embedded.supervisor import Supervisor
 def running_servers(
     options: Options, supervisor: Supervisor, environment: Mapping[str, str]
 ) -> Iterator[dict[str, str]]:
-    """Yield the variables by which the hub finds its servers."""
+    """Yield the environment variables that point the hub to its servers."""
     with ExitStack() as stack:
         variables = stack.enter_context(_postgres(options, supervisor, environment))
         variables |= stack.enter_context(_valkey(options, supervisor, environment))
@@ -69,8 +69,8 @@ def _model(options: Options, supervisor: Supervisor) -> Iterator[dict[str, str]]
         return
     with ExitStack() as stack:
         with step(f"Local model {model.MODEL_NAME}"):
-            port = _get_lasting_port(options.home / "model.port")
-            key = _get_lasting_key(options.home / "model.key")
+            port = _get_stable_port(options.home / "model.port")
+            key = _get_stable_key(options.home / "model.key")
             server = model.new_local_model(port=port, key=key, log=options.logs / "model.log")
             command = model.get_command(server, env={"PATH": os.defpath}, root=ROOT)
             stack.callback(supervisor.stop, "model")
@@ -79,15 +79,15 @@ def _model(options: Options, supervisor: Supervisor) -> Iterator[dict[str, str]]
         yield {"LLMHUB_LOCAL_MODEL_URL": server.url, "LLMHUB_LOCAL_MODEL_KEY": key}
 
 
-def _get_lasting_key(file: Path) -> str:
-    """Return the key of the last start: the provider's then stays as it is."""
+def _get_stable_key(file: Path) -> str:
+    """Return the key of the last start, so that the provider need not change."""
     if not file.exists():
         write_private(file, secrets.token_urlsafe(32))
     return file.read_text().strip()
 
 
-def _get_lasting_port(file: Path) -> int:
-    """Return the port of the last start if it is free still: the provider's address then stays as it is."""
+def _get_stable_port(file: Path) -> int:
+    """Return the port of the last start if free, so that the provider's URL need not change."""
     last = int(file.read_text()) if file.exists() else 0
     port = get_loopback_port(last)
     write_private(file, f"{port}\n")

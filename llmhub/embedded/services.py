@@ -1,4 +1,4 @@
-"""How the hub's own processes are started: web, worker, beat, and what prepares the database for them."""
+"""The commands of the hub's processes: prepare, web, worker and beat."""
 
 import sys
 from collections.abc import Mapping
@@ -22,16 +22,16 @@ BEAT_OPTIONS = ("--pidfile=",)
 
 @dataclass(frozen=True, slots=True)
 class HubCommands:
-    """Commands that share one environment and one folder of logs, run as one account."""
+    """Commands that share environment, log folder and account."""
 
     logs: Path
     env: Mapping[str, str] = field(repr=False)
     account: Account | None = None
-    hearts: Path | None = None
-    """A folder that the account may write to; without one, hearts lie beside the logs."""
+    heartbeat_dir: Path | None = None
+    """A folder for heartbeat files that the account may write to; None: the log folder."""
 
     def prepare(self, secrets: Mapping[str, str]) -> ChildCommand:
-        """Migrate, as whoever starts it; on the first start also make what `secrets` are for."""
+        """Return the command that migrates, and on the first start creates the accounts of `secrets`."""
         command = self._python("prepare", str(ROOT / "manage.py"), "prepare")
         return replace(command, env={**self.env, **secrets}, account=None)
 
@@ -41,16 +41,18 @@ class HubCommands:
         return self._python("web", "-m", "uvicorn", "llmhub.asgi:application", *address, *WEB_OPTIONS, *workers)
 
     def worker(self) -> ChildCommand:
-        return self._with_heart(
+        return self._with_heartbeat(
             self._python("worker", "-m", "celery", "-A", "llmhub", "--quiet", "worker", *WORKER_OPTIONS)
         )
 
     def beat(self) -> ChildCommand:
-        return self._with_heart(self._python("beat", "-m", "celery", "-A", "llmhub", "--quiet", "beat", *BEAT_OPTIONS))
+        return self._with_heartbeat(
+            self._python("beat", "-m", "celery", "-A", "llmhub", "--quiet", "beat", *BEAT_OPTIONS)
+        )
 
-    def _with_heart(self, command: ChildCommand) -> ChildCommand:
-        heart = (self.hearts or self.logs) / f"{command.name}.heart"
-        return replace(command, heart=heart, env={**command.env, "LLMHUB_HEART": str(heart)})
+    def _with_heartbeat(self, command: ChildCommand) -> ChildCommand:
+        heartbeat_file = (self.heartbeat_dir or self.logs) / f"{command.name}.heart"
+        return replace(command, heartbeat_file=heartbeat_file, env={**command.env, "LLMHUB_HEART": str(heartbeat_file)})
 
     def _python(self, name: str, *arguments: str) -> ChildCommand:
         return ChildCommand(
@@ -64,5 +66,5 @@ class HubCommands:
 
 
 def is_web_ready(host: str, port: int) -> bool:
-    """Ask /readyz, which answers 200 once chats can be recorded and the database is migrated."""
+    """Probe /readyz, which returns 200 once chats can be recorded and the database is migrated."""
     return is_answering(get_reached_host(host), port, "/readyz", timeout_s=PROBE_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Keep a set of children running until told to stop, and say what happens to them."""
+"""Keep children running until a stop is requested, and report what happens to them."""
 
 import signal
 import time
@@ -9,7 +9,7 @@ from types import FrameType
 
 from llmhub.embedded.child_processes import Child, ChildCommand, Guard, log_size, read_tail, rotate, wait_until
 from llmhub.embedded.errors import EmbeddedError
-from llmhub.runtime.log_lines import readable, speaks_of_trouble
+from llmhub.runtime.log_lines import format_line, is_alarming
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 POLL_S = 0.2
@@ -18,21 +18,21 @@ STEADY_S = 60.0
 MAX_QUICK_DEATHS = 5
 MAX_BACKOFF_S = 30.0
 HANGS_AFTER_S = 150.0
-"""After what silence of its heart a child is killed: longer than the child itself would need to notice, or to start."""
+"""How long without a heartbeat before a child is killed: longer than its own watchdog, or its start, takes."""
 
 ECHO_LINES = 20
 ECHO_BYTES = 64_000
 
 
 class StopRequestedError(Exception):
-    """A signal asked to stop; raised only where nothing is left half done."""
+    """A signal requested a stop; raised only at safe points."""
 
 
 @dataclass(slots=True)
 class SupervisedProcess:
-    """One child and its history; `restart_at` is set while it waits to be started again.
+    """A child and its history; `restart_at` is set while it waits for a restart.
 
-    Units: `heart_at` is when its heart was last seen to have beaten, by the supervisor's clock.
+    Units: `heartbeat_at` is the last observed heartbeat, by the supervisor's monotonic clock.
     """
 
     child: Child
@@ -42,18 +42,18 @@ class SupervisedProcess:
     log_offset: int
     deaths: int = 0
     restart_at: float | None = None
-    heart_mtime: float = 0.0
-    heart_at: float = 0.0
+    heartbeat_mtime: float = 0.0
+    heartbeat_at: float = 0.0
 
     def is_silent(self, now: float, *, after_s: float) -> bool:
-        """Whether its heart has not beaten for so long."""
-        heart = self.child.command.heart
-        if heart is None:
+        """Whether it has sent no heartbeat for `after_s`."""
+        heartbeat_file = self.child.command.heartbeat_file
+        if heartbeat_file is None:
             return False
-        mtime = heart.stat().st_mtime if heart.exists() else 0.0
-        if mtime != self.heart_mtime:
-            self.heart_mtime, self.heart_at = mtime, now
-        return now - max(self.heart_at, self.started_at) > after_s
+        mtime = heartbeat_file.stat().st_mtime if heartbeat_file.exists() else 0.0
+        if mtime != self.heartbeat_mtime:
+            self.heartbeat_mtime, self.heartbeat_at = mtime, now
+        return now - max(self.heartbeat_at, self.started_at) > after_s
 
 
 @dataclass(slots=True)
@@ -64,16 +64,16 @@ class Supervisor:
     hurry_after_s: float = 1.0
     hangs_after_s: float = HANGS_AFTER_S
     _services: dict[str, SupervisedProcess] = field(default_factory=dict)
-    _asked_at: float | None = None
+    _stop_requested_at: float | None = None
     _is_hurried: bool = False
 
     def listen(self) -> None:
-        """Take signals as wishes from here on: the first to stop in order, the second to stop at once."""
+        """Install signal handlers: the first signal stops gracefully, the second at once."""
         for number in STOP_SIGNALS:
-            signal.signal(number, self._note_signal)
+            signal.signal(number, self._on_signal)
 
     def start(self, command: ChildCommand, *, stop_timeout_s: float, is_echoed: bool = False) -> Child:
-        self._stop_if_asked()
+        self._raise_if_stopping()
         offset = log_size(command.log)
         child = self.guard.start(command)
         self._services[command.name] = SupervisedProcess(child, stop_timeout_s, is_echoed, time.monotonic(), offset)
@@ -83,7 +83,7 @@ class Supervisor:
         wait_until(is_ready, child, timeout_s=timeout_s, pause=self._pause)
 
     def run(self, command: ChildCommand) -> None:
-        """Run one command to its end; EmbeddedError with the end of its log if it fails."""
+        """Run a command to completion. Errors: EmbeddedError with the end of its log if it fails."""
         child = self.start(command, stop_timeout_s=STOP_POLL_S)
         while child.is_running:
             self._pause(STOP_POLL_S)
@@ -93,18 +93,18 @@ class Supervisor:
             raise EmbeddedError(f"`{command.name}` failed. The end of {command.log}:\n{read_tail(command.log)}")
 
     def watch(self) -> None:
-        """Restart what dies and pass on what matters, until a signal asks to stop."""
+        """Restart children that exit, and echo their warnings, until a signal requests a stop."""
         while True:
             for service in self._services.values():
                 self._echo(service)
-                self._tend(service)
+                self._check(service)
                 if full := rotate(service.child.command.log):
                     self._echo(service, full)
                     service.log_offset = 0
             self._pause(POLL_S)
 
     def stop(self, *names: str) -> None:
-        """Stop the named children that were started, together; a further signal cuts the waiting short."""
+        """Stop the named children together; another signal ends the waiting."""
         services = [self._services.pop(name) for name in names if name in self._services]
         for service in services:
             service.child.send_stop()
@@ -117,23 +117,23 @@ class Supervisor:
             self._echo(service)
             self.guard.clear(service.child)
 
-    def _note_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Take signals that come together as one wish: `make` passes on what its whole group was sent."""
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Treat simultaneous signals as one: `make` forwards what its whole group receives."""
         now = time.monotonic()
-        if self._asked_at is None:
-            self._asked_at = now
-        elif now - self._asked_at >= self.hurry_after_s:
+        if self._stop_requested_at is None:
+            self._stop_requested_at = now
+        elif now - self._stop_requested_at >= self.hurry_after_s:
             self._is_hurried = True
 
     def _pause(self, duration_s: float) -> None:
         time.sleep(duration_s)
-        self._stop_if_asked()
+        self._raise_if_stopping()
 
-    def _stop_if_asked(self) -> None:
-        if self._asked_at is not None:
+    def _raise_if_stopping(self) -> None:
+        if self._stop_requested_at is not None:
             raise StopRequestedError
 
-    def _tend(self, service: SupervisedProcess) -> None:
+    def _check(self, service: SupervisedProcess) -> None:
         now = time.monotonic()
         if service.restart_at is not None:
             if now >= service.restart_at:
@@ -146,7 +146,7 @@ class Supervisor:
             service.restart_at = now + self._report_death(service, now)
 
     def _report_death(self, service: SupervisedProcess, now: float) -> float:
-        """Return after how many seconds to start it again; EmbeddedError if it keeps dying."""
+        """Return the backoff before a restart. Errors: EmbeddedError after repeated exits."""
         child = service.child
         self.guard.clear(child)
         service.deaths = service.deaths + 1 if now - service.started_at < STEADY_S else 1
@@ -159,14 +159,14 @@ class Supervisor:
         return backoff_s
 
     def _echo(self, service: SupervisedProcess, log: Path | None = None) -> None:
-        """Pass on the lines of a log that speak of trouble, from where the last look ended."""
+        """Echo new log lines of level WARNING or above."""
         if not service.is_echoed:
             return
         log = log or service.child.command.log
         size = log_size(log)
         start = max(service.log_offset, size - ECHO_BYTES)
         text, service.log_offset = _read_lines(log, start) if size > start else ("", size)
-        lines = [readable(line) for line in text.splitlines() if speaks_of_trouble(line)]
+        lines = [format_line(line) for line in text.splitlines() if is_alarming(line)]
         for line in lines[:ECHO_LINES]:
             self.say(f"{service.child.name} | {line}")
         if len(lines) > ECHO_LINES:
@@ -178,9 +178,9 @@ def _describe_end(status: int) -> str:
 
 
 def _read_lines(log: Path, start: int) -> tuple[str, int]:
-    """Return the whole lines from `start` on, and where they end."""
+    """Return the complete lines after `start`, and their end offset."""
     with log.open("rb") as file:
         file.seek(start)
         block = file.read()
-    whole = block[: block.rfind(b"\n") + 1]
-    return whole.decode(errors="replace"), start + len(whole)
+    complete = block[: block.rfind(b"\n") + 1]
+    return complete.decode(errors="replace"), start + len(complete)

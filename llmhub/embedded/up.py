@@ -1,4 +1,4 @@
-"""`manage.py up`: the whole hub in one command, with whatever servers the environment does not name."""
+"""`manage.py up`: run the whole hub in one command, with embedded servers as needed."""
 
 import argparse
 import os
@@ -38,7 +38,7 @@ OWNER = "DATABASE_OWNER_URL"
 MODEL_KEY = "LLMHUB_LOCAL_MODEL_KEY"
 DESCRIPTION = """\
 Run the whole hub until Ctrl-C: web, worker and beat, with PostgreSQL, Valkey and a small local model of its own
-for what the environment does not name.
+unless the environment names others.
 
   HOST, PORT             where to listen: 127.0.0.1, 8000
   LLMHUB_ALLOWED_HOSTS   names by which others reach it, comma-separated: its own address and localhost
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def run(options: Options, environment: Mapping[str, str]) -> None:
-    """Start everything, then watch over it until StopRequestedError."""
+    """Start everything, then supervise it until StopRequestedError."""
     began_at = time.monotonic()
     with ExitStack() as stack:
         lock_fd = stack.enter_context(open_home(options.home))
@@ -80,7 +80,7 @@ def run(options: Options, environment: Mapping[str, str]) -> None:
         write_credentials(options.home, options.url, secrets)
         for name in FIRST_SECRETS:
             if environment.get(name, secrets.variables[name]) != secrets.variables[name]:
-                say(f"  {name} counts at the first start only: this hub keeps what it has, see credentials.json")
+                say(f"  {name} applies only at the first start: this hub keeps its own, see credentials.json")
         supervisor = Supervisor(stack.enter_context(Guard(lock_fd=lock_fd)), say)
         supervisor.listen()
         stack.callback(say, "Stopped.")
@@ -89,15 +89,15 @@ def run(options: Options, environment: Mapping[str, str]) -> None:
         stack.enter_context(runtime_file(options.home, variables))
         account = find_account(options)
         env = get_environment(options, environment, variables, account=account)
-        first = {name: secrets.variables[name] for name in FIRST_SECRETS}
-        first |= {name: variables[name] for name in (OWNER, MODEL_KEY) if name in variables}
-        stack.enter_context(running_hub(options, supervisor, env=env, account=account, for_prepare=first))
+        prepare_secrets = {name: secrets.variables[name] for name in FIRST_SECRETS}
+        prepare_secrets |= {name: variables[name] for name in (OWNER, MODEL_KEY) if name in variables}
+        stack.enter_context(running_hub(options, supervisor, env=env, account=account, prepare_secrets=prepare_secrets))
         say(get_banner(options, secrets, took_s=time.monotonic() - began_at))
         supervisor.watch()
 
 
 def check_wheels(options: Options) -> None:
-    """Miss nothing halfway: every file that will be needed is there before anything is started."""
+    """Check for all needed files before anything starts."""
     if not options.has_own_postgres:
         wheels.get_postgres_package()
     if not options.has_own_redis:
@@ -107,7 +107,7 @@ def check_wheels(options: Options) -> None:
 
 
 def find_account(options: Options) -> Account | None:
-    """Return as whom root has web, worker and beat run, and let that account through to what it needs."""
+    """Return the account of web, worker and beat if root starts them, and grant it access to `home`."""
     account = find_hub_account(python=sys.executable, root=ROOT, port=options.port)
     if account is not None:
         os.chown(options.home, -1, account.gid)
@@ -120,11 +120,11 @@ def find_account(options: Options) -> Account | None:
 def get_environment(
     options: Options, environment: Mapping[str, str], variables: Mapping[str, str], *, account: Account | None
 ) -> dict[str, str]:
-    """Return what web, worker and beat are started with; what only `prepare` needs is not among it."""
+    """Return the environment of web, worker and beat, without the secrets that only `prepare` needs."""
     metrics = get_own_folder(options.home / "metrics", account)
-    taken_out = {*FIRST_SECRETS, "LLMHUB_LOCAL_MODEL_URL", MODEL_KEY}
+    excluded = {*FIRST_SECRETS, "LLMHUB_LOCAL_MODEL_URL", MODEL_KEY}
     return {
-        **{name: value for name, value in environment.items() if name not in taken_out},
+        **{name: value for name, value in environment.items() if name not in excluded},
         **{name: value for name, value in variables.items() if name != MODEL_KEY},
         **({"HOME": "/"} if account is not None else {}),
         "LLMHUB_ALLOWED_HOSTS": environment.get("LLMHUB_ALLOWED_HOSTS") or ",".join(options.own_names),
@@ -133,13 +133,13 @@ def get_environment(
         "PORT": str(options.port),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         "LLMHUB_STOP_NOTICE_S": environment.get("LLMHUB_STOP_NOTICE_S", "0"),
-        OWNER: "",  # not even from runtime.env: who serves chats must not own their record
+        OWNER: "",  # not even from runtime.env: processes that serve chats must not own their record
         "PYTHONUNBUFFERED": "1",
     }
 
 
 def get_own_folder(folder: Path, account: Account | None) -> Path:
-    """Make a folder anew in which web, worker and beat may write."""
+    """Recreate a folder that web, worker and beat may write to."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     if account is not None:
@@ -154,12 +154,12 @@ def running_hub(
     *,
     env: Mapping[str, str],
     account: Account | None,
-    for_prepare: Mapping[str, str],
+    prepare_secrets: Mapping[str, str],
 ) -> Iterator[None]:
-    """Bring the database up to date, then run web, worker and beat; web answers before the others are started."""
-    commands = HubCommands(options.logs, env, account, hearts=get_own_folder(options.home / "hearts", account))
+    """Prepare the database, then run web, worker and beat; the latter two start once web is ready."""
+    commands = HubCommands(options.logs, env, account, heartbeat_dir=get_own_folder(options.home / "hearts", account))
     with step("Database: tables, admin user, demo application"):
-        supervisor.run(commands.prepare(for_prepare))
+        supervisor.run(commands.prepare(prepare_secrets))
     try:
         with step("Web"):
             command = commands.web(options.host, options.port, processes=options.web_processes)
@@ -170,13 +170,13 @@ def running_hub(
             supervisor.start(command, stop_timeout_s=services.STOP_TIMEOUT_S, is_echoed=True)
         yield
     finally:
-        say("\nStopping: chats in progress may finish; once more to stop at once")
+        say("\nStopping: chats in progress may finish; press Ctrl-C again to stop at once")
         supervisor.stop("web")
         supervisor.stop("worker", "beat")
 
 
 def get_banner(options: Options, secrets: Secrets, *, took_s: float) -> str:
-    """Return what a newcomer needs; password and key only at the first start, which made them."""
+    """Return the start banner; with password and key only at the first start."""
     file = options.home / "credentials.json"
     key = secrets.variables["LLMHUB_DEMO_KEY"] if secrets.is_new else f"see {file}"
     password = secrets.variables["LLMHUB_ADMIN_PASSWORD"] if secrets.is_new else f"see {file}"
@@ -190,7 +190,7 @@ llmhub is ready at {options.url} after {took_s:.1f} s
   API docs  {options.url}/api/docs
 
 {get_first_chat(options, secrets)}
-All of this stands in {file}. Ctrl-C stops the hub.
+All of this is in {file}. Ctrl-C stops the hub.
 """
 
 

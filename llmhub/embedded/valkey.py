@@ -1,4 +1,4 @@
-"""The embedded Valkey: on a free loopback port, with a password, nothing kept on disk."""
+"""The embedded Valkey: on a free loopback port, with a password, without persistence."""
 
 import secrets
 import socket
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmhub.embedded import wheels
-from llmhub.embedded.child_processes import ChildCommand, has_said, log_size
+from llmhub.embedded.child_processes import ChildCommand, log_contains, log_size
 from llmhub.embedded.ports import LOOPBACK, get_loopback_port
 
 START_TIMEOUT_S = 15.0
@@ -32,7 +32,7 @@ def new_valkey(log: Path) -> Valkey:
 
 
 def get_command(valkey: Valkey) -> ChildCommand:
-    """Pass the configuration through standard input: the password is neither on disk nor among the arguments."""
+    """Return the command; the configuration goes through standard input, which hides the password."""
     lines = (
         f"bind {LOOPBACK}",
         f"port {valkey.port}",
@@ -47,18 +47,18 @@ def get_command(valkey: Valkey) -> ChildCommand:
 
 
 def is_ready(valkey: Valkey) -> bool:
-    """Tell our server from another process that took the port: ours says when it has it, and knows the password.
+    """Whether our server, and not another process, has the port: its log tells, and it accepts the password.
 
-    Nobody is told the password before.
+    The password is sent only after the log confirms the port.
     """
-    if not has_said(valkey.log, LISTENS, since=valkey.log_size):
+    if not log_contains(valkey.log, LISTENS, since=valkey.log_size):
         return False
     try:
         with socket.create_connection((LOOPBACK, valkey.port), CONNECT_TIMEOUT_S) as connection:
             connection.sendall(f"AUTH {valkey.password}\r\nPING\r\n".encode())
-            answer = b""
-            while answer.count(b"\r\n") < 2 and (received := connection.recv(256)):
-                answer += received
+            reply = b""
+            while reply.count(b"\r\n") < 2 and (received := connection.recv(256)):
+                reply += received
     except OSError:
         return False
-    return answer == b"+OK\r\n+PONG\r\n"
+    return reply == b"+OK\r\n+PONG\r\n"

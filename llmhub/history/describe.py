@@ -1,4 +1,4 @@
-"""The history of the configuration, read: who changed what, from what to what, in words."""
+"""Read the history of the configuration, and describe each change in words."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from django.utils.text import capfirst
 
 from llmhub.adminkit.times import exact_time
 
-EMPTY = "empty"
+EMPTY = "–"
 NOTHING: tuple[Any, ...] = (None, "", [], {}, "[]", "{}")  # some columns keep JSON as text
-NOBODY = "nobody signed in"
-OUTSIDE = "outside the hub, or in the background"
+NOBODY = "anonymous"
+OUTSIDE = "outside the hub or background task"
 PARENTS = ("application", "provider", "user")
 SET_AT = "_set_at"
 CHANGED = "_changed"
@@ -32,12 +32,12 @@ Names = Mapping[type[Model], Mapping[Any, str]]
 
 
 class Kind(TextChoices):
-    """What became of a row."""
+    """The kind of a change."""
 
     ADDED = "added", "Added"
     CHANGED = "changed", "Changed"
     DELETED = "deleted", "Deleted"
-    FOUND = "found", "Found as the history began"
+    FOUND = "found", "Initial"
 
 
 KINDS = {"insert": Kind.ADDED, "delete": Kind.DELETED, "found": Kind.FOUND}
@@ -45,7 +45,7 @@ KINDS = {"insert": Kind.ADDED, "delete": Kind.DELETED, "found": Kind.FOUND}
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """One row of one table of events."""
+    """A reference to one event: its table and id."""
 
     event: str
     id: int
@@ -53,7 +53,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One value, in words. Shape: `before` is None where there was none, or where it is not told; so is `after`."""
+    """One field's change as text. Shape: `before` and `after` are None if absent or secret."""
 
     name: str
     before: str | None = None
@@ -62,7 +62,7 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedChange:
-    """One change of one row, in words."""
+    """One change of one row as text."""
 
     at: datetime
     kind: Kind
@@ -83,32 +83,32 @@ def tracked_model(event_model: type[Event]) -> type[Model]:
 
 
 def is_link(event_model: type[Event]) -> bool:
-    """Whether it keeps what was put into what, rather than rows of their own."""
+    """Whether a table holds the events of a many-to-many relation."""
     return not hasattr(event_model, "pgh_obj")
 
 
 def link_owner(event_model: type[Event]) -> tuple[type[Model], str]:
-    """Return the model that a table of links is told of, and the column that names its row: the first of the two."""
-    field = next(field for field in _kept(event_model) if field.is_relation)
+    """Return the owning model of a relation's events, and its column: the first of the two."""
+    field = next(field for field in _tracked_fields(event_model) if field.is_relation)
     return _target(field), field.column
 
 
 def find_event_model(model: type[Model]) -> type[Event] | None:
-    """The table of events of a model's rows, if they are kept."""
+    """Return the event model that tracks a model, if any."""
     concrete = model._meta.concrete_model
     return next((e for e in event_models() if not is_link(e) and tracked_model(e) is concrete), None)
 
 
 def newest_first(model: type[Model], pk: Any, *, offset: int, limit: int) -> list[Ref]:
-    """The changes of one row, those of what it was put into or given included. Runs one query."""
-    parts = [
+    """Return references to the changes of one row and of its relations. Runs one query."""
+    queries = [
         _refs(event_model.objects.filter(**{f"{name}_id": pk}), event_model)
         for event_model, name in _columns_naming(model)
     ]
-    if not parts:
+    if not queries:
         return []
-    found = reduce(lambda some, more: some.union(more, all=True), parts)
-    rows = found.order_by("-pgh_created_at", "event", "-pgh_id")[offset : offset + limit]
+    union = reduce(lambda left, right: left.union(right, all=True), queries)
+    rows = union.order_by("-pgh_created_at", "event", "-pgh_id")[offset : offset + limit]
     return [Ref(row["event"], row["pgh_id"]) for row in rows]
 
 
@@ -118,65 +118,65 @@ def _refs(events: QuerySet[Event], event_model: type[Event]) -> Any:
 
 
 def _columns_naming(model: type[Model]) -> Iterable[tuple[type[Event], str]]:
-    """Each table of events that may tell of a row of this model, with its column that names the row."""
+    """Yield each event model that may refer to a row of this model, with the referring column."""
     concrete = model._meta.concrete_model
     for event_model in event_models():
         if not is_link(event_model):
             if tracked_model(event_model) is concrete:
                 yield event_model, "pgh_obj"
             continue
-        for field in _kept(event_model):
+        for field in _tracked_fields(event_model):
             if field.is_relation and _target(field) is concrete:
                 yield event_model, field.name
 
 
 def describe(refs: Sequence[Ref], *, of: type[Model] | None = None) -> list[DescribedChange]:
-    """Put changes into words, in the order given; those of links as the model `of` sees them, if given.
+    """Describe changes, in the order given; relations are described from the side of `of`, if given.
 
-    Runs at most two queries for each table of events, and two for each that their foreign keys point to.
+    Runs at most two queries for each event table, and two for each table their foreign keys refer to.
     """
-    found = _load(refs)
-    names = _names_of([row for row, _ in found.values()] + [row for _, row in found.values() if row])
-    told = {ref: _change(row, before, names, of) for ref, (row, before) in found.items()}
-    return [told[ref] for ref in refs if ref in told]
+    loaded = _load(refs)
+    names = _names_of([row for row, _ in loaded.values()] + [row for _, row in loaded.values() if row])
+    described = {ref: _change(row, before, names, of) for ref, (row, before) in loaded.items()}
+    return [described[ref] for ref in refs if ref in described]
 
 
-def joined(changes: Iterable[DescribedChange]) -> list[DescribedChange]:
-    """Tell as one what one act did to a row and its links, at one time."""
-    acts: list[DescribedChange] = []
+def merge_changes(changes: Iterable[DescribedChange]) -> list[DescribedChange]:
+    """Merge the changes that one request made to a row and its relations."""
+    merged: list[DescribedChange] = []
     for change in changes:
-        last = acts[-1] if acts else None
-        if last and _is_one_act(last, change):
+        last = merged[-1] if merged else None
+        if last and _is_same_action(last, change):
             kind = change.kind if last.kind == Kind.CHANGED else last.kind
-            acts[-1] = replace(last, kind=kind, fields=(*change.fields, *last.fields))
+            merged[-1] = replace(last, kind=kind, fields=(*change.fields, *last.fields))
         else:
-            acts.append(change)
-    return acts
+            merged.append(change)
+    return merged
 
 
-def _is_one_act(one: DescribedChange, other: DescribedChange) -> bool:
+def _is_same_action(one: DescribedChange, other: DescribedChange) -> bool:
     is_same = (one.at, one.actor, one.through) == (other.at, other.actor, other.through)
     return is_same and Kind.CHANGED in (one.kind, other.kind)
 
 
 def _load(refs: Iterable[Ref]) -> dict[Ref, tuple[Any, Any]]:
-    """Each event, with the one that tells how its row was before."""
+    """Load each event with its predecessor, which holds the previous values."""
     ids: dict[str, list[int]] = defaultdict(list)
     for ref in refs:
         ids[ref.event].append(ref.id)
-    found: dict[Ref, tuple[Any, Any]] = {}
-    for label, wanted in ids.items():
+    loaded: dict[Ref, tuple[Any, Any]] = {}
+    for label, event_ids in ids.items():
         event_model: Any = apps.get_model(label)
-        rows = event_model.objects.filter(pgh_id__in=wanted)
+        rows = event_model.objects.filter(pgh_id__in=event_ids)
         if is_link(event_model):
-            found.update((Ref(label, row.pgh_id), (row, None)) for row in rows)
+            loaded.update((Ref(label, row.pgh_id), (row, None)) for row in rows)
             continue
         earlier = event_model.objects.filter(pgh_obj_id=OuterRef("pgh_obj_id"), pgh_id__lt=OuterRef("pgh_id"))
-        whole = earlier.exclude(pgh_label__endswith=CHANGED).order_by("-pgh_id")
-        rows = list(rows.annotate(before_id=Subquery(whole.values("pgh_id")[:1])))
+        complete = earlier.exclude(pgh_label__endswith=CHANGED).order_by("-pgh_id")
+        rows = list(rows.annotate(before_id=Subquery(complete.values("pgh_id")[:1])))
         before = event_model.objects.in_bulk([row.before_id for row in rows if row.before_id])
-        found.update((Ref(label, row.pgh_id), (row, before.get(row.before_id))) for row in rows)
-    return found
+        loaded.update((Ref(label, row.pgh_id), (row, before.get(row.before_id))) for row in rows)
+    return loaded
 
 
 def _change(row: Any, before: Any, names: Names, of: type[Model] | None) -> DescribedChange:
@@ -193,7 +193,7 @@ def _change(row: Any, before: Any, names: Names, of: type[Model] | None) -> Desc
 
 
 def _who(context: Mapping[str, Any] | None, session: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Who made a change, and how: as the hub said, or where it said nothing, by the login that the database knows."""
+    """Return who made a change, and how; without a context from the hub, the database login."""
     if context is None:
         return OUTSIDE, f"database login {session['login']}" if session else ""
     path = context.get("path") or ""
@@ -205,17 +205,17 @@ def _who(context: Mapping[str, Any] | None, session: Mapping[str, Any] | None) -
 
 
 def _link(row: Any, names: Names, of: type[Model] | None) -> tuple[str, tuple[FieldChange, ...]]:
-    """Tell of what was put where: seen from the one side, the other is what was added or removed."""
-    sides = [field for field in _kept(type(row)) if field.is_relation]
-    mine = next((side for side in sides if of and _target(side) is of._meta.concrete_model), sides[0])
-    (other,) = (side for side in sides if side is not mine)
-    spoken = _value(other, getattr(row, other.attname), names)
-    what = FieldChange(
-        capfirst(str(_target(other)._meta.verbose_name)),
-        before=spoken if row.pgh_label == "removed" else None,
-        after=spoken if row.pgh_label == "added" else None,
+    """Describe a change of a relation: the other side is the value added or removed."""
+    sides = [field for field in _tracked_fields(type(row)) if field.is_relation]
+    near = next((side for side in sides if of and _target(side) is of._meta.concrete_model), sides[0])
+    (far,) = (side for side in sides if side is not near)
+    text = _value(far, getattr(row, far.attname), names)
+    change = FieldChange(
+        capfirst(str(_target(far)._meta.verbose_name)),
+        before=text if row.pgh_label == "removed" else None,
+        after=text if row.pgh_label == "added" else None,
     )
-    return _value(mine, getattr(row, mine.attname), names), (what,)
+    return _value(near, getattr(row, near.attname), names), (change,)
 
 
 def _fields(row: Any, before: Any, names: Names) -> Iterable[FieldChange]:
@@ -224,36 +224,38 @@ def _fields(row: Any, before: Any, names: Names) -> Iterable[FieldChange]:
         secret = row.pgh_label.removesuffix(CHANGED)
         yield FieldChange(_label(model, secret), after="changed")
         return
-    is_gone = row.pgh_label == "delete"
-    for field in _kept(type(row)):
+    is_deleted = row.pgh_label == "delete"
+    for field in _tracked_fields(type(row)):
         new = getattr(row, field.attname)
-        if before is None or is_gone or row.pgh_label in KINDS:
-            yield from _whole(model, field, new, names, is_gone=is_gone)
+        if before is None or is_deleted or row.pgh_label in KINDS:
+            yield from _whole_value(model, field, new, names, is_deleted=is_deleted)
         elif (old := getattr(before, field.attname)) != new:
-            yield _changed(model, field, old, new, names)
+            yield _field_change(model, field, old, new, names)
 
 
-def _whole(model: type[Model], field: Any, value: Any, names: Names, *, is_gone: bool) -> Iterable[FieldChange]:
-    """One value of a row that came or went; what was left empty is not told."""
+def _whole_value(
+    model: type[Model], field: Any, value: Any, names: Names, *, is_deleted: bool
+) -> Iterable[FieldChange]:
+    """Describe one value of an added or deleted row; skip empty values."""
     if value in NOTHING:
         return
     if secret := _secret_set_at(model, field):
         value, field_name = "set", _label(model, secret)
     else:
         value, field_name = _value(_original(model, field), value, names), _label(model, field.name)
-    yield FieldChange(field_name, before=value) if is_gone else FieldChange(field_name, after=value)
+    yield FieldChange(field_name, before=value) if is_deleted else FieldChange(field_name, after=value)
 
 
-def _changed(model: type[Model], field: Any, old: Any, new: Any, names: Names) -> FieldChange:
+def _field_change(model: type[Model], field: Any, old: Any, new: Any, names: Names) -> FieldChange:
     if secret := _secret_set_at(model, field):
-        word = "removed" if new is None else "set" if old is None else "changed"
-        return FieldChange(_label(model, secret), after=word)
+        verb = "removed" if new is None else "set" if old is None else "changed"
+        return FieldChange(_label(model, secret), after=verb)
     original = _original(model, field)
     return FieldChange(_label(model, field.name), _value(original, old, names), _value(original, new, names))
 
 
 def _secret_set_at(model: type[Model], field: Any) -> str:
-    """The name of the secret whose time of setting a column keeps; "" for every other column."""
+    """Return the secret whose `_set_at` column this is; "" for any other column."""
     name = str(field.name).removesuffix(SET_AT)
     return name if name != field.name and _has(model, name) else ""
 
@@ -274,8 +276,8 @@ def _label(model: type[Model], name: str) -> str:
     return capfirst(str(getattr(model._meta.get_field(name), "verbose_name", name)))
 
 
-def _kept(event_model: type[Event]) -> list[Any]:
-    """The columns that are the tracked model's own, without its key."""
+def _tracked_fields(event_model: type[Event]) -> list[Any]:
+    """Return the tracked model's own columns, without the primary key."""
     return [field for field in event_model._meta.fields if not field.name.startswith("pgh_") and field.name != "id"]
 
 
@@ -285,19 +287,20 @@ def _target(field: Any) -> type[Model]:
 
 
 def subject_of(row: Any, names: Names) -> str:
-    """What people call the row: by the names it had then."""
-    name = getattr(row, "username", None) or getattr(row, "name", None) or _as_it_was(row)
-    parents = [field for field in _kept(type(row)) if field.name in PARENTS]
+    """Return the row's display name at that time."""
+    name = getattr(row, "username", None) or getattr(row, "name", None) or _historical_str(row)
+    parents = [field for field in _tracked_fields(type(row)) if field.name in PARENTS]
     return " · ".join([*(_value(field, getattr(row, field.attname), names) for field in parents), name])
 
 
-def _as_it_was(row: Any) -> str:
-    """How a row that has no name calls itself."""
-    return str(tracked_model(type(row))(**{field.attname: getattr(row, field.attname) for field in _kept(type(row))}))
+def _historical_str(row: Any) -> str:
+    """Return the `str` of a row without a name, as of the event."""
+    values = {field.attname: getattr(row, field.attname) for field in _tracked_fields(type(row))}
+    return str(tracked_model(type(row))(**values))
 
 
 def _value(field: Field[Any, Any], value: Any, names: Names) -> str:
-    """One value in words."""
+    """Return a value as text."""
     if value in NOTHING:
         return EMPTY
     if isinstance(field, ForeignKey):
@@ -306,41 +309,41 @@ def _value(field: Field[Any, Any], value: Any, names: Names) -> str:
         return str(dict(field.flatchoices).get(value, value))
     if isinstance(value, list) and (base := getattr(field, "base_field", None)):
         return ", ".join(_value(base, item, names) for item in value)
-    return _plain(value)
+    return _plain_text(value)
 
 
-def _plain(value: Any) -> str:
-    spoken: dict[type, Callable[[Any], str]] = {
+def _plain_text(value: Any) -> str:
+    formatters: dict[type, Callable[[Any], str]] = {
         bool: lambda flag: "yes" if flag else "no",
         datetime: exact_time,
         date: formats.date_format,
-        dict: lambda found: json.dumps(found, ensure_ascii=False, sort_keys=True),
-        list: lambda found: json.dumps(found, ensure_ascii=False),
+        dict: lambda data: json.dumps(data, ensure_ascii=False, sort_keys=True),
+        list: lambda items: json.dumps(items, ensure_ascii=False),
     }
-    return spoken.get(type(value), str)(value)
+    return formatters.get(type(value), str)(value)
 
 
 def _names_of(rows: Iterable[Any]) -> dict[type[Model], dict[Any, str]]:
-    """The names of what the rows' foreign keys point to: as it is called now, or was called last."""
-    wanted: dict[type[Model], set[Any]] = defaultdict(set)
+    """Return the names of the foreign keys' targets: the current name, or the last one of a deleted row."""
+    targets: dict[type[Model], set[Any]] = defaultdict(set)
     for row in rows:
-        for field in _kept(type(row)):
+        for field in _tracked_fields(type(row)):
             if field.is_relation and (key := getattr(row, field.attname)) is not None:
-                wanted[_target(field)].add(key)
-    return {model: _names(model, keys) for model, keys in wanted.items()}
+                targets[_target(field)].add(key)
+    return {model: _names(model, keys) for model, keys in targets.items()}
 
 
 def _names(model: type[Model], keys: set[Any]) -> dict[Any, str]:
-    rows = model._default_manager.select_related(*_parents_of(model)).in_bulk(list(keys))
+    rows = model._default_manager.select_related(*_name_relations(model)).in_bulk(list(keys))
     names = {key: str(row) for key, row in rows.items()}
-    gone, event_model = keys - set(names), find_event_model(model)
-    if gone and event_model:
-        events: Any = event_model.objects.filter(pgh_obj_id__in=gone)  # type: ignore[misc]  # every such table has it
+    deleted, event_model = keys - set(names), find_event_model(model)
+    if deleted and event_model:
+        events: Any = event_model.objects.filter(pgh_obj_id__in=deleted)  # type: ignore[misc]  # every such table has it
         for event in events.order_by("pgh_obj_id", "-pgh_id").distinct("pgh_obj_id"):
             names[event.pgh_obj_id] = subject_of(event, {})
     return names
 
 
-def _parents_of(model: type[Model]) -> list[str]:
-    """What the names of its rows are made of, besides themselves."""
+def _name_relations(model: type[Model]) -> list[str]:
+    """Return the relations that a row's name needs."""
     return ["content_type"] if _has(model, "content_type") else []

@@ -1,6 +1,6 @@
-"""The database's part in the history: its triggers, and the view over all changes, made of the tracked models.
+"""Install the history's triggers, and the view over all changes.
 
-Both follow the registry of models after each `migrate`, so that a model is tracked by its decorator alone.
+Both are derived from the registry of models after each `migrate`, so that a decorator alone tracks a model.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from llmhub.history.models import Change
 
 VIEW = Change._meta.db_table
 IS_INSTALLED = "SELECT EXISTS (SELECT FROM pg_proc WHERE proname = 'history_keep')"
-KEPT = """
+INSTALLED_TRIGGERS = """
 SELECT tgrelid::regclass::text, encode(tgargs, 'escape') FROM pg_trigger
 WHERE tgname = 'history_note' AND tgenabled = 'A' AND NOT tgisinternal
 """
-PART = """
+EVENT_TABLE_QUERY = """
 SELECT '{event}:' || pgh_id AS id, pgh_created_at AS at, {kind} AS kind, '{model}' AS model,
   {object_id}::text AS object_id, coalesce(pgh_context ->> 'actor', '') AS actor, '{event}' AS event, pgh_id AS event_id
 FROM {table}
@@ -32,10 +32,10 @@ KIND_OF_ROW = (
 )
 
 
-def keep_history(*, using: str, **_: Any) -> None:
-    """Have the database keep the history of every tracked model; receives `post_migrate`.
+def install_history(*, using: str, **_: Any) -> None:
+    """Install triggers and view for every tracked model; receives `post_migrate`.
 
-    What is as it should be is left alone, at the price of four queries.
+    Idempotent: costs four queries if nothing changed.
     """
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         cursor.execute(IS_INSTALLED)
@@ -43,22 +43,22 @@ def keep_history(*, using: str, **_: Any) -> None:
             return
         tables = set(connections[using].introspection.table_names(cursor))
         models = [model for model in event_models() if model._meta.db_table in tables]
-        _keep_rows(cursor, models)
-        _make_view(cursor, models)
+        _install_triggers(cursor, models)
+        _install_view(cursor, models)
 
 
-def _keep_rows(cursor: CursorWrapper, models: Iterable[type[Event]]) -> None:
-    cursor.execute(KEPT)
-    kept = dict(cursor.fetchall())
+def _install_triggers(cursor: CursorWrapper, models: Iterable[type[Event]]) -> None:
+    cursor.execute(INSTALLED_TRIGGERS)
+    installed = dict(cursor.fetchall())
     for event_model in models:
         rows, events = tracked_model(event_model)._meta.db_table, event_model._meta.db_table
         secrets = list(event_model.secrets)  # type: ignore[attr-defined]  # set by `track_changes`
-        if kept.get(rows) != f"{events}\\000{{{','.join(secrets)}}}\\000":
+        if installed.get(rows) != f"{events}\\000{{{','.join(secrets)}}}\\000":
             cursor.execute("SELECT history_keep(%s, %s, %s::text[])", (rows, events, secrets))
 
 
-def _make_view(cursor: CursorWrapper, models: Iterable[type[Event]]) -> None:
-    query = " UNION ALL ".join(_part(model) for model in models)
+def _install_view(cursor: CursorWrapper, models: Iterable[type[Event]]) -> None:
+    query = " UNION ALL ".join(_event_table_query(model) for model in models)
     version = hashlib.sha256(query.encode()).hexdigest()
     cursor.execute("SELECT obj_description(to_regclass(%s), 'pg_class')", (VIEW,))
     if query and cursor.fetchone()[0] != version:
@@ -68,11 +68,11 @@ def _make_view(cursor: CursorWrapper, models: Iterable[type[Event]]) -> None:
         cursor.execute(f"GRANT SELECT ON {VIEW} TO llmhub_app")
 
 
-def _part(event_model: type[Event]) -> str:
+def _event_table_query(event_model: type[Event]) -> str:
     owner, object_id, kind = tracked_model(event_model), "pgh_obj_id", KIND_OF_ROW
     if is_link(event_model):
         (owner, object_id), kind = link_owner(event_model), "'changed'"
-    return PART.format(
+    return EVENT_TABLE_QUERY.format(
         event=event_model._meta.label,
         model=owner._meta.label,
         object_id=object_id,

@@ -1,4 +1,4 @@
-"""The list of all changes of the configuration."""
+"""The view over all configuration changes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from llmhub.history.describe import Kind
 
 
 class Change(models.Model):
-    """One change of the configuration: a row of a view over all tables of events."""
+    """One configuration change: a row of the view over all event tables."""
 
     id = models.CharField(primary_key=True, max_length=200)
-    at = models.DateTimeField("when")
-    kind = models.CharField("what happened", max_length=10, choices=Kind.choices)
-    model = models.CharField("of", max_length=100)
+    at = models.DateTimeField("time")
+    kind = models.CharField("event", max_length=10, choices=Kind.choices)
+    model = models.CharField("object type", max_length=100)
     object_id = models.CharField(max_length=100)
-    actor = models.CharField("who", max_length=300)
+    actor = models.CharField("user", max_length=300)
     event = models.CharField(max_length=100)
     event_id = models.BigIntegerField()
 

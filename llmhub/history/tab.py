@@ -1,4 +1,4 @@
-"""The History tab of what is tracked."""
+"""The History tab of tracked objects."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.text import capfirst
 
-from llmhub.history.describe import DescribedChange, describe, joined, newest_first
+from llmhub.history.describe import DescribedChange, describe, merge_changes, newest_first
 
 PAGE_SIZE = 25
 
 
 class HistoryTab:
-    """Shows each change of an object, from what to what and by whom, also once it is deleted. Before ModelAdmin."""
+    """Shows who changed an object, and how, even once it is deleted. A mixin to put before ModelAdmin."""
 
     def changeform_view(
         self: Any, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        more = {"tab_list": self._tabs(request, object_id), "show_history": False} if object_id else {}
-        answer: HttpResponse = super().changeform_view(  # type: ignore[misc]  # ModelAdmin comes after it
-            request, object_id, form_url, {**(extra_context or {}), **more}
+        tabs = {"tab_list": self._tabs(request, object_id), "show_history": False} if object_id else {}
+        response: HttpResponse = super().changeform_view(  # type: ignore[misc]  # ModelAdmin comes after it
+            request, object_id, form_url, {**(extra_context or {}), **tabs}
         )
-        return answer
+        return response
 
     def history_view(self: Any, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
-        """Runs one query for the list of changes, and a bounded number for their words."""
+        """Show the changes. Runs one query for the list, and a bounded number to describe it."""
         obj = self.get_object(request, unquote(object_id))
         if not self.has_view_or_change_permission(request, obj):
             raise PermissionDenied
         number = _page_number(request)
         refs = _refs(self.model, unquote(object_id), number)
         if obj is None and not refs:
-            answer: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
-            return answer
-        changes = joined(describe(refs[:PAGE_SIZE], of=self.model))
+            response: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+            return response
+        changes = merge_changes(describe(refs[:PAGE_SIZE], of=self.model))
         context = {
             **self.admin_site.each_context(request),
             "title": str(obj or (changes[0].subject if changes else self.opts.verbose_name)),
@@ -55,7 +55,7 @@ class HistoryTab:
         return TemplateResponse(request, "history/history.html", context)
 
     def _tabs(self: Any, request: HttpRequest, object_id: str, *, on_history: bool = False) -> list[dict[str, Any]]:
-        """The tabs of one object's pages: its form, those inlines that are tabs, and its history."""
+        """Return the tabs of one object: its form, its tabbed inlines, and its history."""
         names = f"admin:{self.opts.app_label}_{self.opts.model_name}"
         form, history = (reverse(f"{names}_{page}", args=[quote(unquote(object_id))]) for page in ("change", "history"))
         inlines = self._inline_tabs(request, object_id)
@@ -68,7 +68,7 @@ class HistoryTab:
         else:
             items = [first | {"active": True}]
         items.append({"title": "History", "link": history, "active": on_history})
-        return [{"models": [{"name": str(self.opts), "detail": True}], "items": [_allowed(item) for item in items]}]
+        return [{"models": [{"name": str(self.opts), "detail": True}], "items": [_tab_item(item) for item in items]}]
 
     def _inline_tabs(self: Any, request: HttpRequest, object_id: str) -> list[tuple[str, str]]:
         if not any(getattr(inline, "tab", False) for inline in self.inlines):
@@ -83,10 +83,10 @@ class HistoryTab:
 
 def _notice(options: Any, changes: list[DescribedChange]) -> str:
     name = f" {changes[0].subject}" if changes else ""
-    return f"{capfirst(str(options.verbose_name))}{name} is deleted. Its history stays."
+    return f"{capfirst(str(options.verbose_name))}{name} was deleted. Its history is kept."
 
 
-def _allowed(item: dict[str, Any]) -> dict[str, Any]:
+def _tab_item(item: dict[str, Any]) -> dict[str, Any]:
     return {"has_permission": True, **item}
 
 
@@ -96,7 +96,7 @@ def _page_number(request: HttpRequest) -> int:
 
 
 def _refs(model: Any, object_id: str, number: int) -> list[Any]:
-    """The changes of one page and, if there is one, the first of the next."""
+    """Return the changes of one page, plus the first of the next, if any."""
     try:
         pk = model._meta.pk.to_python(object_id)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""The history of the configuration: PostgreSQL's triggers keep every change, whoever makes it and however."""
+"""Track changes of the configuration: PostgreSQL triggers record every change, whatever its origin."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ ModelClass = TypeVar("ModelClass", bound=type[Model])
 def track_changes(
     *, exclude: Sequence[str] = (), secrets: Sequence[str] = (), app_label: str | None = None
 ) -> Callable[[ModelClass], ModelClass]:
-    """Keep each row of a model as it was after every change, in a table that only grows.
+    """Record each version of a model's rows in an append-only table.
 
-    Shape: columns in `exclude` are neither kept nor make an event. Of columns in `secrets` only that they changed is
-    kept, as an event labelled `<column>_changed`. `makemigrations` makes the table, `migrate` the triggers.
+    Shape: columns in `exclude` are not recorded and cause no event. A column in `secrets` only causes an event
+    labelled `<column>_changed`. `makemigrations` creates the table, `migrate` the triggers.
     """
     labels = ("insert", "update", "delete", *(f"{name}_changed" for name in secrets))
     return _track(*labels, secrets=secrets, exclude=[*exclude, *secrets], app_label=app_label)
 
 
 def track_links(*, app_label: str) -> Callable[[ModelClass], ModelClass]:
-    """Keep who was put into what and taken out of it: for the table between two models."""
+    """Record additions to and removals from a many-to-many relation, given its through model."""
     return _track("added", "removed", obj_field=None, app_label=app_label)
 
 
 def _track(*labels: str, secrets: Sequence[str] = (), **options: Any) -> Callable[[ModelClass], ModelClass]:
-    """Make the table of events alone: the library's triggers heed a setting that lets any role switch them off."""
+    """Create only the event table: a setting that any role may change disables the library's triggers."""
     # the list of all changes, newest first: a merge of these indexes
     newest_first = Index(fields=("pgh_created_at", "pgh_id"))
     track: Callable[[ModelClass], ModelClass] = pghistory.track(
@@ -49,19 +49,19 @@ def _track(*labels: str, secrets: Sequence[str] = (), **options: Any) -> Callabl
 
 
 def acting_as(name: str) -> pghistory.context:
-    """Within this context, note a name with every change that this thread makes."""
+    """Return a context that records a name with every change of this thread."""
     return pghistory.context(actor=name)
 
 
 class ActorMiddleware(HistoryMiddleware):
-    """Notes with every change who made it, as text that outlives the user, and by which request."""
+    """Records the user, as text that outlives the row, and the request with every change."""
 
     def get_context(self, request: HttpRequest) -> dict[str, Any]:
         return {"actor": request.user.get_username(), "path": request.path, "address": client_address(request)}
 
 
 def begin_task(name: str) -> pghistory.context:
-    """Note a background task with every change that this thread makes, until what is returned is exited."""
+    """Enter a context that records a task with every change of this thread; the caller exits it."""
     context = acting_as(f"task {name}")
     context.__enter__()  # type: ignore[no-untyped-call]  # untyped
     return context

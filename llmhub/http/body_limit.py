@@ -1,4 +1,4 @@
-"""The bounds on requests for what is no chat: size, time, room, guesses before Django reads them; room for answers."""
+"""Limits on non-chat requests before Django reads them: size, timeout, memory, key guesses; and on answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from django.http import JsonResponse
 
-from llmhub.http.client_address import told_address
+from llmhub.http.client_address import forwarded_address
 from llmhub.http.connection_bounds import address_group
 from llmhub.http.error_envelope import error_body
 from llmhub.http.guesses import GUESSES
@@ -31,14 +31,14 @@ from llmhub.runtime.memory_budget import MemoryBudget, MemoryBudgetExceededError
 
 API = "/api/"
 
-HELD_TIMES = 2
-"""How often a large answer is held until it is taken: as it was recorded, and as it is sent."""
+ANSWER_COPIES = 2
+"""How many copies of a large answer are in memory while it is sent: the stored one and the sent one."""
 
 
 class BodyLimit:
-    """An ASGI application that hands requests within bounds to another, and refuses others.
+    """An ASGI middleware that forwards requests within limits and rejects others.
 
-    Shape: `is_guess` is given the headers `authorization` and `x-api-key`, and says whether they bear an unknown key.
+    Shape: `is_guess(authorization, x_api_key)` tells whether these headers carry an unknown key.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         address = _address(scope)
-        if scope["path"].startswith(API) and self._bears_guess(scope) and (wait_s := GUESSES.note(address)):
+        if scope["path"].startswith(API) and self._has_unknown_key(scope) and (wait_s := GUESSES.note(address)):
             await _refuse_guess(scope, receive, send, wait_s=wait_s)
         elif not has_body(scope):
             await self._application(scope, receive, send)
@@ -71,24 +71,24 @@ class BodyLimit:
                 except MemoryBudgetExceededError as error:
                     await _refuse(scope, 503, str(error), code="hub_overloaded", send=send, type_="server_error")
                     return
-                await self._hand_on(scope, receive, send)
+                await self._forward(scope, receive, send)
 
-    def _bears_guess(self, scope: Scope) -> bool:
+    def _has_unknown_key(self, scope: Scope) -> bool:
         return self._is_guess(_header(scope, b"authorization"), _header(scope, b"x-api-key"))
 
-    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         size_bytes = 0
         is_whole = False
-        due_s = asyncio.get_running_loop().time() + self._body_s
+        deadline_s = asyncio.get_running_loop().time() + self._body_s
         note_idling(scope, is_idling=True)
 
         async def receive_bounded() -> Message:
             nonlocal size_bytes, is_whole
             try:
-                async with asyncio.timeout_at(None if is_whole else due_s):
+                async with asyncio.timeout_at(None if is_whole else deadline_s):
                     message = await receive()
             except TimeoutError:
-                await self._refuse_slowness(scope, send)
+                await self._refuse_timeout(scope, send)
                 return {"type": "http.disconnect"}
             is_whole = not message.get("more_body", False)
             note_idling(scope, is_idling=not is_whole)
@@ -104,13 +104,13 @@ class BodyLimit:
         message = f"The body is larger than {self._max_body_bytes} bytes."
         await _refuse(scope, 413, message, code="request_too_large", send=send)
 
-    async def _refuse_slowness(self, scope: Scope, send: Send) -> None:
+    async def _refuse_timeout(self, scope: Scope, send: Send) -> None:
         message = f"The body did not arrive within {self._body_s:g} s."
         await _refuse(scope, 408, message, code="request_timeout", send=send)
 
 
 class AnswerLimit:
-    """An ASGI application that hands on the answers of another as long as there is room for those not yet taken."""
+    """An ASGI middleware that reserves memory for answers until they are sent, and answers 503 without it."""
 
     def __init__(self, application: Application, memory: MemoryBudget) -> None:
         self._application = application
@@ -135,9 +135,9 @@ class AnswerLimit:
 
 
 def _answer_bytes(start: Message) -> int:
-    """Return what an answer takes beyond what every request does; Django writes names of headers in capitals."""
+    """Return the memory to reserve for an answer. Django capitalizes header names."""
     size_bytes = sum(int(value) for name, value in start["headers"] if name.lower() == b"content-length")
-    return HELD_TIMES * size_bytes if size_bytes > LARGE_BYTES else 0
+    return ANSWER_COPIES * size_bytes if size_bytes > LARGE_BYTES else 0
 
 
 async def _refuse_guess(scope: Scope, receive: Receive, send: Send, *, wait_s: float) -> None:
@@ -152,7 +152,7 @@ async def _refuse_guess(scope: Scope, receive: Receive, send: Send, *, wait_s: f
 async def _refuse(
     scope: Scope, status: int, message: str, *, code: str, send: Send, type_: str = "invalid_request_error"
 ) -> None:
-    """Answer without reading on."""
+    """Answer, and read no more of the request."""
     hang_up(scope)
     headers = {"retry-after": f"{MemoryBudgetExceededError.retry_after_s:g}"} if status == 503 else {}
     await send_whole(JsonResponse(error_body(message, type_=type_, code=code), status=status, headers=headers), send)
@@ -160,11 +160,11 @@ async def _refuse(
 
 def _address(scope: Scope) -> str:
     client = scope.get("client")
-    return told_address(client[0] if client else "", ",".join(_headers(scope, b"x-forwarded-for")))
+    return forwarded_address(client[0] if client else "", ",".join(_headers(scope, b"x-forwarded-for")))
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
-    """Return a header as Django would: what stands in several, with commas between."""
+    """Return a header as Django does: repeated ones joined by commas."""
     return ",".join(_headers(scope, name)) or None
 
 

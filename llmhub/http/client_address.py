@@ -1,4 +1,4 @@
-"""Where a request comes from."""
+"""The client's address, as trusted proxies report it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from django.http import HttpRequest
 ADDRESS = re.compile(r"\[(?P<bracketed>[^\]]+)\](?::\d+)?|(?P<v4>[\d.]+):\d+")
 
 MAX_CHARS = 100
-"""No address is longer: this bounds what is kept in mind."""
+"""No address is longer; bounds the cache."""
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the caller's address as the trusted proxies tell it; empty if nobody does."""
-    return told_address(request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", ""))
+    """Return the caller's address as reported by the trusted proxies; empty if unknown."""
+    return forwarded_address(request.META.get("REMOTE_ADDR") or "", request.META.get("HTTP_X_FORWARDED_FOR", ""))
 
 
-def told_address(connected: str, forwarded_for: str) -> str:
-    """Return the address that a connection and its X-Forwarded-For tell.
+def forwarded_address(peer: str, forwarded_for: str) -> str:
+    """Return the client's address from the peer address and X-Forwarded-For.
 
-    Each proxy appends to X-Forwarded-For whom it was called by: what stands further left than there are proxies of
-    ours, the caller may have made up.
+    Each proxy appends its own peer to X-Forwarded-For. Entries further left than our proxies may be forged.
     """
-    hops = [connected, *reversed([hop for hop in forwarded_for.split(",") if hop.strip()])]
+    hops = [peer, *reversed([hop for hop in forwarded_for.split(",") if hop.strip()])]
     return _clean(hops[min(settings.TRUSTED_PROXIES, len(hops) - 1)].strip()[:MAX_CHARS])
 
 

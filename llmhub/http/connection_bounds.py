@@ -1,4 +1,4 @@
-"""How many connections a process has open, in all and from one address, and who makes room for another."""
+"""Limit the open connections of a process, in total and per address; idle ones are evicted for new ones."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
-MOST_FILES = 65_536
-MOST_CONNECTIONS = 8_192
+MAX_FILES = 65_536
+MAX_CONNECTIONS = 8_192
 OTHER_FILES = 256
-"""What a process has open beside connections of callers and, for each of these, one to a provider."""
+"""File descriptors beside the callers' connections and, for each of these, one to a provider."""
 
 
-class Silent(Protocol):
-    """A connection, and whether nothing is under way on it."""
+class EvictableConnection(Protocol):
+    """A connection that may be dropped while `is_silent`: while it serves no request."""
 
     @property
     def is_silent(self) -> bool: ...
@@ -29,19 +29,19 @@ class Silent(Protocol):
 
 @dataclass(slots=True)
 class _Group:
-    """The connections of one address, in each part those first that were silent longest."""
+    """The connections of one address, the longest idle first."""
 
-    unheard: dict[Silent, None] = field(default_factory=dict)
-    heard: dict[Silent, None] = field(default_factory=dict)
+    without_request: dict[EvictableConnection, None] = field(default_factory=dict)
+    with_request: dict[EvictableConnection, None] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.unheard) + len(self.heard)
+        return len(self.without_request) + len(self.with_request)
 
-    def remove(self, connection: Silent) -> bool:
-        """Take a connection out; return whether it was there."""
-        for part in (self.heard, self.unheard):
-            if connection in part:
-                del part[connection]
+    def remove(self, connection: EvictableConnection) -> bool:
+        """Remove a connection; return whether it was there."""
+        for connections in (self.with_request, self.without_request):
+            if connection in connections:
+                del connections[connection]
                 return True
         return False
 
@@ -49,33 +49,33 @@ class _Group:
 class ConnectionBounds:
     """The open connections of a process.
 
-    Where there is no room, one is closed for a new one: of those on which no request was heard yet the one that is
-    silent longest, else of the others. Who only holds connections keeps nobody out, a probe neither.
+    At the limit, a new connection evicts an idle one: the longest idle of those without a request so far, else of the
+    others. So idle connections lock nobody out, probes included.
     """
 
     def __init__(self) -> None:
-        self.most = self.most_per_address = sys.maxsize
+        self.max_total = self.max_per_address = sys.maxsize
         self._count = 0
         self._groups: dict[str, _Group] = {}
 
-    def enter(self, address: str, connection: Silent) -> bool:
-        """Take in a new connection; False where that is impossible, as all others are at work."""
+    def enter(self, address: str, connection: EvictableConnection) -> bool:
+        """Register a new connection; return False if every other one is busy."""
         name = address_group(address)
-        if len(self._groups.get(name, ())) >= self.most_per_address and not self._make_room(name):
+        if len(self._groups.get(name, ())) >= self.max_per_address and not self._make_room(name):
             return False
-        if self._count >= self.most and not any(map(self._make_room, self._largest_first())):
+        if self._count >= self.max_total and not any(map(self._make_room, self._largest_first())):
             return False
-        self._groups.setdefault(name, _Group()).unheard[connection] = None
+        self._groups.setdefault(name, _Group()).without_request[connection] = None
         self._count += 1
         return True
 
-    def note(self, address: str, connection: Silent) -> None:
-        """Note that a request was heard on a connection."""
+    def note(self, address: str, connection: EvictableConnection) -> None:
+        """Record that a request arrived on a connection."""
         group = self._groups.get(address_group(address))
         if group is not None and group.remove(connection):
-            group.heard[connection] = None
+            group.with_request[connection] = None
 
-    def leave(self, address: str, connection: Silent) -> None:
+    def leave(self, address: str, connection: EvictableConnection) -> None:
         name = address_group(address)
         group = self._groups.get(name)
         if group is not None and group.remove(connection):
@@ -88,7 +88,7 @@ class ConnectionBounds:
 
     def _make_room(self, name: str) -> bool:
         group = self._groups[name]
-        for connection in chain(group.unheard, group.heard):
+        for connection in chain(group.without_request, group.with_request):
             if connection.is_silent:
                 self.leave(name, connection)
                 connection.drop()
@@ -98,27 +98,27 @@ class ConnectionBounds:
 
 @lru_cache(maxsize=8192)
 def address_group(address: str) -> str:
-    """Return what one caller has of addresses: one of IPv4, a network of IPv6."""
+    """Return the unit of addresses that one caller controls: an IPv4 address, or an IPv6 /64."""
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, IPv6Address):
-        return str(found.ipv4_mapped or ip_network((found, 64), strict=False).network_address)
+    if isinstance(parsed, IPv6Address):
+        return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False).network_address)
     return address
 
 
 def raise_file_limit() -> int:
-    """Let this process open as many files as it may; return how many that are."""
+    """Raise the soft limit of open files; return the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft == resource.RLIM_INFINITY or soft >= most:
-        return MOST_FILES if soft == resource.RLIM_INFINITY else soft
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    logger.info("This process may have %d files open; it was started with %d.", most, soft)
-    return most
+    limit = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= limit:
+        return MAX_FILES if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    logger.info("This process may have %d files open; it was started with %d.", limit, soft)
+    return limit
 
 
 def connections_for(files: int) -> int:
-    """Return how many connections fit in so many open files: each may need another, to a provider."""
-    return max(1, min(MOST_CONNECTIONS, (files - OTHER_FILES) // 2))
+    """Return how many connections a file limit allows: each may need another, to a provider."""
+    return max(1, min(MAX_CONNECTIONS, (files - OTHER_FILES) // 2))

@@ -21,7 +21,7 @@ TYPES: dict[type[exceptions.APIException], str] = {
 
 
 def api_error_body(error: exceptions.APIException) -> dict[str, Any]:
-    """Turn DRF's exception into the hub's error object; of several faults, the first is named."""
+    """Convert a DRF exception to the hub's error object; it reports the first of several faults."""
     param, message, code = first_fault(error.detail)
     type_ = TYPES.get(type(error), "invalid_request_error" if error.status_code < 500 else "server_error")
     return error_body(message, type_=type_, code=code, param=param)

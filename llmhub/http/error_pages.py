@@ -1,4 +1,4 @@
-"""What Django answers where no view did: JSON to programs, pages in the hub's look to people."""
+"""Django's error responses: JSON for API paths, HTML pages in the hub's design for others."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from django.template.loader import render_to_string
 from llmhub.http.error_envelope import error_body
 
 RETRY_S = 60
-"""The span that allauth's limits per minute count over."""
+"""The window of allauth's rate limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorPage:
-    """What is told of an error; nothing of it comes from the request or from an exception."""
+    """The text of an error page; it quotes neither the request nor an exception."""
 
     status: int
     title: str
@@ -38,14 +38,14 @@ BAD_REQUEST = ErrorPage(
 )
 BAD_QUERY = ErrorPage(
     400,
-    "This address asks for what cannot be compared",
-    "A value in it is not of the kind that its column holds. Go back, and use the filters of the page.",
+    "This address has an invalid filter",
+    "A value does not fit the type of its column. Go back, and use the filters on the page.",
     "invalid_request_error",
     "bad_query",
 )
 FORBIDDEN = ErrorPage(
     403,
-    "You may not do this",
+    "Permission denied",
     "Your groups do not allow it. An administrator of the hub can change that.",
     "permission_error",
     "permission_denied",
@@ -53,8 +53,8 @@ FORBIDDEN = ErrorPage(
 NOT_STAFF = ErrorPage(
     403,
     "This account may not use the admin",
-    "You are signed in, but not as staff. An administrator of the hub can change that; or sign out, and sign in as "
-    "somebody else.",
+    "You are signed in, but not as staff. An administrator of the hub can change that; or sign out, and sign in with "
+    "another account.",
     "permission_error",
     "permission_denied",
     can_sign_out=True,
@@ -69,8 +69,8 @@ CSRF = ErrorPage(
 )
 NOT_FOUND = ErrorPage(
     404,
-    "There is nothing here",
-    "The address may be wrong, or what it named has been deleted.",
+    "Page not found",
+    "The address may be wrong, or the object has been deleted.",
     "not_found_error",
     "not_found",
 )
@@ -84,58 +84,60 @@ TOO_MANY = ErrorPage(
 FAILED = ErrorPage(
     500,
     "The hub failed",
-    "What went wrong stands in its log. Chats are served apart from these pages and may be unaffected.",
+    "See the hub's log for the cause. Chats are served separately and may be unaffected.",
     "server_error",
     "internal_error",
 )
 NO_DATABASE = ErrorPage(
     503,
     "The hub's database does not answer",
-    "The hub goes on by itself once the database is back. Try again in a minute.",
+    "The hub recovers once the database is back. Try again in a minute.",
     "server_error",
     "database_unavailable",
 )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, BAD_REQUEST)
+    return _respond(request, BAD_REQUEST)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    is_stranger = request.user.is_authenticated and not admin.site.has_permission(request)
-    return _answer(request, NOT_STAFF if is_stranger else FORBIDDEN)
+    is_not_staff = request.user.is_authenticated and not admin.site.has_permission(request)
+    return _respond(request, NOT_STAFF if is_not_staff else FORBIDDEN)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return _answer(request, CSRF)
+    return _respond(request, CSRF)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, NOT_FOUND)
+    return _respond(request, NOT_FOUND)
 
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:
-    return _answer(request, TOO_MANY, retry_after_s=RETRY_S)
+    return _respond(request, TOO_MANY, retry_after_s=RETRY_S)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    fault = sys.exc_info()[1]
-    if isinstance(fault, OperationalError | InterfaceError):
-        return _answer(request, NO_DATABASE, retry_after_s=RETRY_S)
-    if isinstance(fault, DataError) and request.method == "GET":
-        return _answer(request, BAD_QUERY)
-    return _answer(request, FAILED)
+    error = sys.exc_info()[1]
+    if isinstance(error, OperationalError | InterfaceError):
+        return _respond(request, NO_DATABASE, retry_after_s=RETRY_S)
+    if isinstance(error, DataError) and request.method == "GET":
+        return _respond(request, BAD_QUERY)
+    return _respond(request, FAILED)
 
 
-def _answer(request: HttpRequest, page: ErrorPage, *, retry_after_s: int | None = None) -> HttpResponse:
-    """Answer without a query, and without what a template's context processors would ask."""
+def _respond(request: HttpRequest, page: ErrorPage, *, retry_after_s: int | None = None) -> HttpResponse:
+    """Render the response without queries, hence without context processors."""
     response: HttpResponse
     if request.path.startswith("/api/"):
         body = error_body(f"{page.title}. {page.text}", type_=page.type, code=page.code)
         response = JsonResponse(body, status=page.status)
     else:
-        shown_to = request if page.can_sign_out else None
-        response = HttpResponse(render_to_string("sign_in/error.html", {"page": page}, shown_to), status=page.status)
+        template_request = request if page.can_sign_out else None
+        response = HttpResponse(
+            render_to_string("sign_in/error.html", {"page": page}, template_request), status=page.status
+        )
     if retry_after_s is not None:
         response["Retry-After"] = str(retry_after_s)
     return response

@@ -1,4 +1,4 @@
-"""Answers to API keys that are not known here, ever later the more of them come from one address."""
+"""Throttle unknown API keys: the more guesses from one address, the later the answers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from llmhub.http.connection_bounds import address_group
 
 BURST = 20
 EVERY_S = 3.0
-"""So many at once, and then one each few seconds: twenty a minute."""
+"""A burst, then one guess per interval: twenty a minute."""
 
 LONGEST_S = 60.0
 MAX_ADDRESSES = 10_000
 
 
 class Guesses:
-    """The unknown keys that one process was shown. A known key is never slowed, whoever else is at its address."""
+    """Throttles unknown keys per address in one process. Known keys are never delayed."""
 
     def __init__(self) -> None:
         self._due_s: OrderedDict[str, float] = OrderedDict()
 
     def note(self, address: str, *, now_s: float | None = None) -> float:
-        """Note an unknown key, and return for how many seconds its answer is to wait."""
+        """Count an unknown key; return the delay of its answer, in seconds."""
         now_s = time.monotonic() if now_s is None else now_s
         address = address_group(address)
         due_s = max(self._due_s.pop(address, now_s), now_s) + EVERY_S

@@ -1,7 +1,7 @@
-"""The lean way from the server to an async view, for the paths that chats come by.
+"""A lean ASGI handler for async views, for the chat path.
 
-Django's own ASGI handler starts a thread for every request and sends its signals through it; a chat needs
-neither. The views are plain async Django views, resolved through a URLconf of their own.
+Django's own ASGI handler starts a thread for every request, and sends its signals there; a chat needs neither. The
+views are plain async Django views, resolved through a URLconf of their own.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from llmhub.http.request_bodies import BODY_S, CallerGoneError, Message, Receive
 logger = logging.getLogger(__name__)
 
 FINISH_S = 3.0
-"""How long a request that was cancelled may take to clean up."""
+"""How long a cancelled request may take to clean up."""
 
 PING_S = 15.0
-"""How long a stream may be silent before a comment is sent."""
+"""How long a stream may be silent before a keepalive comment."""
 
 
 class Interruption(Enum):
@@ -40,7 +40,7 @@ class Interruption(Enum):
 
 
 class GatewayRequest(ASGIRequest):
-    """A request whose body is still at its sender's, and whose caller may leave before it is answered."""
+    """A request whose body is unread, and whose client may disconnect before the answer."""
 
     unread_body: RequestBody
     client: Client
@@ -54,21 +54,21 @@ class GatewayHandler:
         self._max_body_bytes = max_body_bytes
         self._body_s = body_s
         self._ping_s = ping_s
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._under_way.add(task)
+        self._tasks.add(task)
         try:
             await self._serve(scope, receive, send)
         finally:
-            self._under_way.discard(task)
+            self._tasks.discard(task)
 
     async def finish(self) -> None:
-        """Wait for requests that the server has cancelled: what they still record needs the ledger. Not for ever."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=FINISH_S)
+        """Wait up to `FINISH_S` for cancelled requests: what they still record needs the ledger."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=FINISH_S)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the view, which reads the body when it will, and send what it answers."""
@@ -104,9 +104,9 @@ class GatewayHandler:
             await send_whole(response, send)
             return
         await send(_start(response))
-        async with _Pings(response, send, every_s=self._ping_s) as pings:
+        async with _Keepalive(response, send, every_s=self._ping_s) as keepalive:
             while frames := await response.source.get():
-                pings.put_off()
+                keepalive.reset()
                 await send({"type": "http.response.body", "body": frames, "more_body": True})
         await send({"type": "http.response.body"})
 
@@ -135,7 +135,7 @@ class GatewayHandler:
 
 
 class Client:
-    """Who sent a request, and may leave before it is answered."""
+    """The client of a request; detects a disconnect before the answer."""
 
     def __init__(self, receive: Receive) -> None:
         self.is_gone = False
@@ -173,7 +173,7 @@ class Client:
         self._interrupt = None
         if self._watcher is not None:
             self._watcher.cancel()
-            self._watcher = None  # which holds its frame, and that this client
+            self._watcher = None  # it holds its frame, which holds this client
 
 
 @lru_cache(maxsize=256)
@@ -199,8 +199,8 @@ async def send_whole(response: HttpResponseBase, send: Send) -> None:
     await send({"type": "http.response.body", "body": response.content})
 
 
-class _Pings:
-    """Sends a comment whenever nothing else was sent for a while, so that no proxy takes the stream for dead."""
+class _Keepalive:
+    """Sends keepalive comments in a silent stream, so that no proxy times it out."""
 
     def __init__(self, response: EventStream, send: Send, *, every_s: float) -> None:
         self._ping = response.ping
@@ -209,11 +209,11 @@ class _Pings:
         self._now = asyncio.get_running_loop().time
         self._last_at = 0.0
 
-    def put_off(self) -> None:
+    def reset(self) -> None:
         self._last_at = self._now()
 
-    async def __aenter__(self) -> _Pings:
-        self.put_off()
+    async def __aenter__(self) -> _Keepalive:
+        self.reset()
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -226,5 +226,5 @@ class _Pings:
             last_at = self._last_at
             await asyncio.sleep(last_at + self._every_s - self._now())
             if self._last_at == last_at:
-                self.put_off()
+                self.reset()
                 await self._send({"type": "http.response.body", "body": self._ping, "more_body": True})

@@ -1,4 +1,4 @@
-"""How much a JSON text holds, found out before it is parsed: few megabytes of `{}` would be gigabytes of objects."""
+"""Bound the size of JSON before parsing: a few megabytes of `{}` would become gigabytes of objects."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ _FEW_STRINGS = 256
 _STEP_BYTES = 1024 * 1024
 
 _MARK = re.compile(rb'["\[\]{},]')
-# A piece of a string, small enough that no other thread waits long for this one.
-_PIECE = re.compile(rb'(?:[^"\\]{1,4096}+|\\.){1,256}+', re.DOTALL)
+# A chunk of a string, short enough not to hold the interpreter for long.
+_CHUNK = re.compile(rb'(?:[^"\\]{1,4096}+|\\.){1,256}+', re.DOTALL)
 _OPENING, _COMMA, _QUOTE, _BACKSLASH = b"[{", ord(","), ord('"'), ord("\\")
 
 
 class Excess(Enum):
-    """Of what a text holds too much."""
+    """Which bound a text exceeds."""
 
     VALUES = auto()
     DEPTH = auto()
 
 
 def find_excess(text: bytes, *, max_values: int, max_depth: int = sys.maxsize) -> Excess | None:
-    """Tell whether a JSON text holds more values, or nests them deeper, than is allowed.
+    """Return the bound that a JSON text exceeds, if any.
 
-    Linear, and done as soon as there is too much; what is no JSON may pass, or not. Most texts are told by a glance.
+    Linear; stops at the first excess. Invalid JSON may pass or fail. `glance` settles most texts.
     """
     values, openings = glance(text)
     if values <= max_values and openings <= max_depth:
         return None
-    return _look_closer(text, max_values, max_depth)
+    return _count_exactly(text, max_values, max_depth)
 
 
 def glance(text: bytes) -> tuple[int, int]:
-    """Return numbers of values, and of objects and lists, that a JSON text does not exceed.
+    """Return upper bounds for the values, and for the objects and arrays, of a JSON text.
 
-    Passes over the strings of a long text where these are few, as in a prompt; elsewhere, the marks in them count too.
+    Skips the first strings of a long text, as in a prompt; elsewhere, marks inside strings count too.
     """
     commas = openings = at = 0
     for _ in range(_FEW_STRINGS if len(text) > _FEW_BYTES else 0):
@@ -55,11 +55,11 @@ def glance(text: bytes) -> tuple[int, int]:
     return 1 + commas + openings, openings
 
 
-def _look_closer(text: bytes, max_values: int, max_depth: int) -> Excess | None:
-    """Count what stands outside of strings, and how deeply."""
+def _count_exactly(text: bytes, max_values: int, max_depth: int) -> Excess | None:
+    """Count values and depth outside of strings."""
     values, strings, depth, at = 1, 0, 0, 0
-    while found := _MARK.search(text, at):
-        at = found.end()
+    while match := _MARK.search(text, at):
+        at = match.end()
         mark = text[at - 1]
         if mark == _QUOTE:
             strings += 1
@@ -79,10 +79,10 @@ def _look_closer(text: bytes, max_values: int, max_depth: int) -> Excess | None:
 
 
 def _end_of_string(text: bytes, at: int) -> int:
-    """Return where a string that began before `at` is over."""
+    """Return the end of the string that began before `at`."""
     quote = text.find(b'"', at)
     if quote < 0 or text[quote - 1] != _BACKSLASH:
         return quote + 1 or len(text)
-    while piece := _PIECE.match(text, at):
-        at = piece.end()
+    while chunk := _CHUNK.match(text, at):
+        at = chunk.end()
     return at + 1

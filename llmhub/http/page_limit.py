@@ -1,4 +1,4 @@
-"""The bound on requests to Django's pages, each of which needs a thread and most of them a database connection."""
+"""Limit concurrent requests to Django's pages: each needs a thread, and most a database connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llmhub.http.request_bodies import Application, Message, Receive, Scope, Sen
 from llmhub.runtime.database import release_connections
 
 AT_WORK = 16
-"""Threads share one interpreter with the chats: more at once would answer no sooner, and delay these."""
+"""Threads share the interpreter with the chats: more would be no faster, and would delay chats."""
 
 REQUESTS = 512
 WAIT_S = 10.0
@@ -20,7 +20,7 @@ RETRY_S = 5
 
 
 class PageLimit:
-    """An ASGI application that lets so many requests at a time into another, once their bodies are there."""
+    """An ASGI middleware that bounds concurrent requests, counted once their bodies have arrived."""
 
     def __init__(
         self, application: Application, *, at_work: int = AT_WORK, requests: int = REQUESTS, wait_s: float = WAIT_S
@@ -31,7 +31,7 @@ class PageLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         place: Place | None = None
 
-        async def receive_in_turn() -> Message:
+        async def receive_when_admitted() -> Message:
             nonlocal place
             message = await receive()
             if place is None and message["type"] == "http.request" and not message.get("more_body", False):
@@ -42,25 +42,25 @@ class PageLimit:
                     return {"type": "http.disconnect"}
             return message
 
-        async def leave_and_send(message: Message) -> None:
+        async def release_place_and_send(message: Message) -> None:
             if place is not None:
-                place.leave()  # what is left to do is the caller's reading, however slow
+                place.leave()  # only the caller's reading is left, however slow
             await send(message)
 
         try:
-            await self._application(scope, receive_in_turn, leave_and_send)
+            await self._application(scope, receive_when_admitted, release_place_and_send)
         finally:
             if place is not None:
                 self._places.end(place)
 
 
-def released(application: Application) -> Application:
-    """Return an application that holds no database connection while a caller takes its answer, however slowly."""
+def release_connections_before_send(application: Application) -> Application:
+    """Wrap an application so that a slow reader holds no database connection."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async def release_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                await sync_to_async(release_connections)()  # in the request's own thread, which has the connection
+                await sync_to_async(release_connections)()  # in the request's thread, which owns the connection
             await send(message)
 
         await application(scope, receive, release_and_send)

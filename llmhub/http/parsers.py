@@ -1,4 +1,4 @@
-"""JSON bodies of the hub's API beside the chats."""
+"""The JSON parser of the hub's REST API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rest_framework.parsers import BaseParser
 
 
 class JSONParser(BaseParser):
-    """Reads JSON as the chat path does: deep nesting, lone surrogates and NaN are errors of the caller."""
+    """Parses JSON like the chat path: deep nesting, lone surrogates and NaN are client errors."""
 
     media_type = "application/json"
 
@@ -25,7 +25,7 @@ class JSONParser(BaseParser):
 
 
 def json_fault(error: orjson.JSONDecodeError) -> str:
-    """Say what is wrong with a body. Of bytes that are no UTF-8 the parser tells neither what nor where they are."""
+    """Describe a JSON error. For invalid UTF-8 the parser reports neither bytes nor position."""
     if "UTF-8" in error.msg:
         return "The body is not valid JSON: it is not encoded in UTF-8."
     return f"The body is not valid JSON: {error.msg} at character {error.pos}."

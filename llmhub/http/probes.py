@@ -1,4 +1,4 @@
-"""What orchestrators and Prometheus ask a web process."""
+"""Liveness, readiness and metrics endpoints of a web process."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 ReadinessCheck = Callable[[], Awaitable[str | None]]
-"""Says in words what is missing, None where nothing is."""
+"""Returns the fault as text, None if ready."""
 
 
 class Readiness:
-    """Whether this process should be sent requests."""
+    """The readiness of this process."""
 
     def __init__(self) -> None:
         self.is_draining = False
         self.checks: tuple[ReadinessCheck, ...] = ()
-        """Asked in order, until one finds a fault."""
+        """Run in order, until one reports a fault."""
 
     def begin_to_drain(self) -> None:
         self.is_draining = True
@@ -42,11 +42,11 @@ class Readiness:
 
 READINESS = Readiness()
 LIVE_COLLECTORS: list[Collector] = []
-"""Metrics that are read when asked for, and so need not be gathered from other processes."""
+"""Metrics read on scrape, which need no aggregation over processes."""
 
 
 async def healthz(_request: ASGIRequest) -> HttpResponse:
-    """Liveness: the process answers. Asks nobody else."""
+    """Liveness: the process responds. Checks no dependency."""
     return JsonResponse({"status": "ok"})
 
 
@@ -58,20 +58,20 @@ async def readyz(_request: ASGIRequest) -> HttpResponse:
 
 
 async def metrics(_request: ASGIRequest) -> HttpResponse:
-    """Prometheus metrics of this process, or of all of them where they share PROMETHEUS_MULTIPROC_DIR."""
-    return HttpResponse(await asyncio.to_thread(gathered), content_type=CONTENT_TYPE_LATEST)
+    """Prometheus metrics of this process, or of all that share PROMETHEUS_MULTIPROC_DIR."""
+    return HttpResponse(await asyncio.to_thread(render_metrics), content_type=CONTENT_TYPE_LATEST)
 
 
-def gathered() -> bytes:
-    counted = REGISTRY
+def render_metrics() -> bytes:
+    registry = REGISTRY
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        forget_the_dead(Path(folder))
-        counted = CollectorRegistry()
-        MultiProcessCollector(counted, folder)  # type: ignore[no-untyped-call]  # untyped
-    return generate_latest(counted) + generate_latest(states())
+        drop_dead_gauges(Path(folder))
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]  # untyped
+    return generate_latest(registry) + generate_latest(live_registry())
 
 
-def states() -> CollectorRegistry:
+def live_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     for collector in (BuildInfo(), *LIVE_COLLECTORS):
         registry.register(collector)
@@ -88,13 +88,13 @@ class BuildInfo(Collector):
         yield info
 
 
-def forget_the_dead(folder: Path) -> None:
-    """Take away what processes that have ended said of their present; what they counted stays."""
+def drop_dead_gauges(folder: Path) -> None:
+    """Delete the live gauges of processes that have exited; their counters stay."""
     for process_id in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}:
         try:
             os.kill(process_id, 0)
         except ProcessLookupError:
-            with suppress(FileNotFoundError):  # another process does the same at this moment
+            with suppress(FileNotFoundError):  # another process deletes it concurrently
                 mark_process_dead(process_id, folder)  # type: ignore[no-untyped-call]  # untyped
         except PermissionError:
             continue

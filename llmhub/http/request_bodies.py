@@ -1,4 +1,4 @@
-"""The body of a request, which nobody reads before it is known who sends it, and that there is room for it."""
+"""Request bodies, read only after authentication and a memory reservation."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_S = 60.0
-"""How long a caller may take to send a body, and wait for room for it."""
+"""The timeout for sending a body, and for waiting for memory for it."""
 
 ROOM_PER_BYTE = 3
-"""What a body costs while its chat lasts: as it came, as it is understood, and as it is sent on."""
+"""The memory cost of a body during its chat: received, parsed and re-encoded."""
 
 FIRST_ROOM_BYTES = 64 * 1024
-"""What each request costs beside its body; and a body whose size is not declared is read in steps of this at least."""
+"""The memory cost of each request beside its body; the minimum step for a body of undeclared size."""
 
 HANG_UP = "llmhub.hang_up"
-"""The server's extension that throws away what a caller still sends, and closes once the answer is sent."""
+"""The server extension that discards further input, and closes the connection after the answer."""
 
 IDLING = "llmhub.idling"
-"""The server's extension that is told of requests from nobody known which only wait: they make room for others."""
+"""The server extension that marks unauthenticated requests as idle, so that they may be evicted."""
 
 
 WHOLE = "llmhub.whole"
-"""The server's extension that tells whether the request being answered has come to its end."""
+"""The server extension that tells whether the request was received completely."""
 
 
 class BodyTooLargeError(Exception):
@@ -44,11 +44,11 @@ class BodyTooSlowError(Exception):
 
 
 class CallerGoneError(Exception):
-    """The caller closed the connection before its request was whole."""
+    """The caller disconnected before its request was complete."""
 
 
 class RequestBody:
-    """A body, still at its sender's."""
+    """A body that is not read yet."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class RequestBody:
 
     @property
     def size_bytes(self) -> int:
-        """How large it is, as far as that is known."""
+        """The size known so far."""
         return max(self.declared_bytes, self._read_bytes)
 
     async def read(self, holding: Holding) -> bytes:
-        """Return the body; its room is held until that is given back.
+        """Read the body; `holding` keeps its memory reserved.
 
         Errors: BodyTooLargeError, BodyTooSlowError, CallerGoneError, MemoryBudgetExceededError, LargerThanBudgetError.
         """
@@ -90,7 +90,7 @@ class RequestBody:
         return body
 
     async def refuse_after(self, seconds: float) -> None:
-        """Let the caller wait for the answer to a request that is not read.
+        """Delay the answer to a request whose body is not read.
 
         Errors: CallerGoneError.
         """
@@ -105,12 +105,12 @@ class RequestBody:
 
     async def _read(self, holding: Holding) -> bytes:
         message = await self._next()
-        pieces = [message.get("body", b"")]
+        chunks = [message.get("body", b"")]
         while message.get("more_body", False):
-            await self._make_room(holding)
+            await self._reserve_more(holding)
             message = await self._next()
-            pieces.append(message.get("body", b""))
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            chunks.append(message.get("body", b""))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def _next(self) -> Message:
         message = await self._receive()
@@ -121,8 +121,8 @@ class RequestBody:
             raise BodyTooLargeError(_too_large(self._max_bytes))
         return message
 
-    async def _make_room(self, holding: Holding) -> None:
-        """Hold room for a body that is larger than was declared: half as much again, so that it is seldom asked for."""
+    async def _reserve_more(self, holding: Holding) -> None:
+        """Reserve memory for a body larger than declared: half as much again, to reserve seldom."""
         needed_bytes = ROOM_PER_BYTE * self._read_bytes
         if needed_bytes > holding.size_bytes:
             step_bytes = max(FIRST_ROOM_BYTES, needed_bytes // 2)
@@ -134,7 +134,7 @@ def _too_large(max_bytes: int) -> str:
 
 
 def declared_bytes(scope: Scope) -> int:
-    """Return how large a request says its body is; 0 where it does not say."""
+    """Return the declared Content-Length; 0 if undeclared."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value[:19])
@@ -146,25 +146,25 @@ def has_body(scope: Scope) -> bool:
 
 
 def hang_up(scope: Mapping[str, Any]) -> None:
-    """Read no more of a request that is about to be answered, and nothing after it."""
-    if say := (scope.get("extensions") or {}).get(HANG_UP):
-        say["now"]()
+    """Discard the rest of a request, and close the connection after its answer."""
+    if extension := (scope.get("extensions") or {}).get(HANG_UP):
+        extension["now"]()
 
 
 def is_whole(scope: Mapping[str, Any]) -> bool:
-    """Whether a request is known to be there to its end, so that nobody waits for it."""
-    ask = (scope.get("extensions") or {}).get(WHOLE)
-    return ask is not None and bool(ask["ask"]())
+    """Whether a request is known to be received completely."""
+    extension = (scope.get("extensions") or {}).get(WHOLE)
+    return extension is not None and bool(extension["ask"]())
 
 
 def note_idling(scope: Mapping[str, Any], *, is_idling: bool) -> None:
-    """Say whether a request only waits, and may be dropped where connections are few."""
-    if say := (scope.get("extensions") or {}).get(IDLING):
-        say["say"](is_idling)
+    """Mark whether a request only waits, and may be evicted at the connection limit."""
+    if extension := (scope.get("extensions") or {}).get(IDLING):
+        extension["say"](is_idling)
 
 
 async def hold_up(scope: Mapping[str, Any], receive: Receive, *, seconds: float) -> None:
-    """Let a caller wait whose request will not be read.
+    """Delay the answer to a request that will not be read.
 
     Errors: CallerGoneError.
     """

@@ -1,4 +1,4 @@
-"""An id for every request that is not a chat: it stands in the lines that the request logs, and in its answer."""
+"""Give every non-chat request an id, for its log lines and its response."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ HEADER = "x-request-id"
 
 @sync_and_async_middleware
 def request_id(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    async def answer_async(request: HttpRequest) -> HttpResponseBase:
+    async def middleware_async(request: HttpRequest) -> HttpResponseBase:
         id_ = str(uuid7())
         with bound_contextvars(request_id=id_):
             response: HttpResponseBase = await get_response(request)
         response[HEADER] = id_
         return response
 
-    def answer(request: HttpRequest) -> HttpResponseBase:
+    def middleware(request: HttpRequest) -> HttpResponseBase:
         id_ = str(uuid7())
         with bound_contextvars(request_id=id_):
             response: HttpResponseBase = get_response(request)
         response[HEADER] = id_
         return response
 
-    return answer_async if iscoroutinefunction(get_response) else answer
+    return middleware_async if iscoroutinefunction(get_response) else middleware

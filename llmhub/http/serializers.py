@@ -1,4 +1,4 @@
-"""The error object of the hub's own API, as its schema shows it."""
+"""The schema of the hub's error object."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ class ErrorDetailSerializer(serializers.Serializer[Any]):
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
-    """Every answer that is an error."""
+    """The body of every error response."""
 
     error = ErrorDetailSerializer()

@@ -1,4 +1,4 @@
-"""What uvicorn leaves open: how long, and how large, a request may be before anyone answers for it."""
+"""Bound what uvicorn leaves unbounded: the time and size of a request's head, and idle connections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from llmhub.http.request_bodies import HANG_UP, IDLING, WHOLE
 
 @dataclass(frozen=True, slots=True)
 class EarlyRefusal:
-    """What is said to a request that is not understood as far as its head."""
+    """The response to a request that is rejected before its head is complete."""
 
     status: int
     code: str
@@ -39,10 +39,10 @@ class EarlyRefusal:
 
 
 FRAMING = (b"content-length", b"transfer-encoding")
-"""The headers that tell where a body ends."""
+"""The headers that frame a body."""
 
 CONNECTIONS = ConnectionBounds()
-"""Those of this process; without bounds until it is known how many there may be."""
+"""The connections of this process; unbounded until the limits are set."""
 
 CROWDED = EarlyRefusal(503, "too_many_connections", "The hub has no room for another connection now.")
 NOT_HTTP = EarlyRefusal(400, "invalid_http", "The request is not valid HTTP.")
@@ -55,13 +55,13 @@ VERSIONS = ("1.0", "1.1")
 
 
 class OtherProcess(Protocol):
-    """Another process that answers some of the requests."""
+    """Another process that serves some of the requests."""
 
     def is_for(self, size_bytes: int | None) -> bool:
-        """Whether it answers a request with a body of this size; None where that is not declared."""
+        """Whether it serves a body of this size; None: undeclared."""
 
     def give(self, protocol: BoundedHttpProtocol, connection: socket.socket, read: bytes) -> None:
-        """Hand a connection over, with what was read of the request, which is the first on it as far as one knows."""
+        """Pass on a connection, with the bytes read of its request, which is the first pending one."""
 
 
 class HeadTooLargeError(Exception):
@@ -77,7 +77,7 @@ class FramingError(Exception):
 
 
 class _Lingering:
-    """A transport as one answer sees it, whose end does not close the connection yet."""
+    """A transport for one answer, whose `close` lingers instead of closing at once."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write = transport.write
@@ -86,11 +86,11 @@ class _Lingering:
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection, on which a request's head, its first line included, is whole in bounded time and space.
+    """A connection that bounds the size and time of a request's head.
 
-    What may follow a chunked body is held to the same size, and never taken for headers. A caller who takes nothing
-    of what it is sent for `unread_s`, or of whom nothing is heard, has gone: on Linux, whose kernel watches for it.
-    Another protocol that is offered is passed over. A request for another process goes there, connection and all.
+    The trailer of a chunked body has the same size bound, and is never taken for headers. A caller who acknowledges
+    nothing for `unread_s` counts as disconnected: on Linux, by the kernel's TCP_USER_TIMEOUT. An offered protocol
+    upgrade is ignored. A request for another process goes there together with its connection.
     """
 
     bounds: ClassVar[ConnectionBounds] = CONNECTIONS
@@ -105,15 +105,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     _is_in_head = True
     _has_begun = False
-    _barren_bytes = 0
+    _unframed_bytes = 0
     _read_bytes = 0
-    _is_deaf = False
-    """Whether what the parser tells does not count."""
+    _ignores_parser = False
+    """Whether the parser's callbacks are ignored."""
     _is_in_body = False
     _is_leaving = False
-    _is_nothing_before = True
+    _starts_at_boundary = True
     _is_head_kept = False
-    """Whether what came of the last request is in `_head` from its first byte on."""
+    """Whether `_head` holds the last request from its first byte on."""
     _answering: RequestResponseCycle | None = None
     _timer: asyncio.TimerHandle | None = None
     _refusal = NOT_HTTP
@@ -132,11 +132,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         read: bytes = b"",
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._read_elsewhere = read
+        self._already_read = read
         self._head: list[bytes] = []
 
     def successor(self, read: bytes) -> BoundedHttpProtocol:
-        """Return what answers on another connection, of which so much was read elsewhere."""
+        """Return a protocol for another connection, given the bytes already read from it."""
         return type(self)(self.config, self.server_state, self.app_state, self.loop, read=read)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -152,22 +152,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             transport.write(CROWDED.content())
             transport.close()
             return
-        self._bound_time()
+        self._start_timer()
         if sys.platform == "linux" and self.client:
             unread_ms = round(self.unread_s * 1000)
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
-        if self._read_elsewhere:
-            # Not now: a transport that has not begun to read cannot pause.
+        if self._already_read:
+            # Later: a transport that has not begun to read cannot pause.
             self.loop.call_soon(self.data_received, b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.bounds.leave(self._address, self)
-        self._unbound_time()
-        if self._answering is not None:  # uvicorn tells the last request alone, which may still wait for its turn
+        self._stop_timer()
+        if self._answering is not None:  # uvicorn notifies only the last request, which may still be queued
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
-        self._answering = self._idling = self.cycle = None  # type: ignore[assignment]  # they hold what was read, and lead back here
+        self._answering = self._idling = self.cycle = None  # type: ignore[assignment]  # they hold buffers, and refer back to this protocol
         self._extensions.clear()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
@@ -175,15 +175,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
-        if self._read_elsewhere:
-            data = self._read_elsewhere + data
-            self._read_elsewhere = b""
+        if self._already_read:
+            data = self._already_read + data
+            self._already_read = b""
         if self._is_refused:
-            self._throw_away(data)
+            self._discard(data)
             return
         was_in_head = self._is_in_head
-        self._barren_bytes += len(data)
-        self._is_nothing_before = not self._is_in_body
+        self._unframed_bytes += len(data)
+        self._starts_at_boundary = not self._is_in_body
         if not self._is_in_body:
             self._head.append(data)
         while data:
@@ -191,20 +191,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().data_received(data)
             data = data[self._read_bytes :]
         if self._is_leaving:
-            self._leave()
+            self._move_to_other_process()
             return
         if self._is_in_head and not was_in_head:
-            self._barren_bytes = 0  # what came before this head is in it
+            self._unframed_bytes = 0  # the bytes before this head belong to it
         if self._is_refused or self.transport.is_closing():
             return
-        if self._barren_bytes > self.max_head_bytes:
+        if self._unframed_bytes > self.max_head_bytes:
             self._refuse(self._too_large())
         elif self._is_idle or self._has_begun:
-            self._bound_time()
+            self._start_timer()
 
     @property
     def _is_idle(self) -> bool:
-        """Whether no request is being answered, or still to be."""
+        """Whether no request is active or queued."""
         return self.cycle is None or bool(self.cycle.response_complete)
 
     @property
@@ -217,16 +217,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     @property
     def _is_incomplete(self) -> bool:
-        """Whether the last request is the only one, not whole yet, and not answered either."""
+        """Whether the only request is incomplete and unanswered."""
         return self.cycle.more_body and not (self.cycle.response_started or self.pipeline)
 
-    def _forget_request(self) -> None:
-        """Let whoever waits for the rest of a request know that it will not come."""
+    def _abandon_request(self) -> None:
+        """Signal a disconnect to whoever waits for the rest of the request."""
         self.cycle.disconnected = True
         self.cycle.message_event.set()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Read on as if nothing had been offered: the parser takes what comes for the other protocol.
+        """Ignore an upgrade: restart the parser, which would take further input for the other protocol.
 
         Source: https://github.com/Kludex/uvicorn/issues/2722 (open, read 2026-11). This goes once it is closed.
         """
@@ -235,21 +235,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._read_bytes = paused.args[0]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._is_deaf = True
+        self._ignores_parser = True
         framing = [b"%s: %s\r\n" % header for header in self.headers if header[0] in FRAMING]
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n")
-        self._is_deaf = self._is_leaving
+        self._ignores_parser = self._is_leaving
 
     def on_message_begin(self) -> None:
-        if self._is_deaf:
+        if self._ignores_parser:
             return
         self._is_in_head = self._has_begun = True
-        self._is_head_kept = self._is_nothing_before
+        self._is_head_kept = self._starts_at_boundary
         super().on_message_begin()
         self.scope["extensions"] = self._extensions
 
     def on_url(self, url: bytes) -> None:
-        if not self._is_deaf:
+        if not self._ignores_parser:
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -257,7 +257,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._is_deaf:
+        if self._ignores_parser:
             return
         size_bytes, framing = len(self.url), []
         for header in self.headers:
@@ -268,29 +268,29 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if size_bytes > self.max_head_bytes or len(self.headers) > self.max_headers:
             self._refusal = self._too_large()
             raise HeadTooLargeError
-        if not self._is_framed_in_one_way(framing):
+        if not self._is_unambiguously_framed(framing):
             raise FramingError
         if self._is_for_other_process(framing):
             self._check_alone()
-            self._is_deaf = self._is_leaving = True
+            self._ignores_parser = self._is_leaving = True
             return
         self._head.clear()
-        self._is_nothing_before = False
+        self._starts_at_boundary = False
         self._is_in_body = True
         self._is_in_head = self._has_begun = False
-        self._barren_bytes = 0
-        self._unbound_time()
+        self._unframed_bytes = 0
+        self._stop_timer()
         self.bounds.note(self._address, self)
         super().on_headers_complete()
 
-    def _is_framed_in_one_way(self, framing: Sequence[tuple[bytes, bytes]]) -> bool:
-        """Whether no server before this one can have seen another end of the body than the parser does."""
+    def _is_unambiguously_framed(self, framing: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Whether every proxy in front sees the same end of the body; guards against request smuggling."""
         codings = [value.lower() for name, value in framing if name == b"transfer-encoding"]
         version = self.parser.get_http_version()
         return version in VERSIONS and (not codings or (codings == [b"chunked"] and version == "1.1"))
 
     def _is_for_other_process(self, framing: Sequence[tuple[bytes, bytes]]) -> bool:
-        if self.other_process is None or self.scheme == "https":  # whose state cannot go along
+        if self.other_process is None or self.scheme == "https":  # TLS state cannot be passed on
             return False
         declared = dict(framing)
         if b"transfer-encoding" in declared:
@@ -298,15 +298,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         return self.other_process.is_for(int(declared.get(b"content-length", 0)))
 
     def _check_alone(self) -> None:
-        """Errors: PipelinedError where the request came together with an earlier one, or before that was answered."""
+        """Errors: PipelinedError if the request arrived before an earlier one was answered."""
         if not (self._is_head_kept and self._is_idle) or self.transport.get_write_buffer_size():
             self._refusal = PIPELINED
             raise PipelinedError
 
-    def _leave(self) -> None:
-        """Let the other process answer, and be gone here without a word to the caller."""
-        self._is_refused = True  # should more be read meanwhile
-        self._unbound_time()
+    def _move_to_other_process(self) -> None:
+        """Pass the connection to the other process, and drop it here without closing it for the caller."""
+        self._is_refused = True  # in case more is read meanwhile
+        self._stop_timer()
         connection = self.transport.get_extra_info("socket")
         read = b"".join(self._head)
         self._head.clear()
@@ -317,7 +317,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         if self._is_leaving:
             return
-        self._barren_bytes = 0
+        self._unframed_bytes = 0
         if self.cycle.body or self.cycle.response_complete:
             super().on_body(body)
             return
@@ -331,90 +331,90 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not (self._is_leaving or self.parser.should_upgrade()):
             super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's words; ours are in the hub's shape)
-        fault = sys.exc_info()[1]
-        if isinstance(fault, httptools.HttpParserCallbackError):  # our own, see `on_headers_complete`
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's text; ours is the hub's error object)
+        error = sys.exc_info()[1]
+        if isinstance(error, httptools.HttpParserCallbackError):  # our own, see `on_headers_complete`
             self._refuse(self._refusal)
         else:
-            self._refuse(replace(NOT_HTTP, message=f"The request is not valid HTTP: {fault}."))
+            self._refuse(replace(NOT_HTTP, message=f"The request is not valid HTTP: {error}."))
 
     def _too_large(self) -> EarlyRefusal:
-        most = f"{self.max_head_bytes} bytes or {self.max_headers} headers"
-        return EarlyRefusal(431, "headers_too_large", f"The request's head is larger than {most}.")
+        limits = f"{self.max_head_bytes} bytes or {self.max_headers} headers"
+        return EarlyRefusal(431, "headers_too_large", f"The request's head is larger than {limits}.")
 
     def _refuse(self, refusal: EarlyRefusal) -> None:
-        """Say what is wrong, unless that would fall into another answer, and close.
+        """Send the rejection unless another answer is in progress, and close.
 
-        An answer under way is given: to who sent more than was declared, it tells what became of the beginning.
+        An answer in progress is completed: it belongs to the part of the request that was valid.
         """
         self._is_refused = True
-        self._unbound_time()
+        self._stop_timer()
         if not self._is_idle:
             if not self._is_incomplete:
                 self._close_after_answer()
                 return
-            self._forget_request()
+            self._abandon_request()
         self.transport.write(refusal.content())
         self._linger()
 
     def _hang_up(self) -> None:
-        """Close once the request that is being answered has its answer, unless it is whole: the rest is thrown away."""
+        """Discard the rest of an incomplete request, and close after its answer."""
         cycle = self._answering
         if cycle is not None and cycle.more_body and not self._is_refused:
             self._is_refused = True
-            self._let_go_after(cycle)
+            self._close_after(cycle)
 
     def _close_after_answer(self) -> None:
-        """Close once the request that is being answered has its answer; at once if it will never be whole."""
+        """Close after the answer in progress; at once if its request will never be complete."""
         cycle = self._answering
         if cycle is None or cycle.more_body:
             self.transport.close()
             return
         self.pipeline.clear()
-        self._let_go_after(cycle)
+        self._close_after(cycle)
 
-    def _let_go_after(self, cycle: RequestResponseCycle) -> None:
+    def _close_after(self, cycle: RequestResponseCycle) -> None:
         cycle.keep_alive = False
-        cycle.transport = _Lingering(self.transport, self._linger)  # type: ignore[assignment]  # all a cycle calls
+        cycle.transport = _Lingering(self.transport, self._linger)  # type: ignore[assignment]  # the methods that a cycle calls
 
     def _is_whole(self) -> bool:
         return self._answering is not None and not self._answering.more_body
 
     def _note_idling(self, is_idling: bool) -> None:
-        """Note whether nothing is done for the request being answered but to wait, whoever sent it."""
+        """Record whether the active request only waits."""
         self._idling = self._answering if is_idling else None
 
-    def _throw_away(self, data: bytes) -> None:
-        """Take a little more, so that whoever sends no more than that can read the answer in peace."""
-        self._barren_bytes += len(data)
-        if self._barren_bytes > self.linger_bytes:
+    def _discard(self, data: bytes) -> None:
+        """Read and discard up to `linger_bytes`, so that a caller who still sends can read the answer."""
+        self._unframed_bytes += len(data)
+        if self._unframed_bytes > self.linger_bytes:
             self.flow.pause_reading()
 
     def _linger(self) -> None:
-        """Close, but not at once: a connection closed while its caller still sends is reset, and the answer with it."""
-        self._unbound_time()
+        """Close after a delay: closing while the caller still sends resets the connection, and loses the answer."""
+        self._stop_timer()
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._timer = self.loop.call_later(self.linger_s, self.transport.close)
 
-    def _bound_time(self) -> None:
+    def _start_timer(self) -> None:
         if self._timer is None:
-            # Not to the moment: those who came together would all come back together.
+            # With jitter: clients that connected together would otherwise all reconnect together.
             later_s = self.head_s * random.uniform(1.0, 1.25)  # noqa: S311 (nothing here is secret)
-            self._timer = self.loop.call_later(later_s, self._on_time_over)
+            self._timer = self.loop.call_later(later_s, self._on_timeout)
 
-    def _unbound_time(self) -> None:
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _on_time_over(self) -> None:
+    def _on_timeout(self) -> None:
         self._timer = None
         if self.transport.is_closing():
             return
         if not self._is_idle:
-            self._bound_time()  # an earlier request is being answered
+            self._start_timer()  # an earlier request is being answered
         elif self._has_begun:
             self._refuse(EarlyRefusal(408, "request_timeout", f"The headers did not arrive within {self.head_s:g} s."))
         else:

@@ -1,4 +1,4 @@
-"""The time between the wish that a web process stops and its end, in which balancers hear that it is not ready."""
+"""Delay the shutdown of a web process, so that load balancers see it as not ready first."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from types import FrameType
 
 
 class StopNotice:
-    """Puts SIGTERM off: the server closes its listener as soon as it hears of it. A second one is heard at once.
+    """Delays SIGTERM, on which the server closes its listener at once. A second SIGTERM takes effect immediately.
 
-    Shape: `give_notice` is called at the first, `begin_to_stop` with the server.
+    Shape: the first signal calls `give_notice`; `begin_to_stop` is called when the server stops.
     """
 
     def __init__(self, notice_s: float, give_notice: Callable[[], None], begin_to_stop: Callable[[], None]) -> None:
@@ -23,14 +23,14 @@ class StopNotice:
         self._stop_server: Callable[[int, FrameType | None], object] | None = None
 
     def install(self) -> None:
-        """Stand before the server's own handler. Signals reach the main thread alone."""
+        """Wrap the server's signal handler. Only the main thread receives signals."""
         handler = signal.getsignal(signal.SIGTERM)
         if threading.current_thread() is threading.main_thread() and callable(handler):
             self._loop = asyncio.get_running_loop()
             self._stop_server = handler
-            signal.signal(signal.SIGTERM, self._hear)
+            signal.signal(signal.SIGTERM, self._on_signal)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._give_notice()
         if self._is_given or not self._notice_s:
             self._stop(number, frame)

@@ -1,4 +1,4 @@
-"""How uvicorn serves the hub, in web processes and in those beside them."""
+"""The options of uvicorn, in web and bulk processes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
         "timeout_graceful_shutdown": DRAIN_TIMEOUT_S,
     }
 )
-"""As `uvicorn.Config` names them."""
+"""By the names of `uvicorn.Config`."""
 
 
 def as_arguments() -> Iterator[str]:
-    """Yield them as uvicorn's command takes them."""
+    """Yield the options as arguments of the uvicorn command."""
     for name, value in OPTIONS.items():
         option = name.replace("_", "-")
         if isinstance(value, bool):

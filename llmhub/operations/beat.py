@@ -1,4 +1,4 @@
-"""Beat, with the schedules of the database, and a sign of life."""
+"""Celery beat with database schedules and a heartbeat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_celery_beat.schedulers import DatabaseScheduler
 
 from llmhub.operations.models import Heartbeat, Service
-from llmhub.operations.watchdog import put_off_end, touch_heart
+from llmhub.operations.watchdog import restart_watchdog, touch_heartbeat_file
 
 logger = logging.getLogger(__name__)
 
@@ -19,24 +19,24 @@ BEAT_EVERY_S = 10.0
 
 
 class HeartbeatScheduler(DatabaseScheduler):  # type: ignore[misc]  # untyped
-    """Writes that it is alive whenever it has looked at its schedules, at most every ten seconds.
+    """Writes a heartbeat after each tick, at most every ten seconds.
 
-    A look that does not come to an end ends the process.
+    A watchdog exits the process if a tick hangs.
     """
 
     _beat_at_s = float("-inf")
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        put_off_end()
-        touch_heart()
+        restart_watchdog()
+        touch_heartbeat_file()
         wait_s: float = super().tick(*args, **kwargs)
         if time.monotonic() - self._beat_at_s >= BEAT_EVERY_S:
             self._beat_at_s = time.monotonic()
-            show_alive()
+            write_heartbeat()
         return wait_s
 
 
-def show_alive() -> None:
+def write_heartbeat() -> None:
     try:
         Heartbeat.objects.beat(Service.BEAT, now=timezone.now())
     except (DatabaseError, InterfaceError) as error:

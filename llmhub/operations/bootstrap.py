@@ -1,4 +1,4 @@
-"""What a hub begins with: an admin, an application with a key, the local model. Each is made once."""
+"""Create the initial admin, demo application and local provider, each only once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOCAL_MODEL = ModelInfo(name=MODEL_NAME, capabilities=("chat",), context_window=
 
 
 def password_fault(password: str) -> str:
-    """Say why the first user cannot have this password; empty when that user can."""
+    """Return why the first user cannot have this password; empty if it is acceptable."""
     if len(password) < MIN_PASSWORD_CHARS:
         return f"This password is too short. It must contain at least {MIN_PASSWORD_CHARS} characters."
     try:
@@ -36,8 +36,8 @@ def password_fault(password: str) -> str:
 
 
 @transaction.atomic
-def make_admin(password: str) -> str:
-    """Make the first user, unless there is one; return what was done, in words."""
+def create_admin(password: str) -> str:
+    """Create the first user, unless there is one; return a message."""
     users = get_user_model().objects
     if not password or BootstrapRecord.objects.filter(name=ADMIN_USER).exists() or users.exists():
         return ""
@@ -47,34 +47,34 @@ def make_admin(password: str) -> str:
 
 
 @transaction.atomic
-def make_demo(key: str) -> str:
-    """Make an application with this key, which may do everything; return what was done, in words."""
+def create_demo_application(key: str) -> str:
+    """Create the demo application with this key and all scopes; return a message."""
     if not key or BootstrapRecord.objects.filter(name=DEMO).exists() or Application.objects.filter(name=DEMO).exists():
         return ""
-    application = Application.objects.create(name=DEMO, description="Made at the first start, to try the hub with.")
+    application = Application.objects.create(name=DEMO, description="Created at the first start, to try the hub.")
     ApiKey.objects.issue(application, name="first key", key=key, scopes=Scope.values)
     BootstrapRecord.objects.create(name=DEMO, object_id=application.pk)
     return f"Made the application `{DEMO}` with an API key."
 
 
 @transaction.atomic
-def tend_local_model(url: str, *, key: str, now: datetime) -> str:
-    """Make the provider of the local model, or let it follow where the model is now; return what was done, in words.
+def sync_local_provider(url: str, *, key: str, now: datetime) -> str:
+    """Create the provider of the local model, or update its URL; return a message.
 
-    Shape: without a key, the one that is stored stays.
+    Shape: without a key, the stored one stays.
     """
-    thing = BootstrapRecord.objects.filter(name=LOCAL).first()
-    if thing is None:
-        return _make_local(url, key=key, now=now) if url else ""
-    row = ProviderConfig.objects.filter(pk=thing.object_id).first()
+    record = BootstrapRecord.objects.filter(name=LOCAL).first()
+    if record is None:
+        return _create_local(url, key=key, now=now) if url else ""
+    row = ProviderConfig.objects.filter(pk=record.object_id).first()
     if row is None:
         return ""
-    if url == thing.address:
-        return _give_key(row, key) if url == row.base_url else ""
-    return _move_local(row, thing, url=url, key=key, now=now) if url else _pause_local(row, thing)
+    if url == record.address:
+        return _update_key(row, key) if url == row.base_url else ""
+    return _move_local(row, record, url=url, key=key, now=now) if url else _disable_local(row, record)
 
 
-def _make_local(url: str, *, key: str, now: datetime) -> str:
+def _create_local(url: str, *, key: str, now: datetime) -> str:
     if ProviderConfig.objects.filter(name=LOCAL).exists():
         return ""
     try:
@@ -94,11 +94,11 @@ def _make_local(url: str, *, key: str, now: datetime) -> str:
     return f"Made the provider `{LOCAL}` with the model {LOCAL_MODEL.name}."
 
 
-def _move_local(row: ProviderConfig, thing: BootstrapRecord, *, url: str, key: str, now: datetime) -> str:
-    """Follow the model, and switch on what was switched off while it was away; leave alone what an admin changed."""
-    was_away = not thing.address
-    is_ours = not row.enabled if was_away else row.base_url == thing.address
-    BootstrapRecord.objects.filter(pk=thing.pk).update(address=url)
+def _move_local(row: ProviderConfig, record: BootstrapRecord, *, url: str, key: str, now: datetime) -> str:
+    """Update the URL, and enable the provider if it was disabled for lack of a model; keep an admin's changes."""
+    was_away = not record.address
+    is_ours = not row.enabled if was_away else row.base_url == record.address
+    BootstrapRecord.objects.filter(pk=record.pk).update(address=url)
     if not is_ours:
         return ""
     try:
@@ -109,8 +109,8 @@ def _move_local(row: ProviderConfig, thing: BootstrapRecord, *, url: str, key: s
     return f"The provider `{row.name}` is at {url} now."
 
 
-def _give_key(row: ProviderConfig, key: str) -> str:
-    """Store the model's key with its provider, unless it has it."""
+def _update_key(row: ProviderConfig, key: str) -> str:
+    """Store the model's key in its provider, if it differs."""
     if not key or _has_key(row, key):
         return ""
     row.change({"api_key": key})
@@ -124,9 +124,9 @@ def _has_key(row: ProviderConfig, key: str) -> bool:
         return False
 
 
-def _pause_local(row: ProviderConfig, thing: BootstrapRecord) -> str:
-    if not row.enabled or row.base_url != thing.address:
+def _disable_local(row: ProviderConfig, record: BootstrapRecord) -> str:
+    if not row.enabled or row.base_url != record.address:
         return ""
-    BootstrapRecord.objects.filter(pk=thing.pk).update(address="")
+    BootstrapRecord.objects.filter(pk=record.pk).update(address="")
     ProviderConfig.objects.filter(pk=row.pk).update(enabled=False)
     return f"Switched the provider `{row.name}` off: there is no local model now."

@@ -1,4 +1,4 @@
-"""The database's tables brought up to date, and who may do what with them."""
+"""Migrate the database, and grant the application's role its privileges."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from llmhub.history.describe import event_models
 APPLICATION_ROLE = "llmhub_app"
 LOCK = "SELECT {}(hashtextextended('llmhub.prepare', 0))"
 
-# The tables of the ledger are not managed by Django, and so are not among those granted: who may do what with them is
-# their migration's affair.
+# Django does not manage the ledger's tables, so these grants leave them out; their migration grants its own.
 READ = frozenset({"SELECT"})
 WORK = READ | {"INSERT", "UPDATE", "DELETE"}
 GRANTED = """
@@ -30,8 +29,8 @@ WHERE pg_class.oid = ANY (%s::regclass[]) AND grantee = %s::regrole
 
 
 @contextmanager
-def alone(alias: str, *, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Let one process at a time in, over all machines."""
+def exclusive_lock(alias: str, *, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold an advisory lock: one process at a time, over all machines."""
     with connections[alias].cursor() as cursor:
         cursor.execute(LOCK.format("pg_try_advisory_lock"))
         if not cursor.fetchone()[0]:
@@ -44,9 +43,9 @@ def alone(alias: str, *, on_wait: Callable[[], None]) -> Iterator[None]:
 
 
 def migrate(alias: str) -> str:
-    """Apply what is not applied yet; return what was done, in words.
+    """Apply pending migrations; return a message.
 
-    Runs Django's command even when nothing is missing, as an earlier one may have been cut short of its last step.
+    Runs Django's command even if none is pending, as an earlier run may have been interrupted before its last step.
     """
     recorder = MigrationRecorder(connections[alias])
     before = len(recorder.applied_migrations())
@@ -57,30 +56,30 @@ def migrate(alias: str) -> str:
 
 
 def grant(alias: str, *, to: str) -> str:
-    """Let the application's user work with Django's tables, as their owner; return what was done, in words.
+    """Grant the application's role Django's tables, as their owner; return a message.
 
-    Chats, which the ledger's functions derive, and the history, which triggers keep, it only reads.
+    Read-only: chats, which the ledger's functions derive, and the history, which triggers record.
     """
     connection = connections[alias]
-    of_models = connection.introspection.django_table_names(only_existing=True, include_views=False)
-    kept_models: list[type[Model]] = [Chat, MigrationRecorder.Migration, *event_models()]
-    kept = [model._meta.db_table for model in kept_models]
-    wanted = {
-        **dict.fromkeys([*of_models, str(settings.CACHES["default"]["LOCATION"])], WORK),
-        **dict.fromkeys(kept, READ),
+    model_tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    read_only_models: list[type[Model]] = [Chat, MigrationRecorder.Migration, *event_models()]
+    read_only_tables = [model._meta.db_table for model in read_only_models]
+    privileges = {
+        **dict.fromkeys([*model_tables, str(settings.CACHES["default"]["LOCATION"])], WORK),
+        **dict.fromkeys(read_only_tables, READ),
     }
     with transaction.atomic(using=alias), connection.cursor() as cursor:
-        granted = _granted(cursor, list(wanted))
-        changed = [table for table in wanted if granted[table] != wanted[table]]
+        granted = _current_privileges(cursor, list(privileges))
+        changed = [table for table in privileges if granted[table] != privileges[table]]
         for table in changed:
-            _let(cursor, table, wanted[table])
+            _replace_privileges(cursor, table, privileges[table])
         cursor.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", (to, APPLICATION_ROLE))
         if not cursor.fetchone()[0]:
             cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(APPLICATION_ROLE), sql.Identifier(to)))
     return f"Granted {APPLICATION_ROLE} {len(changed)} tables." if changed else ""
 
 
-def _granted(cursor: CursorWrapper, tables: list[str]) -> Mapping[str, set[str]]:
+def _current_privileges(cursor: CursorWrapper, tables: list[str]) -> Mapping[str, set[str]]:
     cursor.execute(GRANTED, (tables, APPLICATION_ROLE))
     granted: dict[str, set[str]] = {table: set() for table in tables}
     for table, privilege in cursor.fetchall():
@@ -88,9 +87,9 @@ def _granted(cursor: CursorWrapper, tables: list[str]) -> Mapping[str, set[str]]
     return granted
 
 
-def _let(cursor: CursorWrapper, table: str, privileges: frozenset[str]) -> None:
-    """Take every right to a table away, then give those that are wanted."""
+def _replace_privileges(cursor: CursorWrapper, table: str, privileges: frozenset[str]) -> None:
+    """Revoke all privileges on a table, then grant these."""
     names = {"table": sql.Identifier(table), "role": sql.Identifier(APPLICATION_ROLE)}
-    words = sql.SQL(", ").join(sql.SQL(word) for word in sorted(privileges))
+    privilege_list = sql.SQL(", ").join(sql.SQL(privilege) for privilege in sorted(privileges))
     cursor.execute(sql.SQL("REVOKE ALL ON {table} FROM {role}").format(**names))
-    cursor.execute(sql.SQL("GRANT {words} ON {table} TO {role}").format(words=words, **names))
+    cursor.execute(sql.SQL("GRANT {privileges} ON {table} TO {role}").format(privileges=privilege_list, **names))

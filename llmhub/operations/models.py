@@ -1,4 +1,4 @@
-"""What background work leaves behind, and what `prepare` has made."""
+"""Heartbeats and results of background work, and records of `prepare`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llmhub.history.tracking import track_changes
 
 
 class Service(models.TextChoices):
-    """The background processes whose silence nobody would notice otherwise."""
+    """The background processes that are monitored by heartbeat."""
 
     WORKER = "worker", "Worker"
     BEAT = "beat", "Beat"
@@ -27,12 +27,12 @@ class HeartbeatQuerySet(models.QuerySet["Heartbeat"]):
         )
 
     def alive(self, *, now: datetime) -> set[Service]:
-        """The parts heard of recently enough. Runs one query."""
+        """Return the services with a recent heartbeat. Runs one query."""
         return {Service(part) for part, at in self.values_list("part", "at") if now - at < SILENT_AFTER[Service(part)]}
 
 
 class Heartbeat(models.Model):
-    """When a background process last showed that it works."""
+    """The last heartbeat of a background process."""
 
     part = models.CharField(primary_key=True, max_length=10, choices=Service.choices)
     at = models.DateTimeField()
@@ -44,9 +44,9 @@ class Heartbeat(models.Model):
 
 
 class BootstrapRecord(models.Model):
-    """Something that `prepare` made once. Whatever has become of it, it is not made again.
+    """An object that `prepare` created once, and never creates again, even if it is deleted.
 
-    Shape: `address` is where the local model was last said to be, empty while there is none.
+    Shape: `address` is the last known URL of the local model, empty while there is none.
     """
 
     name = models.CharField(primary_key=True, max_length=20)
@@ -60,7 +60,7 @@ class BootstrapRecord(models.Model):
 
 class TaskResultQuerySet(models.QuerySet["TaskResult"]):
     def note(self, name: str, *, started_at: datetime, finished_at: datetime, error: str = "") -> None:
-        """Keep how a periodic task ended this time. Shape: `error` is empty when it did well."""
+        """Store the result of a periodic task's run. Shape: `error` is empty on success."""
         duration_ms = round((finished_at - started_at) / timedelta(milliseconds=1))
         values = {"finished_at": finished_at, "duration_ms": duration_ms, "error": error}
         self.bulk_create(
@@ -69,7 +69,7 @@ class TaskResultQuerySet(models.QuerySet["TaskResult"]):
 
 
 class TaskResult(models.Model):
-    """How a periodic task ended the last time it ran, by the periodic task's name."""
+    """The last result of a periodic task, by its name."""
 
     name = models.CharField(primary_key=True, max_length=200)
     finished_at = models.DateTimeField()

@@ -1,4 +1,4 @@
-"""What a web process needs before it should be sent requests."""
+"""Readiness checks of a web process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from chat.gateway.lifespan import can_record
-from llmhub.operations.status import Database, ask_database
+from llmhub.operations.status import Database, check_database
 
-ASK_AGAIN_S = 1.0
-"""For how long an answer of the database serves all who ask for the readiness: they need no key."""
+CACHE_S = 1.0
+"""How long a result is cached: readiness probes need no key."""
 
 
 async def record_fault() -> str | None:
@@ -21,12 +21,12 @@ async def record_fault() -> str | None:
 
 
 class DatabaseCheck:
-    """Asks the database, one question at a time for all. What was once migrated stays so while the process runs."""
+    """Checks the database, one query at a time for all probes; caches that migrations are applied."""
 
     def __init__(self) -> None:
         self._is_migrated = False
-        self._asking: asyncio.Future[Database] | None = None
-        self._asked_at_s = float("-inf")
+        self._check: asyncio.Future[Database] | None = None
+        self._checked_at_s = float("-inf")
 
     async def __call__(self) -> str | None:
         if await self._database() is not Database.READY:
@@ -37,12 +37,12 @@ class DatabaseCheck:
 
     async def _database(self) -> Database:
         loop = asyncio.get_running_loop()
-        is_ours = self._asking is not None and self._asking.get_loop() is loop
-        is_fresh = time.monotonic() - self._asked_at_s < ASK_AGAIN_S
-        if self._asking is None or not is_ours or (self._asking.done() and not is_fresh):
-            self._asked_at_s = time.monotonic()
-            self._asking = asyncio.ensure_future(asyncio.to_thread(ask_database))
-        return await asyncio.shield(self._asking)
+        is_same_loop = self._check is not None and self._check.get_loop() is loop
+        is_fresh = time.monotonic() - self._checked_at_s < CACHE_S
+        if self._check is None or not is_same_loop or (self._check.done() and not is_fresh):
+            self._checked_at_s = time.monotonic()
+            self._check = asyncio.ensure_future(asyncio.to_thread(check_database))
+        return await asyncio.shield(self._check)
 
 
 def _is_migrated() -> bool:

@@ -1,4 +1,4 @@
-"""When periodic tasks are due, in words."""
+"""Describe the schedules of periodic tasks, and compute their next runs."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from llmhub.adminkit.times import exact_time
 
 DISABLED = "never: disabled"
 EXPIRED = "never: expired"
-DONE = "never: it ran once"
+DONE = "never: already ran"
 DUE = "due now"
-IMPOSSIBLE = "never: no such day or time comes"
-LONGEST = timedelta(days=366)
-"""How far apart two runs may lie at most."""
+IMPOSSIBLE = "never: no such date"
+MAX_INTERVAL = timedelta(days=366)
+"""The longest interval between two runs."""
 
-# What reckoning with a schedule that cannot come true runs into.
-BEYOND_TIME = (ValueError, OverflowError, RuntimeError, TypeError, ParseException)
+# What computing with an unsatisfiable schedule raises.
+SCHEDULE_ERRORS = (ValueError, OverflowError, RuntimeError, TypeError, ParseException)
 
 
-def spoken_schedule(task: PeriodicTask) -> str:
-    """Say how often a task runs, e.g. “every 60 seconds”."""
+def schedule_text(task: PeriodicTask) -> str:
+    """Describe how often a task runs, e.g. “every 60 seconds”."""
     if task.crontab:
-        return crontab_words(task.crontab)
+        return crontab_text(task.crontab)
     if task.clocked:
         return f"once, at {exact_time(task.clocked.clocked_time)}"
     return str(task.interval or task.solar or "no schedule")
 
 
-def spoken_next_run(task: PeriodicTask, *, now: datetime) -> str:
-    """Say when beat will send a task, or why it never will."""
+def next_run_text(task: PeriodicTask, *, now: datetime) -> str:
+    """Return when beat will send a task, or why it never will."""
     if not task.enabled:
         return DISABLED
     if task.expires and task.expires <= now:
@@ -41,30 +41,30 @@ def spoken_next_run(task: PeriodicTask, *, now: datetime) -> str:
     try:
         at = next_run_at(task, now=now)
         return DUE if at <= now else exact_time(at)
-    except BEYOND_TIME:  # of a row that no form has seen
+    except SCHEDULE_ERRORS:  # a row that no form validated
         return IMPOSSIBLE
 
 
-def crontab_words(crontab: CrontabSchedule) -> str:
+def crontab_text(crontab: CrontabSchedule) -> str:
     try:
         return str(crontab.human_readable)
-    except ParseException:  # of a row that no form has seen
+    except ParseException:  # a row that no form validated
         return f"not a crontab: {crontab}"
 
 
 def crontab_fault(crontab: CrontabSchedule, *, now: datetime) -> str:
-    """Say why a crontab never comes true; empty when it does."""
+    """Return why a crontab never matches; empty if it does."""
     try:
         crontab.schedule.remaining_estimate(now)
-    except BEYOND_TIME as error:
-        return f"This never comes true: {error}"
+    except SCHEDULE_ERRORS as error:
+        return f"This never matches: {error}"
     return ""
 
 
 def next_run_at(task: PeriodicTask, *, now: datetime) -> datetime:
-    """Return when an enabled task is due, as beat reckons: from when it last ran, or else was last changed.
+    """Return when an enabled task is due, as beat computes it: from its last run, or else its last change.
 
-    Errors: one of BEYOND_TIME for a schedule that never comes true.
+    Errors: one of SCHEDULE_ERRORS for an unsatisfiable schedule.
     """
     if task.start_time and task.start_time > now:
         started: datetime = task.start_time

@@ -1,4 +1,4 @@
-"""How the hub is, for people and for monitoring: from the database, never by asking a provider."""
+"""The hub's status, for people and monitoring; read from the database, without calling providers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from llmhub.runtime.database import conninfo
 from providers.models import Health, ProviderConfig
 from providers.types import ProviderType
 
-ANSWER_WITHIN_S = 0.5
+REDIS_TIMEOUT_S = 0.5
 
 
 class Database(Enum):
-    """What a database that was asked just now is good for."""
+    """The state of the database."""
 
     AWAY = auto()
     READ_ONLY = auto()
@@ -34,7 +34,7 @@ class Database(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that an admin should see to."""
+    """A problem that an admin should fix."""
 
     code: str
     message: str
@@ -42,7 +42,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What is known at one moment. Shape: `providers` in the order of failover; empty while the database is away."""
+    """The status at one time. Shape: `providers` in order of failover; empty while the database is down."""
 
     database: Database
     has_redis: bool
@@ -85,9 +85,9 @@ class Status:
 
 
 def get_status(*, now: datetime) -> Status:
-    """Ask database and Redis, neither of which may hold it up for long. Runs two queries."""
-    has_redis = _redis_answers()
-    database = ask_database()
+    """Check the database and Redis, with short timeouts. Runs two queries."""
+    has_redis = _is_redis_up()
+    database = check_database()
     if database is Database.AWAY:
         return Status(database=database, has_redis=has_redis)
     return Status(
@@ -107,18 +107,20 @@ def pending_actions(status: Status) -> Iterator[Action]:
 
 def hub_actions(status: Status) -> Iterator[Action]:
     if not status.has_redis:
-        yield Action("redis_down", "Redis does not answer: background work stands still, and rate limits are open.")
+        yield Action(
+            "redis_down", "Redis does not answer: background work is stopped, and rate limits are not enforced."
+        )
     if status.database is Database.AWAY:
         yield Action("database_down", "The database does not answer: no chat is possible until it does.")
         return
     if status.database is Database.READ_ONLY:
-        yield Action("database_read_only", "The database can only be read: no chat is possible until it takes writes.")
+        yield Action("database_read_only", "The database is read-only: no chat is possible until it accepts writes.")
     elif not status.has_ledger:
         yield Action("ledger_down", "This web process cannot write the record: it answers chats with 503 until it can.")
     if Service.BEAT not in status.alive:
-        yield Action("beat_silent", "Celery beat gives no sign of life: no check or refresh is started. Start it.")
+        yield Action("beat_silent", "Celery beat is not running: no checks or refreshes start. Start it.")
     if Service.WORKER not in status.alive:
-        yield Action("worker_silent", "No Celery worker gives a sign of life: checks and refreshes wait. Start one.")
+        yield Action("worker_silent", "No Celery worker is running: checks and refreshes wait. Start one.")
     if not status.can_chat:
         yield Action("no_chat_possible", "No enabled provider with a default model is known to be reachable.")
     if status.default_provider is None:
@@ -136,8 +138,8 @@ def provider_actions(row: ProviderConfig) -> Iterator[Action]:
         yield Action(code, f"The {'default ' if row.is_default else ''}provider {row.name} fails: {row.last_error}")
 
 
-def ask_database() -> Database:
-    """Ask on a connection of its own, so that a server that has stopped answering is noticed, and one in recovery."""
+def check_database() -> Database:
+    """Check the database on a new connection, which detects an unresponsive server and one in recovery."""
     try:
         with psycopg.connect(conninfo(connect_timeout=2, options="-c statement_timeout=500")) as connection:
             row = connection.execute("SHOW transaction_read_only").fetchone()
@@ -146,11 +148,11 @@ def ask_database() -> Database:
     return Database.READY if row == ("off",) else Database.READ_ONLY
 
 
-def _redis_answers() -> bool:
+def _is_redis_up() -> bool:
     redis = Redis.from_url(
         settings.REDIS_URL,
-        socket_timeout=ANSWER_WITHIN_S,
-        socket_connect_timeout=ANSWER_WITHIN_S,
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
     try:

@@ -1,4 +1,4 @@
-"""How periodic tasks ended, noted by the worker; and what they change, under their names."""
+"""Record results of periodic tasks in the worker, and attribute their changes to them."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
+class RunningTask:
     started_at: datetime
     context: pghistory.context
 
 
-_under_way: dict[str, UnderWay] = {}
+_running: dict[str, RunningTask] = {}
 
 
 @task_prerun.connect  # type: ignore[untyped-decorator]  # untyped
 def begin(task_id: str, task: Any, **_: object) -> None:
-    """Let what the task changes bear its name; until it ends, the worker's thread is its own."""
-    _under_way[task_id] = UnderWay(timezone.now(), begin_task(task.name))
+    """Attribute changes in this thread to the task until it ends; one worker thread runs one task."""
+    _running[task_id] = RunningTask(timezone.now(), begin_task(task.name))
 
 
 @task_postrun.connect  # type: ignore[untyped-decorator]  # untyped
 def end(task_id: str, task: Any, retval: object, **_: object) -> None:
-    under_way = _under_way.pop(task_id, None)
-    if under_way is None:
+    running = _running.pop(task_id, None)
+    if running is None:
         return
-    under_way.context.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # untyped
+    running.context.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # untyped
     headers = {**vars(task.request), **(task.request.headers or {})}
     if name := headers.get("periodic_task_name"):
-        note_result(name, started_at=under_way.started_at, error=spoken_error(retval))
+        store_result(name, started_at=running.started_at, error=error_message(retval))
 
 
-def note_result(name: str, *, started_at: datetime, error: str) -> None:
-    """Keep how a periodic task ended; while the database is away, nobody misses it."""
+def store_result(name: str, *, started_at: datetime, error: str) -> None:
+    """Store a task's result; log and drop it while the database is down."""
     try:
         TaskResult.objects.note(name, started_at=started_at, finished_at=timezone.now(), error=error)
     except (DatabaseError, InterfaceError) as lost:
         logger.warning("Could not keep how the task %s ended (%s).", name, type(lost).__name__)
 
 
-def spoken_error(outcome: object) -> str:
-    """Say how a task failed by what may be shown: of errors that are not the hub's own, their kind alone."""
+def error_message(outcome: object) -> str:
+    """Return a displayable error: the message of the hub's own errors, else only the type."""
     if not isinstance(outcome, BaseException):
         return ""
     kind = type(outcome).__name__

@@ -1,4 +1,4 @@
-"""What the admin needs done in the background, and what shows that background work is done."""
+"""Background tasks of operations, and the worker's heartbeat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from llmhub.operations.watchdog import watch_worker
 
 @shared_task(name="llmhub.operations.tasks.canary")
 def canary() -> None:
-    """Show that a task that was sent is worked on."""
+    """Write the worker's heartbeat: sent tasks are processed."""
     Heartbeat.objects.beat(Service.WORKER, now=timezone.now())
 
 
@@ -28,7 +28,7 @@ def delete_expired_sessions() -> int:
 
 @worker_ready.connect
 def begin_work(**_: object) -> None:
-    """Have done at once what somebody who has just started the hub looks for."""
+    """Send the first tasks at once, so that a freshly started hub shows data."""
     canary.apply_async(expires=60)
     usage_rollup.apply_async(expires=60)
     watch_worker(partial(canary.apply_async, retry=False))

@@ -1,4 +1,4 @@
-"""The hub's own state, over HTTP."""
+"""The hub's status, over HTTP."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rest_framework.views import APIView
 from llmhub.access.authentication import ApiKeyAuthentication
 from llmhub.access.live_keys import API_KEYS
 from llmhub.access.principals import KeyEntry, Scope
-from llmhub.operations.status import Database, ask_database, get_status
-from providers.api.views import REFUSED
+from llmhub.operations.status import Database, check_database, get_status
+from providers.api.views import AUTH_ERRORS
 
 STATES = ["ok", "degraded"]
 
 
 class LastKnownKeyAuthentication(ApiKeyAuthentication):
-    """Goes by the keys in this process's memory while the database is away."""
+    """Uses the keys in memory while the database is down."""
 
     def entries(self, key: str) -> Mapping[str, KeyEntry]:
-        if ask_database() is Database.AWAY:
+        if check_database() is Database.AWAY:
             return API_KEYS.get()
         return super().entries(key)
 
@@ -62,10 +62,10 @@ class StatusView(APIView):
 
     @extend_schema(
         operation_id="status",
-        summary="Tell how the hub is",
-        description="Also what an admin should see to. Asks no provider.",
+        summary="Get the status of the hub",
+        description="Lists problems that an admin should fix. Calls no provider.",
         auth=[{"apiKey": []}, {"cookieAuth": []}],  # type: ignore[list-item]  # OpenAPI wants objects
-        responses={200: HubStatus} | REFUSED,
+        responses={200: HubStatus} | AUTH_ERRORS,
     )
     def get(self, _request: Request) -> Response:
         return Response(get_status(now=timezone.now()).body())

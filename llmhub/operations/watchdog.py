@@ -1,4 +1,4 @@
-"""What ends a worker or a beat that hangs, so that whoever watches over its process starts it again."""
+"""Exit a hanging worker or beat, so that its supervisor restarts it."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ from llmhub.operations.models import Heartbeat, Service
 logger = logging.getLogger(__name__)
 
 BEAT_HANGS_AFTER_S = 120.0
-"""Longer than a broker and a database that are silent hold up one look at the schedules."""
+"""Longer than an unresponsive broker and database can delay one tick."""
 
 WORKER_HANGS_AFTER_S = 360.0
-"""Longer than the longest task may take: until then all threads may be busy."""
+"""Longer than the longest task: until then, all threads may be busy."""
 
-LOOK_EVERY_S = 5.0
-
-
-def touch_heart() -> None:
-    """Show `manage.py up` that this process is not frozen."""
-    if heart := os.environ.get("LLMHUB_HEART"):
-        Path(heart).touch()
+CHECK_EVERY_S = 5.0
 
 
-def put_off_end(after_s: float = BEAT_HANGS_AFTER_S) -> None:
-    """End this process, and tell where each of its threads is, unless this is called again in time."""
+def touch_heartbeat_file() -> None:
+    """Show `manage.py up` that this process is alive."""
+    if path := os.environ.get("LLMHUB_HEART"):
+        Path(path).touch()
+
+
+def restart_watchdog(after_s: float = BEAT_HANGS_AFTER_S) -> None:
+    """Exit this process with a traceback of all threads, unless called again within `after_s`."""
     faulthandler.dump_traceback_later(after_s, exit=True)
 
 
 class WorkerWatch:
-    """Notices that no task is worked on although one was sent.
+    """Detects that a sent task is not processed.
 
-    Shape: `is_heard` tells whether a worker gave a sign of life lately, None where nobody can tell; `send` sends a
-    task that gives one, and tells whether the broker took it.
+    Shape: `is_alive` tells whether a worker wrote a heartbeat lately, None if unknown; `send` sends a task that writes
+    one, and tells whether the broker accepted it.
     """
 
-    def __init__(self, *, is_heard: Callable[[], bool | None], send: Callable[[], bool]) -> None:
-        self._is_heard = is_heard
+    def __init__(self, *, is_alive: Callable[[], bool | None], send: Callable[[], bool]) -> None:
+        self._is_alive = is_alive
         self._send = send
         self._sent_at_s: float | None = None
 
     def hangs(self, *, now_s: float) -> bool:
-        if self._is_heard() is not False:
+        if self._is_alive() is not False:
             self._sent_at_s = None
         elif self._sent_at_s is None:
             self._sent_at_s = now_s if self._send() else None
         return self._sent_at_s is not None and now_s - self._sent_at_s > WORKER_HANGS_AFTER_S
 
 
-def is_worker_heard() -> bool | None:
+def is_worker_alive() -> bool | None:
     try:
         return Service.WORKER in Heartbeat.objects.alive(now=timezone.now())
     except (DatabaseError, InterfaceError):
@@ -68,7 +68,7 @@ def is_worker_heard() -> bool | None:
 
 
 def watch_worker(send_canary: Callable[[], object]) -> None:
-    """Watch over this worker, in a thread, for as long as it runs."""
+    """Watch this worker in a thread for as long as it runs."""
 
     def send() -> bool:
         try:
@@ -78,10 +78,10 @@ def watch_worker(send_canary: Callable[[], object]) -> None:
         return True
 
     def run() -> None:
-        watch = WorkerWatch(is_heard=is_worker_heard, send=send)
+        watch = WorkerWatch(is_alive=is_worker_alive, send=send)
         while not watch.hangs(now_s=time.monotonic()):
-            touch_heart()
-            time.sleep(LOOK_EVERY_S)
+            touch_heartbeat_file()
+            time.sleep(CHECK_EVERY_S)
         logger.critical("No task is worked on: this worker ends, to be started again.")
         faulthandler.dump_traceback()
         os._exit(1)

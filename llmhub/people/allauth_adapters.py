@@ -1,4 +1,4 @@
-"""How the hub differs from what allauth does by itself."""
+"""allauth adapters: sign-in messages, rate limits and encrypted second factors."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         log_failure(request, "password")
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """Count by address and user: who guesses from elsewhere must not lock the user out.
+        """Count attempts by address and user: guesses from elsewhere must not lock the user out.
 
-        The host, which allauth counts by, is the caller's to choose: its port may be any.
+        allauth counts by Host, which the caller controls: any port passes.
         """
         return f"{get_ip(request)}:{credentials.get('username', '').lower()}"
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # untyped
     error_messages = DefaultMFAAdapter.error_messages | {
-        "incorrect_code": "The code is wrong, or no longer valid. Enter the one that is shown now.",
-        "unreadable": "Your second factor cannot be read any more. An administrator can remove it.",
+        "incorrect_code": "The code is wrong or expired. Enter the current one.",
+        "unreadable": "Your second factor can no longer be decrypted. An administrator can remove it.",
     }
 
     def encrypt(self, text: str) -> str:

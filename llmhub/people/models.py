@@ -1,4 +1,4 @@
-"""The people of the hub as the history of the configuration tracks them; the models are Django's and allauth's."""
+"""Proxies of Django's and allauth's models, which the history of the configuration tracks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The secrets of second factors, as they stand in the database."""
+"""Secrets of second factors in the database."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from django.db import transaction
 from llmhub.access.secrets import Secret, UndecryptableSecretError
 
 SEALED = ("secret", "seed")
-"""What allauth passes through its adapter's `encrypt`: the key of an app, and what recovery codes are made of."""
+"""The values that allauth encrypts through its adapter: TOTP secrets and seeds of recovery codes."""
 
 
 @transaction.atomic
 def rotate_second_factors() -> tuple[int, list[str]]:
-    """Encrypt all again with the first of LLMHUB_SECRET_KEYS; return how many, and whose cannot be read."""
+    """Re-encrypt all with the first of LLMHUB_SECRET_KEYS; return how many, and the users of undecryptable ones."""
     rotated, unreadable = 0, set()
     for row in Authenticator.objects.select_for_update(of=("self",)).select_related("user"):
         try:
@@ -24,9 +24,9 @@ def rotate_second_factors() -> tuple[int, list[str]]:
 
 
 def _rotate(row: Authenticator) -> bool:
-    old = {name: Secret(row.data[name]) for name in SEALED if name in row.data}
-    if all(secret.is_current for secret in old.values()):
+    secrets = {name: Secret(row.data[name]) for name in SEALED if name in row.data}
+    if all(secret.is_current for secret in secrets.values()):
         return False
-    row.data |= {name: secret.rotated().token for name, secret in old.items()}
+    row.data |= {name: secret.rotated().token for name, secret in secrets.items()}
     row.save(update_fields=["data"])
     return True

@@ -1,4 +1,4 @@
-"""The way into the admin, and allauth's pages within it."""
+"""Sign-in to the admin, and allauth's pages inside it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ View = Callable[..., HttpResponseBase]
 
 @never_cache
 def admin_login(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-    """Lead from the admin's login to the one that counts attempts and asks for codes; never check a password here."""
+    """Redirect the admin's login to allauth's, which has rate limits and second factors."""
     del extra_context
     next_url = request.GET.get("next") or resolve_url(settings.LOGIN_REDIRECT_URL)
     if not request.user.is_authenticated:
@@ -36,15 +36,15 @@ def admin_login(request: HttpRequest, extra_context: dict[str, Any] | None = Non
 
 
 def in_admin(view: View, *, title: str) -> View:
-    """Show a page of allauth to staff, between the admin's own header and sidebar."""
+    """Show a page of allauth to staff, within the admin's layout."""
 
     @wraps(view)
     def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = view(request, *args, **kwargs)
         if isinstance(response, TemplateResponse):
-            frame = {**admin.site.each_context(request), "title": title}
-            response.context_data = {**frame, **(response.context_data or {})}
+            admin_context = {**admin.site.each_context(request), "title": title}
+            response.context_data = {**admin_context, **(response.context_data or {})}
         return response
 
-    for_staff: View = admin.site.admin_view(page)
-    return for_staff
+    staff_view: View = admin.site.admin_view(page)
+    return staff_view

@@ -1,4 +1,4 @@
-"""Failed sign-ins, in the log: by address only, since people type passwords where the username belongs."""
+"""Log failed sign-ins by address only: people type passwords into the username field."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from llmhub.http.client_address import client_address
 logger = logging.getLogger(__name__)
 
 
-def log_failure(request: HttpRequest, what: str) -> None:
-    logger.warning("A sign-in from %s failed: wrong %s.", client_address(request), what)
+def log_failure(request: HttpRequest, credential: str) -> None:
+    logger.warning("A sign-in from %s failed: wrong %s.", client_address(request), credential)
 
 
 def log_lockout(request: HttpRequest) -> None:

@@ -1,4 +1,4 @@
-"""The pages of allauth that the hub has. What is not listed (signing up, e-mail, passkeys) is not there at all."""
+"""The allauth pages in use. Pages not listed (sign-up, e-mail, passkeys) do not exist."""
 
 from allauth.account import views as account
 from allauth.mfa.base import views as second_factor

@@ -1,4 +1,4 @@
-"""The database, for those who need more of a connection than the ORM gives: whose it is, and how long it is held."""
+"""Database connections beyond the ORM: owner role, connection string, release."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.conninfo import make_conninfo
 
-_NOT_LIBPQ = (
+_PSYCOPG_OPTIONS = (
     "cursor_factory",
     "context",
     "prepare_threshold",
@@ -19,23 +19,23 @@ _NOT_LIBPQ = (
     "assume_role",
     "pool",
 )
-"""What Django says to psycopg and not to the server."""
+"""Django's options for psycopg, which libpq does not know."""
 
 
 def owner_alias() -> str:
-    """Return Django's name for the database as the owner of its tables; where there is one role, the only one."""
+    """Return the alias of the connection that owns the tables; the default one if there is only one role."""
     return "owner" if "owner" in settings.DATABASES else DEFAULT_DB_ALIAS
 
 
 def conninfo(**overrides: Any) -> str:
-    """Return the libpq connection string of Django's default database; it holds the password."""
+    """Return the libpq connection string of the default database, password included."""
     params = connections[DEFAULT_DB_ALIAS].get_connection_params()
-    told = {name: value for name, value in params.items() if name not in _NOT_LIBPQ}
-    return make_conninfo(**told | overrides)
+    options = {name: value for name, value in params.items() if name not in _PSYCOPG_OPTIONS}
+    return make_conninfo(**options | overrides)
 
 
 def release_connections() -> None:
-    """Give back this thread's connections, but for those inside a transaction; the next query takes one anew."""
+    """Close this thread's connections, except those in a transaction; the next query reconnects."""
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
@@ -43,7 +43,7 @@ def release_connections() -> None:
 
 @contextmanager
 def own_connection() -> Iterator[None]:
-    """Give this thread a connection outside the pool, kept from the first query to the end of the block."""
+    """Give this thread a connection outside the pool, from the first query to the end of the block."""
     connection = connections[DEFAULT_DB_ALIAS]
     connection.close()
     shared = connection.settings_dict

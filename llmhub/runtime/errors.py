@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class HubError(Exception):
-    """An error whose words are the hub's own: they quote nothing that it was given, and may be logged."""
+    """An error whose message quotes no input, and may be logged."""

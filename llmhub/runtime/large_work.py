@@ -1,7 +1,7 @@
-"""Work on what is large, done beside the event loop: one piece at a time, the owners in turn, with rests between.
+"""Run work on large bodies in a thread: one item at a time, round-robin over owners, with pauses between.
 
-A thread takes the interpreter from the loop for as long as one call into C lasts, which grows with the body. The longer
-a piece took, the rarer such pieces must be for others not to notice.
+A thread holds the interpreter for the length of one C call, which grows with the body, and blocks the event loop. The
+longer an item took, the longer the pause after it, so that other requests are not delayed noticeably.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 LARGE_BYTES = 256 * 1024
-"""What is smaller is done at once: a thread would cost more."""
+"""Smaller work runs inline: a thread would cost more."""
 
 HUGE_BYTES = 4 * 1024 * 1024
-"""What is larger waits for others of its size only."""
+"""Larger work has a thread of its own."""
 
 EVEN_S = 0.01
-"""Work that takes so long is followed by as long a rest; of twice as long work the rest is four times as long."""
+"""Work of this duration is followed by an equal pause; the pause grows with the square of the duration."""
 
-LONGEST_REST_S = 3.0
+MAX_PAUSE_S = 3.0
 
 T = TypeVar("T")
 
@@ -36,67 +36,67 @@ class LargeWork:
     def __init__(self, *, even_s: float = EVEN_S) -> None:
         self._even_s = even_s
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-work")
-        self._thread.submit(int)  # so that the thread is there from now on
+        self._thread.submit(int)  # starts the thread now
         self._waiting: dict[str, deque[tuple[Callable[[], Any], asyncio.Future[Any]]]] = {}
         self._worker: asyncio.Task[None] | None = None
         self._free_at_s = 0.0
 
     async def do(self, owner: str, work: Callable[[], T]) -> T:
-        """Return what the work returns, or raise what it raises; who no longer waits need not be served."""
+        """Run work for an owner, and return or raise its result; cancelled work is skipped."""
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        in_context = copy_context()
-        self._waiting.setdefault(owner, deque()).append((lambda: in_context.run(work), done))
+        future: asyncio.Future[T] = loop.create_future()
+        context = copy_context()
+        self._waiting.setdefault(owner, deque()).append((lambda: context.run(work), future))
         if self._worker is None:
             self._worker = loop.create_task(self._run())
         try:
-            return await done
+            return await future
         finally:
-            del done  # see `_Piece.take_error`
+            del future  # see `_WorkItem.take_error`
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                if (rest_s := self._free_at_s - loop.time()) > 0:
-                    await asyncio.sleep(rest_s)
+                if (pause_s := self._free_at_s - loop.time()) > 0:
+                    await asyncio.sleep(pause_s)
                 await self._do_next(loop)
         finally:
             self._worker = None
 
     async def _do_next(self, loop: asyncio.AbstractEventLoop) -> None:
-        work, done = self._next()
-        if done.done():
+        work, future = self._next()
+        if future.done():
             return
-        piece = _Piece(work)
+        item = _WorkItem(work)
         try:
-            await loop.run_in_executor(self._thread, piece.do)
+            await loop.run_in_executor(self._thread, item.do)
         except BaseException:
-            done.cancel()
+            future.cancel()
             raise
-        self._free_at_s = loop.time() + min(piece.took_s**2 / self._even_s, LONGEST_REST_S)
-        if done.done():
+        self._free_at_s = loop.time() + min(item.took_s**2 / self._even_s, MAX_PAUSE_S)
+        if future.done():
             return
-        if (error := piece.take_error()) is not None:
-            done.set_exception(error)
+        if (error := item.take_error()) is not None:
+            future.set_exception(error)
         else:
-            done.set_result(piece.result)
+            future.set_result(item.result)
 
     def _next(self) -> tuple[Callable[[], Any], asyncio.Future[Any]]:
-        """Take the first piece of the owner whose turn it is, and put that owner behind the others."""
+        """Pop the next item of the first owner, and move that owner to the end."""
         owner = next(iter(self._waiting))
-        pieces = self._waiting.pop(owner)
-        piece = pieces.popleft()
-        if pieces:
-            self._waiting[owner] = pieces
-        return piece
+        queue = self._waiting.pop(owner)
+        item = queue.popleft()
+        if queue:
+            self._waiting[owner] = queue
+        return item
 
     def stop(self) -> None:
         self._thread.shutdown(wait=False)
 
 
-class _Piece:
-    """A piece of work and what came of it. Units: `took_s` are seconds of a processor."""
+class _WorkItem:
+    """One item of work and its result. Units: `took_s` is CPU time."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work
@@ -113,10 +113,10 @@ class _Piece:
         self.took_s = time.thread_time() - began_s
 
     def take_error(self) -> Exception | None:
-        """Return what the work raised instead, and keep it no longer.
+        """Return and drop the exception of the work.
 
-        Its traceback holds the frames it went through, and these the body that the work was on: what one of them held
-        of it in turn would keep all that in memory until a collection.
+        Its traceback refers to the frames, and these to the body. A reference from a frame back to the exception would
+        be a cycle, which keeps the body in memory until a garbage collection.
         """
         error, self._error = self._error, None
         return error
@@ -129,11 +129,11 @@ class _Threads:
     at_once_bytes: int
 
 
-_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Threads] = WeakKeyDictionary()
+_threads_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Threads] = WeakKeyDictionary()
 
 
 async def done_beside(owner: str, work: Callable[[], T], *, size_bytes: int) -> T:
-    """Do work on so many bytes in one of the running loop's two threads; see `LargeWork.do`."""
+    """Run work on so many bytes in one of the loop's two threads, or inline; see `LargeWork.do`."""
     threads = start_large_work()
     if size_bytes <= threads.at_once_bytes:
         return work()
@@ -141,18 +141,18 @@ async def done_beside(owner: str, work: Callable[[], T], *, size_bytes: int) -> 
 
 
 def start_large_work(*, at_once_bytes: int = 0) -> _Threads:
-    """Return what does large and huge work for the running loop, begun at the first call.
+    """Return the work threads of the running loop, started at the first call.
 
-    Shape: up to `at_once_bytes` nothing is done beside the loop; for a process that serves large requests alone.
+    Shape: work up to `at_once_bytes` runs inline, for a process that serves only large requests.
     """
     loop = asyncio.get_running_loop()
-    if loop not in _of_loops:
-        _of_loops[loop] = _Threads(LargeWork(), LargeWork(), at_once_bytes)
-    return _of_loops[loop]
+    if loop not in _threads_by_loop:
+        _threads_by_loop[loop] = _Threads(LargeWork(), LargeWork(), at_once_bytes)
+    return _threads_by_loop[loop]
 
 
 def stop_large_work() -> None:
-    """End the threads of the running loop."""
-    if threads := _of_loops.pop(asyncio.get_running_loop(), None):
+    """Stop the threads of the running loop."""
+    if threads := _threads_by_loop.pop(asyncio.get_running_loop(), None):
         threads.large.stop()
         threads.huge.stop()

@@ -1,4 +1,4 @@
-"""What a process holds of the database in memory, replaced whenever the database announces a change of it."""
+"""In-memory snapshots of database state, reloaded on NOTIFY."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CHANNEL = "llmhub_config"
 POLL_S = 30.0
 RECONNECT_S = 0.3
 LISTENER = {"connect_timeout": 3, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2}
-"""A listener says nothing for hours: only keepalives tell it that its connection is gone. Units: seconds."""
+"""A listener is idle for hours: only keepalives detect a dead connection. Units: seconds."""
 
 T = TypeVar("T")
 
 
 class LiveSnapshot(Generic[T]):
-    """One immutable value, read by `load`; its follower keeps it fresh. Safe from any thread."""
+    """One immutable value, read by `load` and kept fresh by its follower. Thread-safe."""
 
     def __init__(self, load: Callable[[], T], follower: ConfigFollower) -> None:
         self._load = load
@@ -33,7 +33,7 @@ class LiveSnapshot(Generic[T]):
         follower.snapshots.append(self)
 
     def get(self) -> T:
-        """Return the current value; the first call of a process reads it and starts the follower."""
+        """Return the current value; the first call loads it and starts the follower."""
         value = self._value
         if value is None:
             self._follower.start()
@@ -49,7 +49,7 @@ class LiveSnapshot(Generic[T]):
 
 
 class ConfigFollower:
-    """Keeps snapshots fresh: a thread listens for the database's announcements, and polls now and then as a net."""
+    """Keeps snapshots fresh: a thread listens for NOTIFY, and polls as a fallback."""
 
     def __init__(self) -> None:
         self.snapshots: list[LiveSnapshot[Any]] = []
@@ -59,7 +59,7 @@ class ConfigFollower:
         self._is_stale = False
 
     def start(self) -> None:
-        """Read every snapshot and keep it fresh from now on. Blocks for the queries."""
+        """Load every snapshot, and keep it fresh from then on. Blocks for the queries."""
         with self._lock:
             if self._thread is not None:
                 return
@@ -81,17 +81,17 @@ class ConfigFollower:
                 snapshot.forget()
 
     def _listen(self, listening: threading.Event) -> None:
-        """Follow the database on two connections that nobody else can take: one hears, the other reads."""
+        """Follow the database on two connections outside the pool: one listens, the other reads."""
         with own_connection():
-            self._listen_for_ever(listening)
+            self._listen_until_stopped(listening)
 
-    def _listen_for_ever(self, listening: threading.Event) -> None:
+    def _listen_until_stopped(self, listening: threading.Event) -> None:
         is_lost = False
         while not self._stopping.is_set():
             try:
                 with psycopg.connect(conninfo(**LISTENER), autocommit=True) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
-                    self._reload_quietly()
+                    self._reload_or_keep()
                     listening.set()
                     if is_lost:
                         logger.warning("Changes of the configuration are heard again.")
@@ -107,21 +107,21 @@ class ConfigFollower:
                 self._stopping.wait(RECONNECT_S)
 
     def _follow(self, connection: psycopg.Connection[Any]) -> None:
-        """Reload at every announcement, and every 30 s without one, until told to stop; what failed, again at once."""
+        """Reload at every NOTIFY and every `POLL_S` until stopped; retry a failed reload at once."""
         idle_s = 0.0
         while not self._stopping.is_set():
             announced = bool(list(connection.notifies(timeout=0.5, stop_after=1)))
             idle_s = 0.0 if announced else idle_s + 0.5
             if announced or self._is_stale or idle_s >= POLL_S:
                 idle_s = 0.0
-                self._reload_quietly()
+                self._reload_or_keep()
 
-    def _reload_quietly(self) -> None:
-        """Reload, or keep the last known configuration while the database cannot tell."""
+    def _reload_or_keep(self) -> None:
+        """Reload; keep the last configuration while the database is unavailable."""
         try:
             for snapshot in self.snapshots:
                 snapshot.reload()
-        except Exception as error:  # whatever it is: without this thread no key would ever lose its force again
+        except Exception as error:  # whatever it is: without this thread no key could be revoked any more
             if not self._is_stale:
                 logger.warning(
                     "Could not read the configuration (%s); the last known one stays in force.", type(error).__name__
@@ -134,4 +134,4 @@ class ConfigFollower:
 
 
 CONFIGURATION = ConfigFollower()
-"""This process's own."""
+"""The follower of this process."""

@@ -1,4 +1,4 @@
-"""A line of a log as a person reads it. Knows nothing of Django, as who starts the hub reads such lines too."""
+"""Format log lines for people. Free of Django, as the launcher formats lines too."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_SAID = ("timestamp", "level", "logger", "event", "process", "pid", "exception")
-_TROUBLE = re.compile(r"(?<!%)\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b")
+_STANDARD_FIELDS = ("timestamp", "level", "logger", "event", "process", "pid", "exception")
+_ALARMING_LEVEL = re.compile(r"(?<!%)\b(WARNING|ERROR|CRITICAL|FATAL|PANIC)\b")
 
 
-def readable(line: str) -> str:
-    """Return a line of JSON in words, and any other as it is."""
+def format_line(line: str) -> str:
+    """Format a JSON line as text; return any other line unchanged."""
     fields = _find_fields(line)
-    return in_words(fields) if fields else line
+    return format_fields(fields) if fields else line
 
 
-def speaks_of_trouble(line: str) -> bool:
-    """Whether a line is of the level WARNING or above; of a line that has no level, whether it names one."""
+def is_alarming(line: str) -> bool:
+    """Whether a line has level WARNING or above; a line without fields, whether it names such a level."""
     fields = _find_fields(line)
-    return bool(_TROUBLE.search(str(fields["level"]).upper() if fields else line))
+    return bool(_ALARMING_LEVEL.search(str(fields["level"]).upper() if fields else line))
 
 
-def in_words(fields: Mapping[str, Any]) -> str:
-    """Return what a line says, for a terminal.
+def format_fields(fields: Mapping[str, Any]) -> str:
+    """Format the fields of a line for a terminal.
 
-    What continues it is indented, so that no text can pass for a line of its own; what would steer a screen is spelt.
+    Continuation lines are indented, so that no text can forge a line. Control characters are escaped.
     """
-    more = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _SAID)
-    said = (
+    extra = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _STANDARD_FIELDS)
+    headline = (
         f"{fields['timestamp'][:19].replace('T', ' ')}Z {fields['level'].upper()} {fields['logger']}: {fields['event']}"
     )
-    lines = [f"{said} [{more}]" if more else said, *_trace(fields.get("exception", ()))]
-    return "\n    ".join(map(_spelt, "\n".join(lines).splitlines()))
+    lines = [f"{headline} [{extra}]" if extra else headline, *_trace(fields.get("exception", ()))]
+    return "\n    ".join(map(_escape_controls, "\n".join(lines).splitlines()))
 
 
-def _spelt(text: str) -> str:
+def _escape_controls(text: str) -> str:
     if text.isprintable():
         return text
     return "".join([c if c.isprintable() else c.encode("unicode_escape").decode() for c in text])
@@ -54,9 +54,9 @@ def _find_fields(line: str) -> Mapping[str, Any] | None:
 
 
 def _trace(exceptions: Sequence[Mapping[str, Any]]) -> list[str]:
-    found = []
+    lines = []
     for exception in exceptions:
         message = exception.get("message")
-        found.append(f"{exception['type']}: {message}" if message else exception["type"])
-        found.extend(f"  {frame}" for frame in exception["frames"])
-    return found
+        lines.append(f"{exception['type']}: {message}" if message else exception["type"])
+        lines.extend(f"  {frame}" for frame in exception["frames"])
+    return lines

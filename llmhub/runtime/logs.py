@@ -1,7 +1,7 @@
-"""The form of every line of the log: JSON, or words where a person reads along.
+"""Logging setup: every line is JSON, or text on a terminal.
 
-Lines hold no bodies: what is logged names things, exceptions come without local variables, and their words only
-where these cannot be content. Scrubbing what looks like a secret is the net below that, not the rule.
+Lines hold no bodies. Exceptions come without local variables, and with messages only if these cannot hold content.
+Scrubbing lookalikes of secrets is a safety net, not the rule.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, WrappedLogger
 
 from llmhub.runtime.errors import HubError
-from llmhub.runtime.log_lines import in_words
+from llmhub.runtime.log_lines import format_fields
 from llmhub.runtime.process_role import process_role
 
 LogFormat = Literal["", "json", "console"]
@@ -41,7 +41,7 @@ MAX_FRAMES = 40
 MAX_CAUSES = 8
 MAX_CHARS = 4_000
 MAX_ITEMS = 50
-SPOKEN = (
+LOGGABLE_ERRORS = (
     HubError,
     ImproperlyConfigured,
     OSError,
@@ -51,7 +51,7 @@ SPOKEN = (
     psycopg.OperationalError,
     django_errors.OperationalError,
 )
-"""Exceptions whose words may be logged: others quote what they were given."""
+"""Exceptions whose messages may be logged: others may quote their input."""
 
 SECRET = re.compile(
     r"(?P<name>\b(?:bearer|basic|x-api-key|api[_-]?key|password|secret|token)\b[\"']?\s*+(?:[:=]\s*+)?[\"']?)[^\s\"',;&]{8,}+"
@@ -61,15 +61,15 @@ SECRET = re.compile(
     r"|(?<![\w-])(?>[\w-]*?\beyJ)[\w-]{10,}+\.[\w.-]++",
     re.IGNORECASE,
 )
-"""What looks like a secret. No part is read twice, so that no text costs more than its length."""
+"""Lookalikes of secrets. The pattern never backtracks, so that its cost is linear."""
 
 SCRUBBED = "***"
 
 
 def formatter(log_format: LogFormat | None = None) -> ProcessorFormatter:
-    """Return what renders every line.
+    """Return the formatter of every line.
 
-    Shape: None asks the environment: the first process of several that serve has no settings.
+    Shape: None reads the environment, as the first of several serving processes has no settings.
     """
     chosen = log_format if log_format is not None else os.environ.get("LLMHUB_LOG_FORMAT")
     is_json = chosen == "json" or (chosen != "console" and not sys.stderr.isatty())
@@ -80,20 +80,20 @@ def formatter(log_format: LogFormat | None = None) -> ProcessorFormatter:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             add_process(process_role(sys.argv)),
             merge_contextvars,
-            cut_quotations,
+            drop_quoted_content,
             add_exception,
             add_left_out,
             ProcessorFormatter.remove_processors_meta,
-            cut_to(2 * MAX_CHARS),  # at its end a secret may be cut in two, and look like none
+            truncate_to(2 * MAX_CHARS),  # a secret cut in two at the end would escape the scrubber
             scrub,
-            cut_to(MAX_CHARS),
-            structlog.processors.JSONRenderer(default=str) if is_json else _render_words,
+            truncate_to(MAX_CHARS),
+            structlog.processors.JSONRenderer(default=str) if is_json else _render_text,
         ]
     )
 
 
-def _render_words(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return in_words(event)
+def _render_text(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return format_fields(event)
 
 
 def add_process(role: str) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
@@ -105,8 +105,8 @@ def add_process(role: str) -> Callable[[WrappedLogger, str, EventDict], EventDic
     return add
 
 
-def cut_quotations(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Cut off what libraries append to their messages: an exception with its words, what a task returned, line ends."""
+def drop_quoted_content(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Remove what libraries append to messages: exception texts, results of tasks, line ends."""
     event["event"] = event["event"].rstrip()
     if event["logger"] == "celery.app.trace":
         event["event"] = event["event"].partition(": ")[0]
@@ -123,57 +123,57 @@ def add_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 
 def _traces(error: BaseException | None, *, seen: frozenset[int] = frozenset()) -> Iterator[dict[str, Any]]:
-    """Yield an exception, then what led to it.
+    """Yield an exception, then its causes.
 
-    Shape: `{"type", "message"?, "frames": ["file:line function", …]}`, the frame where it was raised last.
+    Shape: `{"type", "message"?, "frames": ["file:line function", …]}`, innermost frame last.
     """
     while error is not None and id(error) not in seen:
         seen |= {id(error)}
         steps = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)
         kind = type(error)
-        message = {"message": str(error)} if isinstance(error, SPOKEN) else {}
+        message = {"message": str(error)} if isinstance(error, LOGGABLE_ERRORS) else {}
         yield {
             "type": kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}",
             **message,
             "frames": [f"{s.filename.removeprefix(ROOT)}:{s.lineno} {s.name}" for s in steps[-MAX_FRAMES:]],
         }
         if isinstance(error, BaseExceptionGroup):
-            for part in error.exceptions:
-                yield from _traces(part, seen=seen)
+            for inner in error.exceptions:
+                yield from _traces(inner, seen=seen)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def cut_to(max_chars: int) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
-    def cut(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        """Bound every text of the line, and how many of them it has."""
-        return {name: _cut(event[name], max_chars) for name in islice(event, MAX_ITEMS)}
+def truncate_to(max_chars: int) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
+    def truncate(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Bound the length and number of the line's values."""
+        return {name: _truncate(event[name], max_chars) for name in islice(event, MAX_ITEMS)}
 
-    return cut
+    return truncate
 
 
-def _cut(value: Any, max_chars: int) -> Any:
+def _truncate(value: Any, max_chars: int) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, list):
-        return [_cut(item, max_chars) for item in value[:MAX_ITEMS]]
+        return [_truncate(item, max_chars) for item in value[:MAX_ITEMS]]
     if isinstance(value, dict):
-        return {name: _cut(value[name], max_chars) for name in islice(value, MAX_ITEMS)}
+        return {name: _truncate(value[name], max_chars) for name in islice(value, MAX_ITEMS)}
     text = str(value)
     return text if len(text) <= max_chars else f"{text[:max_chars]} …"
 
 
 def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Put the line in order, and blot out what looks like a secret in it."""
-    return {name: _scrubbed(event[name]) for name in sorted(event, key=_place)}
+    """Order the fields, and mask lookalikes of secrets."""
+    return {name: _scrubbed(event[name]) for name in sorted(event, key=_field_order)}
 
 
-def _place(name: str) -> int:
+def _field_order(name: str) -> int:
     return ORDER.index(name) if name in ORDER else len(ORDER)
 
 
 def _scrubbed(value: Any) -> Any:
     if isinstance(value, str):
-        return SECRET.sub(lambda found: f"{found['name'] or found['scheme'] or ''}{SCRUBBED}", value)
+        return SECRET.sub(lambda match: f"{match['name'] or match['scheme'] or ''}{SCRUBBED}", value)
     if isinstance(value, list):
         return [_scrubbed(item) for item in value]
     if isinstance(value, dict):
@@ -190,9 +190,9 @@ def forget_task(**_: object) -> None:
 
 
 def configure(config: dict[str, Any]) -> None:
-    """Set up logging as Django's settings say; what Python's `warnings` says becomes lines too.
+    """Set up logging from Django's settings, and log Python's `warnings`.
 
-    Such a warning is for who writes the code, so it is no warning of the log: `up` would repeat it.
+    These address developers, so they are logged as INFO: `up` would repeat lines of level WARNING.
     """
     logging.config.dictConfig(config)
     warnings.showwarning = _log_warning
@@ -210,12 +210,12 @@ def _log_warning(
 
 
 def keep_logging(**_: object) -> None:
-    """Tell Celery, by being connected to its signal, that logging is set up already."""
+    """Do nothing: a receiver of this signal keeps Celery from configuring logging."""
 
 
 @dataclass(slots=True)
 class _Window:
-    """The lines of one place in the code, within one stretch of time."""
+    """The lines of one call site within one interval."""
 
     until_s: float
     lines: int = 0
@@ -223,9 +223,9 @@ class _Window:
 
 
 class FloodFilter(logging.Filter):
-    """Lets only so many warnings and errors of one place in the code through; the next after them tells how many more.
+    """Rate-limits warnings and errors per call site; the next line reports how many were dropped.
 
-    By the place and not by the text, which may be a stranger's.
+    Keyed by call site, as the text may come from a caller.
     """
 
     def __init__(self, *, lines: int = 50, every_s: float = 10.0, now: Callable[[], float] = time.monotonic) -> None:
@@ -250,13 +250,13 @@ class FloodFilter(logging.Filter):
         return True
 
     def _window_of(self, record: logging.LogRecord) -> tuple[_Window, int]:
-        """Return the window that a line falls into, and how many lines the one before left out if it is new."""
-        place, now = (record.name, record.pathname, record.lineno), self._now()
-        known = self._windows.get(place)
-        if known is not None and now < known.until_s:
-            return known, 0
-        fresh = self._windows[place] = _Window(until_s=now + self._every_s)
-        return fresh, known.left_out if known else 0
+        """Return the window of a line, and how many lines the previous one dropped if this one is new."""
+        call_site, now = (record.name, record.pathname, record.lineno), self._now()
+        current = self._windows.get(call_site)
+        if current is not None and now < current.until_s:
+            return current, 0
+        window = self._windows[call_site] = _Window(until_s=now + self._every_s)
+        return window, current.left_out if current else 0
 
 
 def add_left_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -1,4 +1,4 @@
-"""How late the event loop comes to what is due: the time for which something keeps it from all chats at once."""
+"""Measure the event loop's lag: how long something blocks all chats at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAG = Histogram(
 
 
 async def watch_lag() -> None:
-    """Measure until cancelled."""
+    """Measure the lag until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due_at = loop.time() + EVERY_S

@@ -1,4 +1,4 @@
-"""Giving memory back: large pieces go straight to the system when they are freed, and the rest is not kept for long."""
+"""Tune glibc's malloc to return freed memory to the system."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ARENAS = 2
 
 
 def give_memory_back() -> bool:
-    """Tell glibc not to keep for itself what large bodies took; False where there is another allocator.
+    """Have glibc return the memory of large bodies; return False with another allocator.
 
-    Left alone, glibc takes ever larger pieces from its heaps, which do not shrink again.
+    By default, glibc raises its mmap threshold over time, and its heaps do not shrink.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         return False
-    wanted = {MMAP_THRESHOLD: LARGE_BYTES, TRIM_THRESHOLD: SPARE_BYTES, ARENA_MAX: ARENAS}
-    return {mallopt(name, value) for name, value in wanted.items()} == {1}
+    options = {MMAP_THRESHOLD: LARGE_BYTES, TRIM_THRESHOLD: SPARE_BYTES, ARENA_MAX: ARENAS}
+    return {mallopt(name, value) for name, value in options.items()} == {1}

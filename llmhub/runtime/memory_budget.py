@@ -1,4 +1,4 @@
-"""One bound on the memory that the bodies and answers of a process take together, shared fairly among their owners."""
+"""Bound the memory of all bodies and answers in a process, with fair shares for their owners."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Self
 
 MB = 1024 * 1024
-MOST_WAITING = 128
-"""How many requests of one owner wait for room: each has a piece of its body in the server's buffers."""
+MAX_WAITING = 128
+"""How many requests of one owner may wait; each holds a part of its body in the server's buffers."""
 
 
 class MemoryBudgetExceededError(Exception):
-    """There is no room for what an owner wants to hold."""
+    """The budget has no room for a reservation."""
 
     retry_after_s = 5.0
 
@@ -23,33 +23,33 @@ class MemoryBudgetExceededError(Exception):
 
 
 class LargerThanBudgetError(Exception):
-    """What is to be held is more than an owner ever may."""
+    """A reservation exceeds the most that one owner may ever hold."""
 
-    def __init__(self, size_bytes: int, most_bytes: int) -> None:
+    def __init__(self, size_bytes: int, max_bytes: int) -> None:
         super().__init__(
-            f"The body takes {-(-size_bytes // MB)} MB of memory once understood, of at most {most_bytes // MB} MB "
+            f"The body takes {-(-size_bytes // MB)} MB of memory once understood, of at most {max_bytes // MB} MB "
             "for all that one key sends at the same time (LLMHUB_MEMORY_BUDGET_MB): send less at once."
         )
 
 
 class MemoryBudget:
-    """What may be held in memory at the same time. Belongs to one event loop.
+    """A budget of memory. Belongs to one event loop.
 
-    An owner may hold at most as much as is then left for everybody else: however much one wants, another finds room.
+    An owner may hold at most as much as stays free for all others, so that no owner can starve another.
     """
 
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes = total_bytes
         self._free_bytes = total_bytes
         self._held_bytes: dict[str, int] = {}
-        self._waiting: dict[str, deque[_Wish]] = {}
+        self._waiting: dict[str, deque[_PendingReservation]] = {}
 
     @property
     def held_bytes(self) -> int:
         return self.total_bytes - self._free_bytes
 
     def holding(self, owner: str) -> Holding:
-        """Return what one request of an owner holds: nothing as yet."""
+        """Return an empty reservation for one request of an owner."""
         return Holding(self, owner)
 
     def _has_room(self, owner: str, size_bytes: int) -> bool:
@@ -57,7 +57,7 @@ class MemoryBudget:
         return not size_bytes or self._held_bytes.get(owner, 0) + size_bytes <= left_bytes
 
     def _move(self, owner: str, size_bytes: int) -> None:
-        """Count as held by an owner what was free, or the other way round below zero."""
+        """Move bytes from free to an owner; back if negative."""
         self._free_bytes -= size_bytes
         held_bytes = self._held_bytes.get(owner, 0) + size_bytes
         if held_bytes:
@@ -66,47 +66,47 @@ class MemoryBudget:
             self._held_bytes.pop(owner, None)
 
     @property
-    def _most_bytes(self) -> int:
-        """What an owner may hold who is alone."""
+    def _max_bytes_per_owner(self) -> int:
+        """The most that a single owner may hold."""
         return self.total_bytes // 2
 
-    def _wish(self, owner: str, size_bytes: int, *, goes_first: bool) -> _Wish:
-        """Errors: MemoryBudgetExceededError where too many wait."""
-        wishes = self._waiting.setdefault(owner, deque())
-        if len(wishes) >= MOST_WAITING and not goes_first:
+    def _enqueue(self, owner: str, size_bytes: int, *, goes_first: bool) -> _PendingReservation:
+        """Queue a request for memory. Errors: MemoryBudgetExceededError if too many wait."""
+        queue = self._waiting.setdefault(owner, deque())
+        if len(queue) >= MAX_WAITING and not goes_first:
             raise MemoryBudgetExceededError
-        wish = _Wish(size_bytes)
+        pending = _PendingReservation(size_bytes)
         if goes_first:
-            wishes.appendleft(wish)
+            queue.appendleft(pending)
         else:
-            wishes.append(wish)
-        return wish
+            queue.append(pending)
+        return pending
 
-    def _forget(self, owner: str, wish: _Wish) -> None:
-        wishes = self._waiting[owner]
-        wishes.remove(wish)
-        if not wishes:
+    def _dequeue(self, owner: str, pending: _PendingReservation) -> None:
+        queue = self._waiting[owner]
+        queue.remove(pending)
+        if not queue:
             del self._waiting[owner]
 
-    def _fulfil(self) -> None:
-        """Let in who waited longest of each owner, in turn, as long as there is room for any of them.
+    def _grant_pending(self) -> None:
+        """Grant the oldest pending reservation of each owner, round-robin, while any of them fits.
 
-        Who was cancelled stands among them until it runs again, and is passed over.
+        Skips cancelled ones, which stay queued until their task runs again.
         """
-        is_any_let_in = bool(self._waiting)
-        while is_any_let_in:
-            is_any_let_in = False
-            for owner, wishes in list(self._waiting.items()):
-                wish = next((wish for wish in wishes if not wish.granted.cancelled()), None)
-                if wish and self._has_room(owner, wish.size_bytes):
-                    self._move(owner, wish.size_bytes)
-                    self._forget(owner, wish)
-                    wish.granted.set_result(None)
-                    is_any_let_in = True
+        is_any_granted = bool(self._waiting)
+        while is_any_granted:
+            is_any_granted = False
+            for owner, queue in list(self._waiting.items()):
+                pending = next((pending for pending in queue if not pending.granted.cancelled()), None)
+                if pending and self._has_room(owner, pending.size_bytes):
+                    self._move(owner, pending.size_bytes)
+                    self._dequeue(owner, pending)
+                    pending.granted.set_result(None)
+                    is_any_granted = True
 
 
-class _Wish:
-    """What somebody waits to hold."""
+class _PendingReservation:
+    """A reservation that waits for room."""
 
     __slots__ = ("granted", "size_bytes")
 
@@ -116,7 +116,7 @@ class _Wish:
 
 
 class Holding:
-    """What one request holds of the budget; as a context manager it gives everything back at the end."""
+    """The memory that one request reserves; as a context manager it releases everything at the end."""
 
     __slots__ = ("_budget", "owner", "size_bytes")
 
@@ -126,34 +126,33 @@ class Holding:
         self.size_bytes = 0
 
     def take(self, size_bytes: int) -> None:
-        """Errors: MemoryBudgetExceededError, at once, and nothing is taken."""
-        if not self._budget._has_room(self.owner, size_bytes):  # noqa: SLF001  (the two are one thing)
+        """Reserve memory now. Errors: MemoryBudgetExceededError; then nothing is reserved."""
+        if not self._budget._has_room(self.owner, size_bytes):  # noqa: SLF001  (the two classes are one unit)
             raise MemoryBudgetExceededError
         self._budget._move(self.owner, size_bytes)  # noqa: SLF001
         self.size_bytes += size_bytes
 
     async def take_when_free(self, size_bytes: int, *, timeout_s: float) -> None:
-        """Wait until there is room. Who waits for the same owner is let in as they came, who holds something first.
+        """Reserve memory, waiting for room. One owner's requests are served in order; those that hold memory go first.
 
-        A small wish that finds room passes large ones that wait.
-        Errors: MemoryBudgetExceededError when there was none in time, or too many wait already; LargerThanBudgetError,
-        at once, when there never will be.
+        A small reservation that fits overtakes larger pending ones.
+        Errors: MemoryBudgetExceededError on timeout, or if too many wait; LargerThanBudgetError if it can never fit.
         """
         budget = self._budget
-        most_bytes, wanted_bytes = budget._most_bytes, self.size_bytes + size_bytes  # noqa: SLF001
-        if wanted_bytes > most_bytes:
-            raise LargerThanBudgetError(wanted_bytes, most_bytes)
+        max_bytes, total_bytes = budget._max_bytes_per_owner, self.size_bytes + size_bytes  # noqa: SLF001
+        if total_bytes > max_bytes:
+            raise LargerThanBudgetError(total_bytes, max_bytes)
         if not budget._has_room(self.owner, size_bytes):  # noqa: SLF001
-            wish = budget._wish(self.owner, size_bytes, goes_first=self.size_bytes > 0)  # noqa: SLF001
+            pending = budget._enqueue(self.owner, size_bytes, goes_first=self.size_bytes > 0)  # noqa: SLF001
             try:
                 async with asyncio.timeout(timeout_s):
-                    await wish.granted
+                    await pending.granted
             except BaseException as error:
-                if wish.granted.cancelled():
-                    budget._forget(self.owner, wish)  # noqa: SLF001
+                if pending.granted.cancelled():
+                    budget._dequeue(self.owner, pending)  # noqa: SLF001
                 else:
-                    budget._move(self.owner, -size_bytes)  # noqa: SLF001  (granted as the wait was given up)
-                budget._fulfil()  # noqa: SLF001  (others may have waited behind it)
+                    budget._move(self.owner, -size_bytes)  # noqa: SLF001  (granted just as the wait was cancelled)
+                budget._grant_pending()  # noqa: SLF001  (others may wait behind it)
                 if isinstance(error, TimeoutError):
                     raise MemoryBudgetExceededError from None
                 raise
@@ -162,12 +161,12 @@ class Holding:
         self.size_bytes += size_bytes
 
     def give_back(self, size_bytes: int | None = None) -> None:
-        """Give back a part, or all of it."""
+        """Release a part, or everything."""
         freed_bytes = self.size_bytes if size_bytes is None else min(size_bytes, self.size_bytes)
         if freed_bytes:
             self.size_bytes -= freed_bytes
             self._budget._move(self.owner, -freed_bytes)  # noqa: SLF001
-            self._budget._fulfil()  # noqa: SLF001
+            self._budget._grant_pending()  # noqa: SLF001
 
     def __enter__(self) -> Self:
         return self
@@ -177,4 +176,4 @@ class Holding:
 
 
 UNBOUNDED = MemoryBudget(sys.maxsize).holding("")
-"""For what no budget counts."""
+"""For work without a budget."""

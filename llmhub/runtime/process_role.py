@@ -1,4 +1,4 @@
-"""What a process is for, told by what it was started as. Needs no settings."""
+"""Derive a process's role from its command line. Needs no settings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def process_role(argv: Sequence[str]) -> str:
-    """Name a process by what it was started as: web, bulk, worker, beat, or the command of manage.py."""
+    """Return the role: web, bulk, worker, beat, or the command of manage.py."""
     path = Path(argv[0] if argv else "")
     program = path.parent.name if path.stem == "__main__" else path.stem
-    words = [word for word in argv[1:] if not word.startswith("-")]
+    arguments = [argument for argument in argv[1:] if not argument.startswith("-")]
     if program == "uvicorn":
         return "web"
     if program == "bulk_process":
         return "bulk"
     if program == "celery":
-        return next((word for word in words if word in ("worker", "beat")), program)
-    return words[0] if program == "manage" and words else program
+        return next((argument for argument in arguments if argument in ("worker", "beat")), program)
+    return arguments[0] if program == "manage" and arguments else program

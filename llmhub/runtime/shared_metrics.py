@@ -1,4 +1,4 @@
-"""The metrics of a web process and the bulk process beside it, of which each answers for both."""
+"""Share metrics between a web process and its bulk process; each exports both."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def share_metrics(role: str) -> TemporaryDirectory[str] | None:
-    """Keep what is counted in a folder; return that of a web process to which none was given, to be kept as long.
+    """Store metrics in a shared folder; return a web process's temporary one, to keep while the process lives.
 
-    To be called before any metric is made.
+    Call before any metric is created.
     """
     folder = None
     if role == "web" and not os.environ.get(VARIABLE):
         folder = TemporaryDirectory(prefix="llmhub-metrics-")
         os.environ[VARIABLE] = folder.name
     if role in ("web", "bulk"):
-        from prometheus_client import values  # looks for the folder when it is imported
+        from prometheus_client import values  # reads the variable at import
 
-        # Neither forks, and to ask the system for the process's id at each count costs more than to count.
+        # Neither process forks, and a system call for the process id per count costs more than counting.
         process_id = os.getpid()
         values.ValueClass = values.MultiProcessValue(lambda: process_id)  # type: ignore[no-untyped-call]  # untyped
     return folder

@@ -1,4 +1,4 @@
-"""Ids that sort by the time they were made."""
+"""Ids that sort by time of creation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def uuid7() -> UUID:
 
 
 def uuid7_at(ms: int) -> UUID:
-    """Return a version 7 UUID of that moment."""
+    """Return a version 7 UUID for a time. Units: Unix milliseconds."""
     value = (ms & (1 << 48) - 1) << 80 | secrets.randbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)

@@ -1,4 +1,4 @@
-"""Providers, their models and their health in the admin."""
+"""Admin pages of providers, models, health checks and connection tests."""
 
 from providers.admin.connection_tests import ConnectionTestAdmin
 from providers.admin.health_checks import HealthCheckAdmin

@@ -1,4 +1,4 @@
-"""The health checks in the admin: to be read only."""
+"""Read-only admin pages of health checks."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from django.contrib import admin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from llmhub.adminkit.large_tables import UncountedAdmin
+from llmhub.adminkit.large_tables import LargeTableAdmin
 from providers.models import HealthCheck
 
 
 @admin.register(HealthCheck)
-class HealthCheckAdmin(UncountedAdmin):
+class HealthCheckAdmin(LargeTableAdmin):
     list_display = ("at", "provider", "result", "latency", "error")
     list_select_related = ("provider",)
     list_filter = (("provider", AutocompleteSelectFilter), "ok")
     list_filter_submit = True
 
-    @display(description="result", label={"good": "success", "failed": "danger"})  # type: ignore[untyped-decorator]  # untyped
+    @display(description="result", label={"succeeded": "success", "failed": "danger"})  # type: ignore[untyped-decorator]  # untyped
     def result(self, check: HealthCheck) -> str:
-        return "good" if check.ok else "failed"
+        return "succeeded" if check.ok else "failed"
 
     @admin.display(description="latency")
     def latency(self, check: HealthCheck) -> str:

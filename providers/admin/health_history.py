@@ -1,4 +1,4 @@
-"""A provider's last day: what its page shows of it."""
+"""A provider's health over the last day, for its page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from llmhub.adminkit.charts import chart_options
-from llmhub.adminkit.times import ms_words
+from llmhub.adminkit.times import format_ms
 from providers.models import HealthCheck, HealthSpan, ProviderConfig
 
 DAY = timedelta(hours=24)
@@ -32,7 +32,7 @@ class HealthHistory:
 
 
 def health_history(provider: ProviderConfig, *, now: datetime) -> HealthHistory:
-    """Gather the last day in quarters of an hour. Runs one query."""
+    """Return the last day in intervals of 15 minutes. Runs one query."""
     since = now - DAY
     spans = HealthCheck.objects.filter(provider=provider).by_span(since=since, span=SPAN)
     return HealthHistory(
@@ -47,31 +47,31 @@ def _summary(spans: Sequence[HealthSpan]) -> str:
     checks, failed = sum(span.checks for span in spans), sum(span.failed for span in spans)
     if not checks:
         return "No checks in the last 24 hours."
-    counted = f"{checks:,} {'check' if checks == 1 else 'checks'} in the last 24 hours"
-    words = f"{counted}, {f'{failed:,} failed' if failed else 'none failed'}"
-    good = [span for span in spans if span.mean_ms is not None]
-    if not good:
-        return f"{words}."
-    mean_ms = sum((span.mean_ms or 0) * (span.checks - span.failed) for span in good) / (checks - failed)
-    slowest_ms = max(span.slowest_ms or 0 for span in good)
-    return f"{words}; good ones took {ms_words(mean_ms)} on average, {ms_words(slowest_ms)} at most."
+    count_text = f"{checks:,} {'check' if checks == 1 else 'checks'} in the last 24 hours"
+    summary = f"{count_text}, {f'{failed:,} failed' if failed else 'none failed'}"
+    succeeded = [span for span in spans if span.mean_ms is not None]
+    if not succeeded:
+        return f"{summary}."
+    mean_ms = sum((span.mean_ms or 0) * (span.checks - span.failed) for span in succeeded) / (checks - failed)
+    slowest_ms = max(span.slowest_ms or 0 for span in succeeded)
+    return f"{summary}; latency {format_ms(mean_ms)} on average, {format_ms(slowest_ms)} at most."
 
 
 def _chart(spans: Sequence[HealthSpan], *, since: datetime) -> str:
     by_start = {span.start: span for span in spans}
     starts = [since + SPAN * number for number in range(DAY // SPAN + 1)]
-    found = [by_start.get(start) for start in starts]
+    by_interval = [by_start.get(start) for start in starts]
     line = {
-        "label": "average latency of good checks (ms)",
-        "data": [None if span is None or span.mean_ms is None else round(span.mean_ms) for span in found],
+        "label": "average latency (ms)",
+        "data": [None if span is None or span.mean_ms is None else round(span.mean_ms) for span in by_interval],
         "borderColor": "var(--color-primary-600)",
         "borderWidth": 2,
         "pointRadius": 0,
         "pointStyle": "line",
     }
     marks = {
-        "label": "checks failed",
-        "data": [_mark(span) for span in found],
+        "label": "failed checks",
+        "data": [_mark(span) for span in by_interval],
         "borderColor": "var(--color-red-600)",
         "backgroundColor": "var(--color-red-600)",
         "showLine": False,

@@ -1,4 +1,4 @@
-"""The models of providers in the admin, with what they cost."""
+"""Admin pages of models, with their prices."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.template.defaultfilters import pluralize
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -23,7 +24,7 @@ from providers.models import ProviderModel, ProviderModelQuerySet
 from providers.pricing import known_price
 from providers.types import Price
 
-UNKNOWN = "unknown"
+UNKNOWN = "–"
 
 
 class ProviderModelForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -42,9 +43,9 @@ class ProviderModelForm(forms.ModelForm):  # type: ignore[type-arg]  # not subsc
         )
         widgets: ClassVar = {"capabilities": UnfoldAdminTextInputWidget()}
         help_texts: ClassVar = {
-            "capabilities": "Of <code>chat,embeddings,tools,vision,reasoning</code>, with commas between.",
-            "output_usd_per_mtok": "Likewise, e.g. <code>10.00</code>.",
-            "cached_input_usd_per_mtok": "Likewise; empty: cached input costs what other input does.",
+            "capabilities": "Any of <code>chat,embeddings,tools,vision,reasoning</code>, separated by commas.",
+            "output_usd_per_mtok": "USD per million tokens, e.g. <code>10.00</code>.",
+            "cached_input_usd_per_mtok": "USD per million tokens; empty: the input price applies.",
         }
 
 
@@ -78,10 +79,10 @@ class ProviderModelAdmin(CheckedInitialValues, HistoryTab, RowActions):
         fields = ProviderModelForm.Meta.fields
         prices = {
             "fields": (*fields[6:], *(("public_price",) if obj else ())),
-            "description": "A price entered here stays: no refresh overwrites it.",
+            "description": "A refresh never overwrites these prices.",
         }
-        seen = [("When it was listed", {"fields": ("state", "first_seen_at", "last_seen_at")})] if obj else []
-        return [("What it is", {"fields": fields[:6]}), ("What it costs", prices), *seen]
+        availability = [("Availability", {"fields": ("state", "first_seen_at", "last_seen_at")})] if obj else []
+        return [("Model", {"fields": fields[:6]}), ("Prices", prices), *availability]
 
     def get_readonly_fields(self, _request: HttpRequest, obj: ProviderModel | None = None) -> tuple[str, ...]:
         return ("provider", "name", "public_price", "state", "first_seen_at", "last_seen_at") if obj else ()
@@ -98,57 +99,57 @@ class ProviderModelAdmin(CheckedInitialValues, HistoryTab, RowActions):
             return self.list_display
         return tuple({"allowance": "allowed"}.get(column, column) for column in self.list_display)
 
-    @admin.action(description="Allow", permissions=["change"])
+    @admin.action(description="Enable", permissions=["change"])
     def allow(self, request: HttpRequest, models: ProviderModelQuerySet) -> None:
         self._allow(request, models, on=True)
 
-    @admin.action(description="Switch off: refuse chats with them", permissions=["change"])
+    @admin.action(description="Disable and refuse chats with them", permissions=["change"])
     def switch_off(self, request: HttpRequest, models: ProviderModelQuerySet) -> None:
         self._allow(request, models, on=False)
 
     def _allow(self, request: HttpRequest, models: ProviderModelQuerySet, *, on: bool) -> None:
-        chosen = list(models.values_list("pk", "name"))
-        switched = ProviderModel.objects.filter(pk__in=[pk for pk, _ in chosen]).allow(on=on)
-        what = chosen[0][1] if len(chosen) == 1 else f"{switched} model{pluralize(switched)}"
-        follows = "allowed." if on else "switched off: chats with it are refused within a second."
-        if switched:
-            self.message_user(request, f"{what} {follows}", messages.SUCCESS)
-        if len(chosen) > switched:
-            already = f"{len(chosen) - switched} had been {'allowed' if on else 'switched off'} already."
+        selected = list(models.values_list("pk", "name"))
+        changed = ProviderModel.objects.filter(pk__in=[pk for pk, _ in selected]).allow(on=on)
+        subject = selected[0][1] if len(selected) == 1 else f"{changed} model{pluralize(changed)}"
+        effect = "enabled." if on else "disabled: chats with it are refused within a second."
+        if changed:
+            self.message_user(request, f"{subject} {effect}", messages.SUCCESS)
+        if len(selected) > changed:
+            already = f"{len(selected) - changed} already {'enabled' if on else 'disabled'}."
             self.message_user(request, already, messages.WARNING)
 
-    @admin.display(description="allowed", ordering="allowed")
+    @admin.display(description="enabled", ordering="allowed")
     def allowance(self, model: ProviderModel) -> str:
-        action, label = "switch_off" if model.allowed else "allow", f"{model} allowed"
+        action, label = "switch_off" if model.allowed else "allow", f"{model} enabled"
         return self.switch_button(model, is_on=model.allowed, action=action, label=label)
 
-    @admin.display(description="state", ordering="listed")
+    @admin.display(description="status", ordering="listed")
     def state(self, model: ProviderModel) -> str:
         if model.listed:
             return badge("listed", "success")
-        since = f"{model.last_seen_at:%d %b %Y}"
-        return format_html('{} <span class="pv-since">since {}</span>', badge("gone", "warning"), since)
+        since = date_format(model.last_seen_at)
+        return format_html('{} <span class="pv-since">since {}</span>', badge("not listed", "warning"), since)
 
     @admin.display(description="capabilities")
     def can(self, model: ProviderModel) -> str:
         return ", ".join(model.capabilities) or UNKNOWN
 
-    @admin.display(description="window", ordering="context_window")
+    @admin.display(description="context window", ordering="context_window")
     def window(self, model: ProviderModel) -> str:
         return f"{model.context_window:,}" if model.context_window else UNKNOWN
 
     @admin.display(description="price in / out (cached)", ordering="input_usd_per_mtok")
     def price(self, model: ProviderModel) -> str:
-        return _shown(model.price)
+        return _price_text(model.price)
 
     @admin.display(description="public list price")
     def public_price(self, model: ProviderModel) -> str:
-        known = known_price(model.provider.backend.price_list, model.name, now=timezone.now())
-        if known == Price():
-            return "none"
-        if _rounded(known) == _rounded(model.price):
-            return "the same"
-        return format_html('<span class="pv-differs"><strong>differs:</strong> {}</span>', _shown(known))
+        public = known_price(model.provider.backend.price_list, model.name, now=timezone.now())
+        if public == Price():
+            return "–"
+        if _rounded(public) == _rounded(model.price):
+            return "same"
+        return format_html('<span class="pv-differs"><strong>differs:</strong> {}</span>', _price_text(public))
 
     @admin.display(description="first seen", ordering="first_seen_at")
     def first_seen(self, model: ProviderModel) -> str:
@@ -159,8 +160,8 @@ class ProviderModelAdmin(CheckedInitialValues, HistoryTab, RowActions):
         return time_ago(model.last_seen_at)
 
 
-def _shown(price: Price) -> str:
-    """The prices in USD per million tokens."""
+def _price_text(price: Price) -> str:
+    """Return the prices in USD per million tokens."""
     if price == Price():
         return UNKNOWN
     cached = price.cached_input_usd_per_mtok
@@ -170,11 +171,11 @@ def _shown(price: Price) -> str:
 
 def _usd(amount: Decimal | None) -> str:
     if amount is None:
-        return "?"
+        return "–"
     return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount.normalize():f}"
 
 
 def _rounded(price: Price) -> tuple[Decimal | None, ...]:
-    """The amounts as columns hold them."""
+    """Return the amounts, rounded like the columns."""
     amounts = (price.input_usd_per_mtok, price.output_usd_per_mtok, price.cached_input_usd_per_mtok)
     return tuple(None if amount is None else round(amount, 6) for amount in amounts)

@@ -1,4 +1,4 @@
-"""The form of a provider: its key goes in and never comes out, and its fields follow its type."""
+"""The form of a provider: the key is write-only, and the fields depend on the type."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT_URLS = {kind.value: backend.default_base_url for kind, backend in BACKEN
 
 
 def key_hints() -> SafeString:
-    """Where each type's keys come from; only the chosen type's hint is shown."""
+    """Return hints on where to get keys, one per type; the page shows that of the selected type."""
     return format_html_join(
         "",
         """<span class="pv-hint" x-show="provider_type == '{}'">{} </span>""",
@@ -33,7 +33,7 @@ def key_hints() -> SafeString:
 
 
 class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
-    """The stored key never comes out again: the field is empty, and left empty keeps it."""
+    """Never shows the stored key; an empty field keeps it."""
 
     api_key = forms.CharField(
         label="API key",
@@ -43,10 +43,10 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
     )
     forget_api_key = forms.BooleanField(
-        label="Forget the stored key",
+        label="Delete the stored key",
         required=False,
         widget=UnfoldBooleanWidget,
-        help_text="Deletes it when you save. The provider can then be moved without entering a key.",
+        help_text="Deletes the key when you save. The URL can then change without entering a key.",
     )
 
     class Meta:
@@ -69,10 +69,10 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         self.stored_key_fault = self.instance.stored_key_fault
         self._stored_settings = self.instance.settings
         self.initial.update(initial_values(self.instance.settings), api_key="")
-        if "base_url" in self.fields:  # for who may move it
+        if "base_url" in self.fields:  # absent for users who may not change it
             self._describe_key()
             self.fields["base_url"].widget.attrs["x-bind:placeholder"] = f"({json.dumps(DEFAULT_URLS)})[provider_type]"
-        if "default_model" in self.fields:  # not for who may only look
+        if "default_model" in self.fields:  # absent for read-only users
             self.fields["default_model"].widget.attrs |= {"list": "models-found", "autocomplete": "off"}
 
     def _describe_key(self) -> None:
@@ -81,17 +81,17 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         if not stored:
             return
         if self.stored_key_fault:
-            words = format_html("<strong>The stored key {}.</strong> ", self.stored_key_fault)
+            stored_text = format_html("<strong>The stored key {}.</strong> ", self.stored_key_fault)
         else:
             field.widget.attrs["placeholder"] = f"{stored.masked}: leave empty to keep it"
-            words = format_html(
+            stored_text = format_html(
                 "Stored: <code>{}</code> for {}{}. "
-                "To use it with another type, scheme, host, port or extra headers, enter it again. ",
+                "Enter it again to use another type, scheme, host, port or extra headers. ",
                 stored.masked,
                 origin_in(self.instance.key_place) or "no valid address",
                 self._key_age(),
             )
-        field.help_text = words + field.help_text
+        field.help_text = stored_text + field.help_text
 
     def _key_age(self) -> SafeString:
         set_at = self.instance.api_key_set_at
@@ -108,24 +108,24 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
     def _clean_settings(self, kind: ProviderType, cleaned: dict[str, Any]) -> None:
         settings = settings_of(kind, cleaned)
         faults = faults_of(kind, settings)
-        for name, words in faults.items():
-            self.add_error(name, words)
-        # The model would name a fault once more, at a field that this form has not.
+        for name, message in faults.items():
+            self.add_error(name, message)
+        # Else the model would report the fault again, on a field that this form lacks.
         self.instance.settings = {} if faults else settings
 
     def _update_errors(self, errors: ValidationError) -> None:
-        """Tell what is wrong with columns that this form has no field for, as that of an operator has none for some."""
+        """Report errors of columns without a field as form errors: an operator's form lacks some fields."""
         by_field = errors.error_dict if hasattr(errors, "error_dict") else {}
         lacking = [name for name in by_field if name != NON_FIELD_ERRORS and name not in self.fields]
         for name in lacking:
             by_field.setdefault(NON_FIELD_ERRORS, []).extend(by_field.pop(name))
         if "api_key" in by_field and "api_key" in self.fields:
-            self.fields["api_key"].widget.attrs.pop("placeholder", None)  # it says that an empty field will do
+            self.fields["api_key"].widget.attrs.pop("placeholder", None)  # it says that the field may stay empty
         super()._update_errors(errors)  # type: ignore[misc]  # not in the stubs
 
     @property
     def changed_columns(self) -> list[str]:
-        """The columns to save: probes write to the others meanwhile."""
+        """The columns to save: probes write to the others concurrently."""
         names = {"api_key" if name == "forget_api_key" else name for name in self.changed_data}
         columns = [name for name in ProviderForm.Meta.fields if name in names]
         if self.instance.settings != self._stored_settings:
@@ -137,7 +137,7 @@ ProviderForm.declared_fields |= setting_fields()
 
 
 class PriorityForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
-    """A row of the list. What is wrong with the rest of a provider does not keep it from being put in order."""
+    """A row of the list; invalid other fields do not block a change of priority."""
 
     class Meta:
         model = ProviderConfig
@@ -146,7 +146,7 @@ class PriorityForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["priority"]
-        field.show_hidden_initial = True  # what another admin changed since this page was opened stays
+        field.show_hidden_initial = True  # keeps changes that another admin made since this page was opened
         field.widget = UnfoldAdminIntegerFieldWidget(
             attrs={"class": "pv-priority", "min": 0, "aria-label": f"Priority of {self.instance.name}"}
         )

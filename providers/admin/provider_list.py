@@ -1,4 +1,4 @@
-"""The list of providers: how each is, with a switch and buttons."""
+"""The list of providers, with status, switch and buttons."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEALTH_COLOURS: Mapping[Health, Colour] = {
     Health.UNHEALTHY: "danger",
 }
 SPARKLINE_CHECKS = 30
-ERROR_WORDS_CHARS = 70
+MAX_ERROR_CHARS = 70
 CHECK_NOW = RowButton("check_now", "monitor_heart", "Check now")
 REFRESH_MODELS = RowButton("refresh_models", "refresh", "Refresh models")
 MAKE_DEFAULT = RowButton("make_default", "star", "Make default")
@@ -37,7 +37,7 @@ MAKE_DEFAULT = RowButton("make_default", "star", "Make default")
 
 class ProviderChangeList(ChangeList):  # type: ignore[misc]  # untyped
     def get_results(self, request: HttpRequest) -> None:
-        """Add the latest checks of the providers on this page, with one query for all."""
+        """Load the latest checks of all providers on the page in one query."""
         super().get_results(request)
         rows = list(self.result_list)
         latencies = ProviderConfig.objects.filter(pk__in=[row.pk for row in rows]).latest_latencies(
@@ -53,7 +53,7 @@ class ProviderListAdmin(SecretColumns, RowActions):
         "name_and_star",
         "provider_type",
         "health_and_since",
-        "trouble",
+        "last_problem",
         "latency",
         "model_count",
         "switch",
@@ -92,17 +92,17 @@ class ProviderListAdmin(SecretColumns, RowActions):
     @admin.display(description="health", ordering="health")
     def health_and_since(self, provider: ProviderConfig) -> str:
         health = Health(provider.health)
-        shown = badge(health.label, HEALTH_COLOURS[health])
+        label = badge(health.label, HEALTH_COLOURS[health])
         if provider.health_changed_at is None:
-            return shown
-        return format_html('{} <span class="pv-since">for {}</span>', shown, time_since(provider.health_changed_at))
+            return label
+        return format_html('{} <span class="pv-since">for {}</span>', label, time_since(provider.health_changed_at))
 
     @admin.display(description="last error")
-    def trouble(self, provider: ProviderConfig) -> str:
+    def last_problem(self, provider: ProviderConfig) -> str:
         if fault := provider.stored_key_fault:
             return format_html('<span class="pv-trouble">The API key {}.</span>', fault)
-        words = Truncator(provider.last_error).chars(ERROR_WORDS_CHARS)
-        return format_html('<span class="pv-trouble">{}</span>', words) if words else ""
+        text = Truncator(provider.last_error).chars(MAX_ERROR_CHARS)
+        return format_html('<span class="pv-trouble">{}</span>', text) if text else ""
 
     @admin.display(description="latency")
     def latency(self, provider: Any) -> str:

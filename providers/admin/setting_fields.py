@@ -1,4 +1,4 @@
-"""The settings of every provider type as fields of a form, made of the backends' own settings models."""
+"""Form fields for the settings of every provider type, derived from the backends' settings models."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from unfold.widgets import (
 )
 
 from providers.backends import BACKENDS
-from providers.models import settings_words
+from providers.models import setting_error_text
 from providers.types import ProviderType
 
 PREFIX = "setting_"
-TRUTHS = {"True": True, "False": False}
-TRUTH_WORDS = {"True": "Yes", "False": "No"}
+BOOLEAN_VALUES = {"True": True, "False": False}
+BOOLEAN_LABELS = {"True": "Yes", "False": "No"}
 
 Schema = Mapping[str, Any]
 
 
 def setting_fields() -> dict[str, forms.Field]:
-    """Return the fields of all types by their names in the form; types that share a setting share its field."""
+    """Return the form fields of all types by name; types with the same setting share its field."""
     return {f"{PREFIX}{name}": _form_field(name, schema) for name, schema in _schemas().items()}
 
 
 def shown_for() -> dict[str, str]:
-    """Return, by field, the condition on `provider_type` under which it is shown."""
+    """Return, by field, the script condition on `provider_type` that shows it."""
     return {
         f"{PREFIX}{name}": f"{json.dumps([kind for kind in ProviderType if name in _names(kind)])}"
         ".includes(provider_type)".replace('"', "'")
@@ -44,13 +44,13 @@ def shown_for() -> dict[str, str]:
 
 
 def initial_values(stored: Any) -> dict[str, Any]:
-    """Return what the fields show of a provider's settings."""
+    """Return the initial values of the fields for stored settings."""
     known = stored if isinstance(stored, dict) else {}
     return {f"{PREFIX}{name}": known[name] for name in _schemas() if name in known}
 
 
 def settings_of(kind: ProviderType, cleaned: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that were filled in, of those this type has; what is left empty is left to the type."""
+    """Return the submitted settings of this type; empty fields use the type's defaults."""
     fields = BACKENDS[kind].settings_model.model_fields
     values = {name: cleaned.get(f"{PREFIX}{name}") for name in fields}
     empty: tuple[Any, ...] = (None, "", {})
@@ -58,11 +58,11 @@ def settings_of(kind: ProviderType, cleaned: Mapping[str, Any]) -> dict[str, Any
 
 
 def faults_of(kind: ProviderType, settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return what is wrong with settings, by field of the form."""
+    """Return the errors of settings, by form field."""
     try:
         BACKENDS[kind].settings_model.model_validate(settings)
     except SettingsError as error:
-        return {f"{PREFIX}{fault['loc'][0]}": settings_words(fault) for fault in error.errors(include_input=False)}
+        return {f"{PREFIX}{fault['loc'][0]}": setting_error_text(fault) for fault in error.errors(include_input=False)}
     return {}
 
 
@@ -71,26 +71,26 @@ def _names(kind: ProviderType) -> list[str]:
 
 
 def _schemas() -> dict[str, Schema]:
-    found: dict[str, Schema] = {}
+    schemas: dict[str, Schema] = {}
     for backend in BACKENDS.values():
-        found |= backend.settings_model.model_json_schema().get("properties", {})
-    return found
+        schemas |= backend.settings_model.model_json_schema().get("properties", {})
+    return schemas
 
 
 def _form_field(name: str, schema: Schema) -> forms.Field:
     alternatives = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     kinds = {part.get("type") for part in alternatives}
-    words = [word for part in alternatives for word in part.get("enum", ())]
+    values = [value for part in alternatives for value in part.get("enum", ())]
     common: dict[str, Any] = {
         "label": _label(name, schema),
         "required": False,
         "help_text": _help(schema),
     }
-    if words:
-        choices = [("", "Left to the server"), *TRUTH_WORDS.items(), *((word, word) for word in words)]
+    if values:
+        choices = [("", "Server default"), *BOOLEAN_LABELS.items(), *((value, value) for value in values)]
         return forms.TypedChoiceField(
             choices=choices,
-            coerce=lambda word: TRUTHS.get(word, word),
+            coerce=lambda value: BOOLEAN_VALUES.get(value, value),
             empty_value=None,
             widget=UnfoldAdminSelectWidget,
             **common,
@@ -105,7 +105,7 @@ def _form_field(name: str, schema: Schema) -> forms.Field:
 
 
 def _label(name: str, schema: Schema) -> str:
-    """Return its title, and beside it the name that the API and the provider's documentation know it by."""
+    """Return the title, with the name used by the API and the provider's documentation."""
     title = schema["title"].capitalize() if schema["title"].istitle() else schema["title"]
     return title if title.lower() == name.replace("_", " ") else f"{title} ({name})"
 

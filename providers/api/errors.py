@@ -1,4 +1,4 @@
-"""DRF's errors in the shape of the hub's own API."""
+"""Convert DRF errors to the hub's error object."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from providers.errors import ProviderError
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """DRF's handler: every error of the hub's own API in its one shape."""
+    """Handle every error of the REST API with the hub's error object."""
     del context
     if isinstance(error, ProviderError):
         problem = served_error(error)

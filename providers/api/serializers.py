@@ -1,4 +1,4 @@
-"""Providers as the API takes and shows them."""
+"""Serializers of the provider API."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from providers.types import ProviderType
 TYPES = [kind.value for kind in ProviderType]
 
 
-WRONG_TYPE: dict[str, Any] = {"invalid_choice": f"`{{input}}` is none of {', '.join(TYPES)}."}
+INVALID_TYPE: dict[str, Any] = {"invalid_choice": f"`{{input}}` is none of {', '.join(TYPES)}."}
 
 
 class NoUnknownFieldsMixin:
-    """Refuses, by name, what a serializer does not know."""
+    """Rejects unknown fields by name."""
 
     def to_internal_value(self, data: Any) -> Any:
         known = self.fields  # type: ignore[attr-defined]  # of the serializer that this is mixed into
@@ -27,21 +27,21 @@ class NoUnknownFieldsMixin:
 
 
 class ProviderChange(NoUnknownFieldsMixin, serializers.Serializer[ProviderConfig]):
-    """What of a provider may be changed. The model checks what the type demands."""
+    """The changeable fields of a provider. The model validates what depends on the type."""
 
-    __repr__ = object.__repr__  # the framework's would show what was sent, the key too
+    __repr__ = object.__repr__  # DRF's repr would show the submitted key
 
-    provider_type = serializers.ChoiceField(choices=TYPES, required=False, error_messages=WRONG_TYPE)
+    provider_type = serializers.ChoiceField(choices=TYPES, required=False, error_messages=INVALID_TYPE)
     api_key = serializers.CharField(
         required=False, allow_blank=True, max_length=4096, write_only=True, help_text="Never shown again; empty: none."
     )
     base_url = serializers.CharField(
-        required=False, allow_blank=True, max_length=500, help_text="Empty: the type's own address."
+        required=False, allow_blank=True, max_length=500, help_text="Empty: the type's default URL."
     )
     default_model = serializers.CharField(required=False, allow_blank=True, max_length=200)
     enabled = serializers.BooleanField(required=False)
     priority = serializers.IntegerField(
-        required=False, min_value=0, max_value=2**31 - 1, help_text="Lower is asked earlier."
+        required=False, min_value=0, max_value=2**31 - 1, help_text="Lower is tried earlier."
     )
     rate_limit = serializers.IntegerField(
         required=False,
@@ -51,12 +51,12 @@ class ProviderChange(NoUnknownFieldsMixin, serializers.Serializer[ProviderConfig
         help_text="Requests a minute; null: no limit.",
     )
     timeout = serializers.IntegerField(required=False, min_value=1, max_value=3600, help_text="Seconds.")
-    settings = serializers.DictField(required=False, help_text="What the type takes besides.")
+    settings = serializers.DictField(required=False, help_text="Settings of the type.")
 
 
 class ProviderRegistration(ProviderChange):
     name = serializers.CharField(max_length=100, help_text="Lower-case letters, digits, dots and dashes.")
-    provider_type = serializers.ChoiceField(choices=TYPES, error_messages=WRONG_TYPE)
+    provider_type = serializers.ChoiceField(choices=TYPES, error_messages=INVALID_TYPE)
 
 
 class ProviderSummary(serializers.ModelSerializer[ProviderConfig]):

@@ -1,4 +1,4 @@
-"""Mounted at /api/providers. A provider's name is one segment, so the words here are reserved: see RESERVED_NAMES."""
+"""Mounted at /api/providers. A provider's name is one segment; RESERVED_NAMES lists the names taken here."""
 
 from django.urls import path, register_converter
 

@@ -1,4 +1,4 @@
-"""The hub's API for providers."""
+"""The provider API."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from llmhub.http.client_address import client_address
 from llmhub.http.serializers import ErrorSerializer
 from providers.api import serializers
 from providers.manager import ProviderManager, check_all_now, get_provider_manager, run
-from providers.models import AskedThrough, ConnectionTest, NotRecordedError, ProviderConfig
-from providers.tasks import look_at_soon
+from providers.models import ConnectionTest, ConnectionTestSource, ProviderConfig, UnrecordedTestError
+from providers.tasks import probe_and_refresh_soon
 
 READ = {"GET": Scope.PROVIDERS_READ}
-TO_WRITE = {"POST": Scope.PROVIDERS_WRITE}
+WRITE = {"POST": Scope.PROVIDERS_WRITE}
 IS_TRUE = ("1", "true")
 
-REFUSED = {401: ErrorSerializer, 403: ErrorSerializer}
-NOT_FOUND = REFUSED | {404: ErrorSerializer}
-NOT_VALID = REFUSED | {400: ErrorSerializer}
+AUTH_ERRORS = {401: ErrorSerializer, 403: ErrorSerializer}
+NOT_FOUND = AUTH_ERRORS | {404: ErrorSerializer}
+NOT_VALID = AUTH_ERRORS | {400: ErrorSerializer}
 TOO_MANY = {429: OpenApiResponse(ErrorSerializer, "Too many callers wait for providers.")}
 FAILED_UPSTREAM = {code: OpenApiResponse(ErrorSerializer, "The provider failed.") for code in (429, 502, 503, 504)}
 
@@ -43,7 +43,7 @@ def by_name(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class ProviderView(APIView):
-    """Knows what the manager raises."""
+    """Maps the manager's errors to API errors."""
 
     @property
     def manager(self) -> ProviderManager:
@@ -54,7 +54,7 @@ class ProviderView(APIView):
             exc = NotFound(f"There is no provider named `{self.kwargs.get('name')}`.", code="provider_not_found")
         elif isinstance(exc, ModelValidationError):
             exc = ValidationError(as_serializer_error(exc))
-        elif isinstance(exc, NotRecordedError):
+        elif isinstance(exc, UnrecordedTestError):
             exc = UnrecordedCheckError(str(exc))
         return super().handle_exception(exc)
 
@@ -63,7 +63,7 @@ class ProvidersView(ProviderView):
     scopes = READ
 
     @extend_schema(
-        operation_id="providers_list", summary="List providers", responses={200: serializers.ProviderList} | REFUSED
+        operation_id="providers_list", summary="List providers", responses={200: serializers.ProviderList} | AUTH_ERRORS
     )
     def get(self, _request: Request) -> Response:
         rows = list(ProviderConfig.objects.in_order())
@@ -73,20 +73,20 @@ class ProvidersView(ProviderView):
 
 
 class RegisterView(ProviderView):
-    scopes = TO_WRITE
+    scopes = WRITE
 
     @extend_schema(
         operation_id="providers_register",
         summary="Add a provider, or change the one of that name",
-        description="What is not sent keeps its value.",
+        description="Omitted fields keep their values.",
         request=serializers.ProviderRegistration,
         responses={200: serializers.Registered, 201: serializers.Registered} | NOT_VALID,
     )
     def post(self, request: Request) -> Response:
-        sent = serializers.ProviderRegistration(data=request.data)
-        sent.is_valid(raise_exception=True)
-        row, is_new = self.manager.register_provider(**sent.validated_data)
-        look_at_soon(row.pk)
+        serializer = serializers.ProviderRegistration(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        row, is_new = self.manager.register_provider(**serializer.validated_data)
+        probe_and_refresh_soon(row.pk)
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response({"status": "registered", "provider": row.name}, status=code)
 
@@ -105,15 +105,15 @@ class OneProviderView(ProviderView):
     @extend_schema(
         operation_id="providers_change",
         summary="Change a provider",
-        description="What is not sent keeps its value.",
+        description="Omitted fields keep their values.",
         request=serializers.ProviderChange,
         responses={200: serializers.ProviderDetail} | NOT_FOUND | NOT_VALID,
     )
     def patch(self, request: Request, name: str) -> Response:
-        sent = serializers.ProviderChange(data=request.data)
-        sent.is_valid(raise_exception=True)
-        row = self.manager.change_provider(name, **sent.validated_data)
-        look_at_soon(row.pk)
+        serializer = serializers.ProviderChange(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        row = self.manager.change_provider(name, **serializer.validated_data)
+        probe_and_refresh_soon(row.pk)
         return Response(serializers.ProviderDetail(row).data)
 
     @extend_schema(
@@ -128,7 +128,7 @@ class OneProviderView(ProviderView):
 
 
 class DefaultView(ProviderView):
-    scopes = TO_WRITE
+    scopes = WRITE
 
     @extend_schema(
         operation_id="providers_set_default",
@@ -141,12 +141,12 @@ class DefaultView(ProviderView):
 
 
 class CheckView(ProviderView):
-    scopes = TO_WRITE
+    scopes = WRITE
 
     @extend_schema(
         operation_id="providers_check",
         summary="Probe a provider now",
-        description="Costs no tokens. Who checked what is recorded.",
+        description="Costs no tokens. The check is recorded.",
         request=None,
         responses={200: serializers.Checked, 503: ErrorSerializer} | NOT_FOUND | TOO_MANY,
     )
@@ -156,7 +156,7 @@ class CheckView(ProviderView):
             row,
             actor=principal.name if principal else "",
             address=client_address(request),
-            through=AskedThrough.API,
+            through=ConnectionTestSource.API,
         )
         probe = run(self.manager.health_check, name)
         test.end(ok=probe.ok, words=probe.error)
@@ -164,11 +164,11 @@ class CheckView(ProviderView):
 
 
 class RefreshView(ProviderView):
-    scopes = TO_WRITE
+    scopes = WRITE
 
     @extend_schema(
         operation_id="providers_refresh",
-        summary="Ask a provider for its models now",
+        summary="Refresh a provider's models now",
         request=None,
         responses={200: serializers.Refreshed} | NOT_FOUND | FAILED_UPSTREAM,
     )
@@ -181,11 +181,11 @@ class HealthView(ProviderView):
 
     @extend_schema(
         operation_id="providers_health",
-        summary="Tell which providers are healthy",
-        description="As last found; false for one not looked at yet. With `live=1` all that are enabled are probed "
-        "now, at once; callers who ask while that is under way share its outcome.",
+        summary="Get the health of providers",
+        description="As of the last check; false if unchecked. `live=1` probes all enabled providers now; "
+        "concurrent callers share one probe.",
         parameters=[OpenApiParameter("live", bool, description="Probe now.")],
-        responses={200: by_name({"type": "boolean"})} | REFUSED | TOO_MANY,
+        responses={200: by_name({"type": "boolean"})} | AUTH_ERRORS | TOO_MANY,
     )
     def get(self, request: Request) -> Response:
         if request.query_params.get("live") in IS_TRUE:
@@ -199,8 +199,8 @@ class ModelsView(ProviderView):
     @extend_schema(
         operation_id="providers_models",
         summary="List the models of every provider",
-        description="As last refreshed: a provider that fails has what it last had.",
-        responses={200: by_name({"type": "array", "items": {"type": "string"}})} | REFUSED,
+        description="As of the last refresh; a failing provider keeps its last list.",
+        responses={200: by_name({"type": "array", "items": {"type": "string"}})} | AUTH_ERRORS,
     )
     def get(self, _request: Request) -> Response:
         return Response(ProviderConfig.objects.models_by_name())

@@ -26,12 +26,14 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ("actor", models.CharField(max_length=200, verbose_name="who")),
-                ("address", models.CharField(blank=True, max_length=100, verbose_name="from")),
+                ("actor", models.CharField(max_length=200, verbose_name="user")),
+                ("address", models.CharField(blank=True, max_length=100, verbose_name="client address")),
                 (
                     "through",
                     models.CharField(
-                        choices=[("form", "Test connection"), ("check", "Check now"), ("api", "API")], max_length=10
+                        choices=[("form", "Test connection"), ("check", "Check now"), ("api", "API")],
+                        max_length=10,
+                        verbose_name="source",
                     ),
                 ),
                 ("provider", models.CharField(blank=True, max_length=100)),
@@ -41,8 +43,8 @@ class Migration(migrations.Migration):
                     "key",
                     models.CharField(
                         choices=[
-                            ("stored", "the stored one"),
-                            ("entered", "one entered for the test"),
+                            ("stored", "stored"),
+                            ("entered", "entered"),
                             ("none", "none"),
                         ],
                         max_length=10,
@@ -70,7 +72,7 @@ class Migration(migrations.Migration):
                 ),
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("ok", models.BooleanField()),
-                ("words", models.TextField(blank=True)),
+                ("words", models.TextField(blank=True, verbose_name="details")),
             ],
             options={
                 "managed": False,
@@ -84,7 +86,7 @@ class Migration(migrations.Migration):
                 (
                     "name",
                     models.CharField(
-                        help_text="How callers name it, e.g. <code>openai</code>; a model there is <code>openai/gpt-6-luna</code>.",
+                        help_text="Used by callers, e.g. <code>openai</code>; its models are <code>openai/gpt-6-luna</code>.",
                         max_length=100,
                         unique=True,
                         validators=[
@@ -115,7 +117,7 @@ class Migration(migrations.Migration):
                     "base_url",
                     models.CharField(
                         blank=True,
-                        help_text="Empty: the type's own address. Needed for a custom provider, e.g. <code>http://vllm.internal:8000/v1</code>.",
+                        help_text="Empty: the type's default URL. Required for custom providers, e.g. <code>http://vllm.internal:8000/v1</code>.",
                         max_length=500,
                         verbose_name="base URL",
                     ),
@@ -124,7 +126,7 @@ class Migration(migrations.Migration):
                     "default_model",
                     models.CharField(
                         blank=True,
-                        help_text="The model for chats that name none, e.g. <code>llama3.2</code>.",
+                        help_text="The model for chats without a model, e.g. <code>llama3.2</code>.",
                         max_length=200,
                     ),
                 ),
@@ -132,13 +134,13 @@ class Migration(migrations.Migration):
                 ("is_default", models.BooleanField(default=False, editable=False, verbose_name="default")),
                 (
                     "priority",
-                    models.PositiveIntegerField(default=100, help_text="Order of failover: lower is asked earlier."),
+                    models.PositiveIntegerField(default=100, help_text="Order of failover: lower is tried earlier."),
                 ),
                 (
                     "rate_limit",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Requests a minute; empty: no limit.",
+                        help_text="Requests per minute; empty: no limit.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(1)],
                     ),
@@ -147,7 +149,7 @@ class Migration(migrations.Migration):
                     "timeout",
                     models.PositiveIntegerField(
                         default=60,
-                        help_text="Seconds to wait for the first byte of an answer, and between two.",
+                        help_text="Seconds without data before a request times out.",
                         validators=[
                             django.core.validators.MinValueValidator(1),
                             django.core.validators.MaxValueValidator(3600),
@@ -156,13 +158,15 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "settings",
-                    models.JSONField(blank=True, default=dict, help_text="What this type takes besides; see the docs."),
+                    models.JSONField(
+                        blank=True, default=dict, help_text="Settings of the type; see the documentation."
+                    ),
                 ),
                 (
                     "health",
                     models.CharField(
                         choices=[
-                            ("unknown", "Unknown"),
+                            ("unknown", "Not checked"),
                             ("healthy", "Healthy"),
                             ("degraded", "Degraded"),
                             ("unhealthy", "Unhealthy"),
@@ -201,7 +205,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "context_window",
-                    models.PositiveIntegerField(blank=True, help_text="Tokens; empty: not known.", null=True),
+                    models.PositiveIntegerField(blank=True, help_text="Tokens; empty: unknown.", null=True),
                 ),
                 ("max_output_tokens", models.PositiveIntegerField(blank=True, null=True)),
                 (
@@ -209,7 +213,7 @@ class Migration(migrations.Migration):
                     models.DecimalField(
                         blank=True,
                         decimal_places=6,
-                        help_text="USD per million tokens; empty: not known.",
+                        help_text="USD per million tokens; empty: unknown.",
                         max_digits=14,
                         null=True,
                         verbose_name="input price",
@@ -232,7 +236,8 @@ class Migration(migrations.Migration):
                     "allowed",
                     models.BooleanField(
                         default=True,
-                        help_text="Switched off, it is refused under whatever name it is asked for; no refresh changes that.",
+                        help_text="If disabled, chats with it are refused under any name; refreshes keep this.",
+                        verbose_name="enabled",
                     ),
                 ),
                 ("first_seen_at", models.DateTimeField()),
@@ -270,7 +275,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "context_window",
-                    models.PositiveIntegerField(blank=True, help_text="Tokens; empty: not known.", null=True),
+                    models.PositiveIntegerField(blank=True, help_text="Tokens; empty: unknown.", null=True),
                 ),
                 ("max_output_tokens", models.PositiveIntegerField(blank=True, null=True)),
                 (
@@ -278,7 +283,7 @@ class Migration(migrations.Migration):
                     models.DecimalField(
                         blank=True,
                         decimal_places=6,
-                        help_text="USD per million tokens; empty: not known.",
+                        help_text="USD per million tokens; empty: unknown.",
                         max_digits=14,
                         null=True,
                         verbose_name="input price",
@@ -300,7 +305,8 @@ class Migration(migrations.Migration):
                     "allowed",
                     models.BooleanField(
                         default=True,
-                        help_text="Switched off, it is refused under whatever name it is asked for; no refresh changes that.",
+                        help_text="If disabled, chats with it are refused under any name; refreshes keep this.",
+                        verbose_name="enabled",
                     ),
                 ),
                 (
@@ -366,7 +372,7 @@ class Migration(migrations.Migration):
                 (
                     "name",
                     models.CharField(
-                        help_text="How callers name it, e.g. <code>openai</code>; a model there is <code>openai/gpt-6-luna</code>.",
+                        help_text="Used by callers, e.g. <code>openai</code>; its models are <code>openai/gpt-6-luna</code>.",
                         max_length=100,
                         validators=[
                             django.core.validators.RegexValidator(
@@ -395,7 +401,7 @@ class Migration(migrations.Migration):
                     "base_url",
                     models.CharField(
                         blank=True,
-                        help_text="Empty: the type's own address. Needed for a custom provider, e.g. <code>http://vllm.internal:8000/v1</code>.",
+                        help_text="Empty: the type's default URL. Required for custom providers, e.g. <code>http://vllm.internal:8000/v1</code>.",
                         max_length=500,
                         verbose_name="base URL",
                     ),
@@ -404,7 +410,7 @@ class Migration(migrations.Migration):
                     "default_model",
                     models.CharField(
                         blank=True,
-                        help_text="The model for chats that name none, e.g. <code>llama3.2</code>.",
+                        help_text="The model for chats without a model, e.g. <code>llama3.2</code>.",
                         max_length=200,
                     ),
                 ),
@@ -412,13 +418,13 @@ class Migration(migrations.Migration):
                 ("is_default", models.BooleanField(default=False, editable=False, verbose_name="default")),
                 (
                     "priority",
-                    models.PositiveIntegerField(default=100, help_text="Order of failover: lower is asked earlier."),
+                    models.PositiveIntegerField(default=100, help_text="Order of failover: lower is tried earlier."),
                 ),
                 (
                     "rate_limit",
                     models.PositiveIntegerField(
                         blank=True,
-                        help_text="Requests a minute; empty: no limit.",
+                        help_text="Requests per minute; empty: no limit.",
                         null=True,
                         validators=[django.core.validators.MinValueValidator(1)],
                     ),
@@ -427,7 +433,7 @@ class Migration(migrations.Migration):
                     "timeout",
                     models.PositiveIntegerField(
                         default=60,
-                        help_text="Seconds to wait for the first byte of an answer, and between two.",
+                        help_text="Seconds without data before a request times out.",
                         validators=[
                             django.core.validators.MinValueValidator(1),
                             django.core.validators.MaxValueValidator(3600),
@@ -436,7 +442,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "settings",
-                    models.JSONField(blank=True, default=dict, help_text="What this type takes besides; see the docs."),
+                    models.JSONField(
+                        blank=True, default=dict, help_text="Settings of the type; see the documentation."
+                    ),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 (

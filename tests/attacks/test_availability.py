@@ -83,7 +83,7 @@ def web(role: str, log: Path, redis_url: str) -> Iterator[Web]:
 
 @pytest.fixture
 def silent(hub: LiveHub) -> Iterator[FakeProvider]:
-    """A provider that answers no probe before it is released."""
+    """A provider that answers no probe before it is release_connections_before_send."""
     with FakeProvider("custom") as fake:
         fake.probe_faults.extend([fakes.stall_before_headers()] * 1000)
         hub.add_provider(fake, name="silent", models=("m",), timeout=60)

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from chat.history.models import Chat
 from chat.ledger.append import append_event
-from chat.ledger.entries import APPEND, LedgerEntry, Seat, append_parameters
+from chat.ledger.entries import APPEND, LedgerEntry, WriterIdentity, append_parameters
 from chat.ledger.events import Outcome
 from chat.ledger.models import ChatStatus, LedgerEvent, LedgerWriterRecord
 from chat.ledger.writer import SEEN, seen_parameters
@@ -57,20 +57,20 @@ def fetch(query: str, *parameters: Any) -> list[Any]:
         return cursor.fetchall()
 
 
-def web_opens(seat: Seat, entry: LedgerEntry) -> None:
-    """Append as a web process does that has taken this seat."""
+def web_opens(identity: WriterIdentity, entry: LedgerEntry) -> None:
+    """Append as a web process does that has this identity."""
     with connection.cursor() as cursor:
-        cursor.execute(SEEN, seen_parameters(seat, role="web"))
-        cursor.execute(APPEND, append_parameters(seat, [entry]))
+        cursor.execute(SEEN, seen_parameters(identity, role="web"))
+        cursor.execute(APPEND, append_parameters(identity, [entry]))
 
 
 @pytest.fixture
-def web() -> Seat:
-    return Seat()
+def web() -> WriterIdentity:
+    return WriterIdentity()
 
 
 @pytest.fixture
-def open_chat(web: Seat) -> Any:
+def open_chat(web: WriterIdentity) -> Any:
     """The id of a chat that a living web process has begun."""
     web_opens(web, make_intent(chat_id := new_chat_id()))
     return chat_id
@@ -181,11 +181,11 @@ def test_it_changes_no_table_of_the_record(hub_role, statement):
 
 
 def test_chats_are_derived_from_what_it_appends_and_not_by_its_own_hand(hub_role):
-    seat = Seat()
+    identity = WriterIdentity()
     chat_id = new_chat_id()
 
-    hub_role.run(APPEND, *append_parameters(seat, [make_intent(chat_id)]))
-    hub_role.run(APPEND, *append_parameters(seat, [make_outcome(chat_id)]))
+    hub_role.run(APPEND, *append_parameters(identity, [make_intent(chat_id)]))
+    hub_role.run(APPEND, *append_parameters(identity, [make_outcome(chat_id)]))
 
     assert Chat.objects.get(pk=chat_id).status == "succeeded"
     assert hub_role.is_denied("UPDATE chat_chat SET status = 'failed'")
@@ -193,7 +193,7 @@ def test_chats_are_derived_from_what_it_appends_and_not_by_its_own_hand(hub_role
 
 @pytest.mark.parametrize("secret", [b"", b"\x00" * 32, b"guess"])
 def test_it_writes_nothing_under_the_id_of_another_writer(hub_role, web, open_chat, secret):
-    forger = Seat(secret, web.writer_id)
+    forger = WriterIdentity(secret, web.writer_id)
 
     assert hub_role.is_denied(APPEND, *append_parameters(forger, [make_outcome(open_chat)]))
 
@@ -204,26 +204,26 @@ def test_it_writes_nothing_under_the_id_of_another_writer(hub_role, web, open_ch
 def test_it_cannot_keep_another_writer_alive_or_say_who_it_is(hub_role, web, open_chat):
     before = LedgerWriterRecord.objects.filter(pk=web.writer_id).values().get()
 
-    assert hub_role.is_denied(SEEN, *seen_parameters(Seat(writer_id=web.writer_id), role="django"))
+    assert hub_role.is_denied(SEEN, *seen_parameters(WriterIdentity(writer_id=web.writer_id), role="django"))
 
     assert LedgerWriterRecord.objects.filter(pk=web.writer_id).values().get() == before
 
 
 def test_what_a_writer_said_of_itself_first_stays(hub_role):
-    seat = Seat()
-    hub_role.run(SEEN, seat.writer_id, seat.secret, "web", "host-1", 1)
+    identity = WriterIdentity()
+    hub_role.run(SEEN, identity.writer_id, identity.secret, "web", "host-1", 1)
 
-    hub_role.run(SEEN, seat.writer_id, seat.secret, "worker", "host-2", 2)
+    hub_role.run(SEEN, identity.writer_id, identity.secret, "worker", "host-2", 2)
 
-    row = LedgerWriterRecord.objects.get(pk=seat.writer_id)
+    row = LedgerWriterRecord.objects.get(pk=identity.writer_id)
     assert (row.role, row.hostname, row.pid) == ("web", "host-1", 1)
 
 
 def test_it_makes_no_chat_look_made_up(hub_role, web, open_chat):
-    new = Seat()
+    new = WriterIdentity()
 
-    for seat in (web, new):
-        assert hub_role.is_denied(SEEN, *seen_parameters(seat, role="seed"))
+    for identity in (web, new):
+        assert hub_role.is_denied(SEEN, *seen_parameters(identity, role="seed"))
 
     assert not LedgerWriterRecord.objects.filter(role="seed").exists()
 
@@ -250,7 +250,7 @@ def test_the_secret_of_a_writer_stands_in_no_statement_that_others_see():
 )
 def test_it_ends_no_chat_that_another_has_open(hub_role, open_chat, status):
     with pytest.raises(DatabaseError, match="ended by who did not open it"), transaction.atomic():
-        hub_role.run(APPEND, *append_parameters(Seat(), [Outcome(chat_id=open_chat, status=status).entry()]))
+        hub_role.run(APPEND, *append_parameters(WriterIdentity(), [Outcome(chat_id=open_chat, status=status).entry()]))
 
     assert Chat.objects.get(pk=open_chat).status == "started"
     assert not LedgerEvent.objects.filter(chat_id=open_chat, kind="outcome").exists()
@@ -261,20 +261,20 @@ def test_it_hides_no_foreign_end_among_its_own_chats(hub_role, open_chat):
     entries = [make_intent(own), make_outcome(own), make_outcome(open_chat)]
 
     with pytest.raises(DatabaseError, match="ended by who did not open it"), transaction.atomic():
-        hub_role.run(APPEND, *append_parameters(Seat(), entries))
+        hub_role.run(APPEND, *append_parameters(WriterIdentity(), entries))
 
     assert not Chat.objects.filter(pk=own).exists()
 
 
 def test_an_end_is_not_left_lying_for_a_chat_that_is_yet_to_come(hub_role):
     with pytest.raises(DatabaseError, match="ended by who did not open it"), transaction.atomic():
-        hub_role.run(APPEND, *append_parameters(Seat(), [make_outcome(new_chat_id())]))
+        hub_role.run(APPEND, *append_parameters(WriterIdentity(), [make_outcome(new_chat_id())]))
 
 
 @pytest.mark.parametrize("opening", [make_intent, make_void])
 def test_no_chat_is_opened_again_with_another_request(hub_role, open_chat, opening):
     with pytest.raises(DatabaseError, match="opened twice"), transaction.atomic():
-        hub_role.run(APPEND, *append_parameters(Seat(), [opening(open_chat)]))
+        hub_role.run(APPEND, *append_parameters(WriterIdentity(), [opening(open_chat)]))
 
 
 def test_a_chat_whose_writer_is_gone_can_be_closed_as_lost_and_as_nothing_else(hub_role, open_chat):
@@ -282,8 +282,8 @@ def test_a_chat_whose_writer_is_gone_can_be_closed_as_lost_and_as_nothing_else(h
         cursor.execute("UPDATE ledger_ledgerwriterrecord SET last_seen_at = now() - interval '61 s'")
 
     with pytest.raises(DatabaseError, match="ended by who did not open it"), transaction.atomic():
-        hub_role.run(APPEND, *append_parameters(Seat(), [make_outcome(open_chat)]))
-    hub_role.run(APPEND, *append_parameters(Seat(), [make_lost(open_chat)]))
+        hub_role.run(APPEND, *append_parameters(WriterIdentity(), [make_outcome(open_chat)]))
+    hub_role.run(APPEND, *append_parameters(WriterIdentity(), [make_lost(open_chat)]))
 
     assert Chat.objects.get(pk=open_chat).status == "lost"
 
@@ -291,7 +291,7 @@ def test_a_chat_whose_writer_is_gone_can_be_closed_as_lost_and_as_nothing_else(h
 def test_the_true_end_of_a_chat_comes_after_it_was_closed_as_lost(hub_role, web, open_chat):
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ledger_ledgerwriterrecord SET last_seen_at = now() - interval '61 s'")
-    hub_role.run(APPEND, *append_parameters(Seat(), [make_lost(open_chat)]))
+    hub_role.run(APPEND, *append_parameters(WriterIdentity(), [make_lost(open_chat)]))
 
     hub_role.run(APPEND, *append_parameters(web, [make_outcome(open_chat)]))
 
@@ -299,7 +299,7 @@ def test_the_true_end_of_a_chat_comes_after_it_was_closed_as_lost(hub_role, web,
 
 
 def test_another_seat_of_the_same_process_ends_what_the_first_began(hub_role, web, open_chat):
-    beside = Seat(web.secret)
+    beside = WriterIdentity(web.secret)
 
     hub_role.run(APPEND, *append_parameters(beside, [make_outcome(open_chat)]))
 
@@ -311,7 +311,8 @@ def test_times_and_ids_are_the_databases_own_whatever_the_session_is_set_to(hub_
     hub_role.run("SET LOCAL TIME ZONE 'Pacific/Kiritimati'")
     hub_role.run("SET LOCAL search_path = pg_temp, pg_catalog, public")
     (row,) = hub_role.run(
-        APPEND.replace("ledger_append", "public.ledger_append"), *append_parameters(Seat(), [make_void(new_chat_id())])
+        APPEND.replace("ledger_append", "public.ledger_append"),
+        *append_parameters(WriterIdentity(), [make_void(new_chat_id())]),
     )
 
     assert row[1] >= before
@@ -331,7 +332,7 @@ def test_times_and_ids_are_the_databases_own_whatever_the_session_is_set_to(hub_
         pytest.param(
             "INSERT INTO ledger_ledgerwriterrecord (writer_id, secret_hash, given_ats) "
             "VALUES (%s, sha256(%s), %s::timestamptz[])",
-            lambda _seat, _entry: ((other := Seat()).writer_id, other.secret, [LONG_AGO]),
+            lambda _seat, _entry: ((other := WriterIdentity()).writer_id, other.secret, [LONG_AGO]),
             id="in-another-seat",
         ),
     ],

@@ -71,7 +71,9 @@ def test_a_provider_that_is_registered_is_looked_at_by_the_worker(upstream):
 
 
 def test_without_a_broker_a_provider_is_saved_all_the_same():
-    saving = "import django; django.setup(); from providers.tasks import look_at_soon; look_at_soon(1)"
+    saving = (
+        "import django; django.setup(); from providers.tasks import probe_and_refresh_soon; probe_and_refresh_soon(1)"
+    )
 
     saved = subprocess.run(
         [sys.executable, "-c", saving],

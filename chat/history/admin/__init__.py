@@ -1,4 +1,4 @@
-"""The history of chats in the admin. Every look at it is recorded before anything is shown."""
+"""The history of chats in the admin. Every read is recorded before anything is shown."""
 
 from chat.history.admin.chats import ChatAdmin
 

@@ -1,4 +1,4 @@
-"""What the page of one chat shows, put together."""
+"""The context of one chat's page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat.history.admin.filters import ChatFilterForm, search
-from chat.history.admin.messages import MAX_SHOWN_TURNS, ShownMessage, pretty_json, shown_turns
+from chat.history.admin.messages import MAX_MESSAGES, ShownMessage, pretty_json, shown_messages
 from chat.history.links import chats_url
 from chat.history.models import Chat
 from chat.history.transcripts import Body, Transcript, get_transcript
@@ -27,7 +27,7 @@ TITLES = {ContentKind.REQUEST: "Raw request", ContentKind.RESPONSE: "Raw respons
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A body as it is kept. Shape: `text` is laid out if it can be, and cut; `url` leads to all of it."""
+    """A stored body. Shape: `text` is pretty-printed if it is JSON, and truncated; `url` serves the whole body."""
 
     title: str
     text: str
@@ -40,7 +40,7 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The addresses of the chats before and after one; None where there is none."""
+    """The URLs of the chats before and after one; None where there is none."""
 
     newer: str | None
     older: str | None
@@ -51,8 +51,8 @@ class Neighbours:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatPage:
     chat: Chat
-    turns: list[ShownMessage]
-    turns_left_out: int
+    messages: list[ShownMessage]
+    messages_left_out: int
     attempts: list[JSONObject]
     raws: list[Raw]
     events: list[LedgerEvent]
@@ -65,57 +65,57 @@ class ChatPage:
 
 
 def get_page(request: HttpRequest, chat: Chat) -> ChatPage:
-    """Read all that is shown of a chat: whoever shows it records that first. Runs six short queries at most."""
+    """Load everything that a chat's page shows; the caller records the read first. Runs at most six short queries."""
     transcript = get_transcript(chat.pk)
     events = list(chat.events()[: MAX_EVENTS + 1])
-    came_from = QueryDict(request.GET.get(FILTERS, ""))
+    list_query = QueryDict(request.GET.get(FILTERS, ""))
     return ChatPage(
         chat=chat,
-        turns=shown_turns(transcript.turns[-MAX_SHOWN_TURNS:]),
-        turns_left_out=max(0, len(transcript.turns) - MAX_SHOWN_TURNS),
+        messages=shown_messages(transcript.turns[-MAX_MESSAGES:]),
+        messages_left_out=max(0, len(transcript.turns) - MAX_MESSAGES),
         attempts=transcript.explain(chat.attempts),
         raws=_raws(chat, transcript),
         events=events[:MAX_EVENTS],
         events_left_out=len(events) > MAX_EVENTS,
-        neighbours=_neighbours(chat, came_from),
-        list_url=chats_url() + (f"?{came_from.urlencode()}" if came_from else ""),
-        is_list_filtered=bool(came_from),
+        neighbours=_neighbours(chat, list_query),
+        list_url=chats_url() + (f"?{list_query.urlencode()}" if list_query else ""),
+        is_list_filtered=bool(list_query),
         conversation_url=chats_url(conversation=chat.conversation, application=chat.application),
         permalink=request.build_absolute_uri(chat_url(chat.pk)),
     )
 
 
-def chat_url(pk: Any, came_from: QueryDict | None = None) -> str:
-    return reverse("admin:chat_chat_change", args=[pk]) + (filters_query(came_from) if came_from else "")
+def chat_url(pk: Any, list_query: QueryDict | None = None) -> str:
+    return reverse("admin:chat_chat_change", args=[pk]) + (filters_query(list_query) if list_query else "")
 
 
-def filters_query(came_from: QueryDict) -> str:
-    """Return the query string by which the page of a chat knows the list that it was opened from."""
-    return f"?{urlencode({FILTERS: came_from.urlencode()})}" if came_from else ""
+def filters_query(list_query: QueryDict) -> str:
+    """Return the query string that links a chat's page back to its filtered list."""
+    return f"?{urlencode({FILTERS: list_query.urlencode()})}" if list_query else ""
 
 
-def _neighbours(chat: Chat, came_from: QueryDict) -> Neighbours:
-    talk = Chat.objects.filter(conversation=chat.conversation, application=chat.application, actor=chat.actor)
-    talk = talk if chat.conversation else talk.none()
+def _neighbours(chat: Chat, list_query: QueryDict) -> Neighbours:
+    related = Chat.objects.filter(conversation=chat.conversation, application=chat.application, actor=chat.actor)
+    related = related if chat.conversation else related.none()
     return Neighbours(
-        newer=_url(_beside(chat, came_from, is_newer=True), came_from),
-        older=_url(_beside(chat, came_from, is_newer=False), came_from),
-        earlier_in_conversation=_url(talk.filter(pk__lt=chat.pk).order_by("-pk")[:1], came_from),
-        later_in_conversation=_url(talk.filter(pk__gt=chat.pk).order_by("pk")[:1], came_from),
+        newer=_first_url(_next_in_list(chat, list_query, is_newer=True), list_query),
+        older=_first_url(_next_in_list(chat, list_query, is_newer=False), list_query),
+        earlier_in_conversation=_first_url(related.filter(pk__lt=chat.pk).order_by("-pk")[:1], list_query),
+        later_in_conversation=_first_url(related.filter(pk__gt=chat.pk).order_by("pk")[:1], list_query),
     )
 
 
-def _beside(chat: Chat, came_from: QueryDict, *, is_newer: bool) -> Iterable[Chat]:
-    """Return the next of the list in one direction, if there is one."""
-    form, side = ChatFilterForm(came_from), {"pk__gt" if is_newer else "pk__lt": chat.pk}
-    listed = search(form.narrow(Chat.objects.filter(**side), now=timezone.now()), came_from.get("q", ""))
+def _next_in_list(chat: Chat, list_query: QueryDict, *, is_newer: bool) -> Iterable[Chat]:
+    """Return the adjacent chat of the list in one direction, if any."""
+    form, side = ChatFilterForm(list_query), {"pk__gt" if is_newer else "pk__lt": chat.pk}
+    chats = search(form.narrow(Chat.objects.filter(**side), now=timezone.now()), list_query.get("q", ""))
     if form.is_in_order:
-        return listed.order_by("pk" if is_newer else "-pk")[:1]
-    return listed.first_of(Chat.objects.filter(**side), most=1, is_newest_first=not is_newer)
+        return chats.order_by("pk" if is_newer else "-pk")[:1]
+    return chats.first_of(Chat.objects.filter(**side), most=1, is_newest_first=not is_newer)
 
 
-def _url(found: Iterable[Chat], came_from: QueryDict) -> str | None:
-    return next((chat_url(chat.pk, came_from) for chat in found), None)
+def _first_url(chats: Iterable[Chat], list_query: QueryDict) -> str | None:
+    return next((chat_url(chat.pk, list_query) for chat in chats), None)
 
 
 def _raws(chat: Chat, transcript: Transcript) -> list[Raw]:

@@ -22,7 +22,7 @@ from llmhub.adminkit.large_tables import BoundedPaginator
 
 
 class HistoryPaginator(BoundedPaginator):
-    """Pages of chats, found by whatever index leads there."""
+    """Pages of chats, read through the cheapest index."""
 
     form: ChatFilterForm
 
@@ -38,7 +38,7 @@ class ChatAdmin(RecordedAdmin):
     list_filter = (ChatFilter,)
     list_filter_submit = True
     search_fields = ("id",)
-    search_help_text = "Id, end user or conversation, as a whole"
+    search_help_text = "Exact id, end user or conversation"
     ordering = ("-id",)
     fields = ()
 
@@ -46,8 +46,8 @@ class ChatAdmin(RecordedAdmin):
         css = {"all": ("chat/history.css",)}
         js = ("chat/history.js", "adminkit/copy.js")
 
-    def chat_id(self, shown: Chat) -> UUID:
-        return shown.pk
+    def chat_id(self, row: Chat) -> UUID:
+        return row.pk
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         del value, request
@@ -67,20 +67,20 @@ class ChatAdmin(RecordedAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         filters = request.GET.copy()
         filters.pop(PAGE_VAR, None)
-        links = {"came_from": filters_query(filters), "first_page": f"?{filters.urlencode()}"}
-        return super().changelist_view(request, {**(extra_context or {}), **links})
+        context = {"list_query": filters_query(filters), "first_page": f"?{filters.urlencode()}"}
+        return super().changelist_view(request, {**(extra_context or {}), **context})
 
     def get_urls(self) -> list[URLPattern]:
         raw = path("<uuid:chat_id>/<str:part>.json", self.admin_site.admin_view(self.raw_view), name="chat_chat_raw")
         return [raw, *super().get_urls()]
 
     def raw_view(self, request: HttpRequest, chat_id: UUID, part: str) -> HttpResponse:
-        """Give out the whole of a request or an answer as it is kept, as a file: no browser shows it as a page."""
+        """Serve a stored request or answer as an attachment, which no browser renders as a page."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         if part not in ContentKind.values or not Chat.objects.filter(pk=chat_id).exists():
             raise Http404
-        if not self.is_look_recorded(request, chat_id):
+        if not self.is_read_recorded(request, chat_id):
             return self.not_recorded(request)
         content = ChatContent.objects.filter(chat_id=chat_id, part=part).first()
         if content is None:

@@ -1,4 +1,4 @@
-"""By what chats can be found: one form, whose fields are the parameters of the list's address."""
+"""Filters of chats: one form, whose fields are the list's URL parameters."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ EXACT = {
     "conversation": "conversation",
     "actor": "actor",
 }
-"""What matches one column as an index can: exactly."""
+"""Filters that match one indexed column exactly."""
 
 ORDERED = {*EXACT, "status"}
-"""What an index holds in the order of time."""
+"""Filters whose index is ordered by time."""
 
 TIMES = ("within", "since", "until")
 SUGGESTED = {
@@ -57,7 +57,7 @@ MAX_TOKENS = 10**12
 
 
 class NameInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]  # untyped
-    """A text field that suggests the names there are."""
+    """A text field that suggests existing names."""
 
     template_name = "chat/name_input.html"
     names: Sequence[str] = ()
@@ -89,7 +89,7 @@ def _name(label: str, *, is_suggested: bool = False) -> forms.CharField:
 
 @dataclass(frozen=True, slots=True)
 class ActiveFilter:
-    """A filter in use, and the query string of the list without it."""
+    """An active filter, and the query string without it."""
 
     label: str
     value: str
@@ -110,9 +110,9 @@ class ChatFilterForm(forms.Form):
         label="Status", required=False, choices=ChatStatus.choices, widget=UnfoldAdminCheckboxSelectMultipleWidget
     )
     within = forms.ChoiceField(
-        label="Started within",
+        label="Period",
         required=False,
-        choices=[("", "any time"), *((name, f"the last {name}") for name in PERIODS)],
+        choices=[("", "Any time"), *((name, f"Last {name}") for name in PERIODS)],
         widget=UnfoldAdminSelectWidget,
     )
     since = _moment("Started from (UTC)")
@@ -130,7 +130,7 @@ class ChatFilterForm(forms.Form):
     tokens_to = _number("Tokens up to", step="1", most=MAX_TOKENS)
 
     def suggest(self) -> None:
-        """Fill in the names that the fields suggest. Runs a short query for each column."""
+        """Load the suggestions of the fields. Runs a short query for each column."""
         for name, columns in SUGGESTED.items():
             self.fields[name].widget.names = [
                 value
@@ -140,92 +140,92 @@ class ChatFilterForm(forms.Form):
             ]
 
     def narrow(self, chats: ChatQuerySet, *, now: datetime) -> ChatQuerySet:
-        """Keep the chats that every field lets through: none where a field cannot be read."""
+        """Keep the chats that match every field; none if a field is invalid."""
         if not self.is_valid():
             return chats.none()
-        found = self.cleaned_data
-        exact = {column: found[name] for name, column in EXACT.items() if found[name]}
-        if found["status"]:
-            # One by one: no single index holds both the chats that are open and those that ended badly.
-            chats = chats.filter(reduce(or_, (Q(status=status) for status in found["status"])))
-        if found["error"]:
-            chats = chats.filter(Q(error_type=found["error"]) | Q(error_code=found["error"]))
+        cleaned = self.cleaned_data
+        exact = {column: cleaned[name] for name, column in EXACT.items() if cleaned[name]}
+        if cleaned["status"]:
+            # One condition each: no single index holds both open chats and failed ones.
+            chats = chats.filter(reduce(or_, (Q(status=status) for status in cleaned["status"])))
+        if cleaned["error"]:
+            chats = chats.filter(Q(error_type=cleaned["error"]) | Q(error_code=cleaned["error"]))
         return (
             chats.filter(**exact)
-            .between(since=self._since(now=now), until=found["until"])
-            .costing(least_usd=found["cost_from"], most_usd=found["cost_to"])
-            .sized(least_tokens=found["tokens_from"], most_tokens=found["tokens_to"])
+            .between(since=self._since(now=now), until=cleaned["until"])
+            .costing(least_usd=cleaned["cost_from"], most_usd=cleaned["cost_to"])
+            .sized(least_tokens=cleaned["tokens_from"], most_tokens=cleaned["tokens_to"])
         )
 
     def span(self, *, now: datetime) -> ChatQuerySet:
-        """Return all chats of the time that is asked for."""
-        found = self.cleaned_data if self.is_valid() else {}
-        return Chat.objects.between(since=self._since(now=now), until=found.get("until"))
+        """Return all chats of the chosen period."""
+        cleaned = self.cleaned_data if self.is_valid() else {}
+        return Chat.objects.between(since=self._since(now=now), until=cleaned.get("until"))
 
     @property
     def is_in_order(self) -> bool:
-        """Whether one index holds what is asked for in the order of time, so that the planner finds the way."""
-        given = [
+        """Whether one index holds the matches in order of time, so that the planner can use it."""
+        names = [
             name
             for name in (*self.fields, SEARCH_VAR)
             if name not in TIMES
             for value in self.data.getlist(name)
             if value
         ]
-        return not given or (len(given) == 1 and given[0] in ORDERED)
+        return not names or (len(names) == 1 and names[0] in ORDERED)
 
     def _since(self, *, now: datetime) -> datetime | None:
-        found = self.cleaned_data if self.is_valid() else {}
-        starts = [found.get("since"), now - PERIODS[found["within"]] if found.get("within") else None]
+        cleaned = self.cleaned_data if self.is_valid() else {}
+        starts = [cleaned.get("since"), now - PERIODS[cleaned["within"]] if cleaned.get("within") else None]
         return max((start for start in starts if start), default=None)
 
     def active(self) -> list[ActiveFilter]:
-        """Return the filters in use, as they were given."""
+        """Return the active filters, as entered."""
         names = (*self.fields, SEARCH_VAR)
-        given = [(name, value) for name in names for value in self.data.getlist(name) if value.strip()]
+        active = [(name, value) for name in names for value in self.data.getlist(name) if value.strip()]
         return [
             ActiveFilter(
                 label=str(self.fields[name].label) if name in self.fields else "Search",
-                value=self._in_words(name, value),
+                value=self._value_label(name, value),
                 without=_without(self.data, name, value),
             )
-            for name, value in given
+            for name, value in active
         ]
 
-    def _in_words(self, name: str, value: str) -> str:
+    def _value_label(self, name: str, value: str) -> str:
         choices = dict(getattr(self.fields.get(name), "choices", ()))
         return str(choices.get(value, value))
 
 
 def _without(query: QueryDict, name: str, value: str) -> str:
-    """Return the query string that leaves one filter out and begins at the first page."""
-    return _changed(query, name, [other for other in query.getlist(name) if other != value])
+    """Return the query string without one filter, from the first page."""
+    return _replace(query, name, [other for other in query.getlist(name) if other != value])
 
 
 def _with(query: QueryDict, name: str, value: str) -> str:
-    return _changed(query, name, [value])
+    return _replace(query, name, [value])
 
 
-def _changed(query: QueryDict, name: str, values: list[str]) -> str:
-    changed = query.copy()
-    changed.pop(PAGE_VAR, None)
-    changed.setlist(name, values)
-    return f"?{changed.urlencode()}"
+def _replace(query: QueryDict, name: str, values: list[str]) -> str:
+    params = query.copy()
+    params.pop(PAGE_VAR, None)
+    params.setlist(name, values)
+    return f"?{params.urlencode()}"
 
 
 def search(chats: ChatQuerySet, term: str) -> ChatQuerySet:
-    """Keep the chats of one id, in either of its forms, of one end user, or of one conversation."""
+    """Keep the chats with this id (also as `chatcmpl-…`), end user or conversation."""
     term = term.strip()
     if not term:
         return chats
-    found = Q(end_user=term) | Q(conversation=term)
+    matches = Q(end_user=term) | Q(conversation=term)
     with suppress(ValueError):
-        found |= Q(pk=UUID(term.removeprefix("chatcmpl-")))
-    return chats.filter(found)
+        matches |= Q(pk=UUID(term.removeprefix("chatcmpl-")))
+    return chats.filter(matches)
 
 
 class ChatFilter(admin.ListFilter):
-    title = "what chats have in common"
+    title = "filters"
     template = "unfold/filters/filters_field.html"
 
     def __init__(self, request: HttpRequest, params: dict[str, list[str]], model: type[Chat], model_admin: Any) -> None:
@@ -236,7 +236,7 @@ class ChatFilter(admin.ListFilter):
             params.pop(name, None)
 
     def presets(self) -> list[Preset]:
-        """The periods that one click chooses."""
+        """Return the periods offered as links."""
         chosen = self.form.data.get("within", "")
         return [
             Preset(f"Last {name}", _with(self.form.data, "within", name), is_chosen=name == chosen) for name in PERIODS

@@ -1,4 +1,4 @@
-"""The turns of a conversation as a reader is shown them."""
+"""Messages of a conversation, prepared for display."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from providers.types import JSONObject
 
 MAX_SHOWN_CHARS = 20_000
-MAX_FLOWING_CHARS = 3_000
-MAX_SHOWN_TURNS = 200
+MAX_INLINE_CHARS = 3_000
+MAX_MESSAGES = 200
 MAX_PRETTY_CHARS = 1_000_000
 
 ROLES = {
@@ -27,7 +27,7 @@ ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class ShownPart:
-    """A piece of a turn. Shape: `kind` is text, code or file; `title` says what it is where that is not plain text."""
+    """A part of a message. Shape: `kind` is text, code or file; `title` names anything but plain text."""
 
     kind: str
     text: str
@@ -43,8 +43,8 @@ class ShownPart:
 
     @property
     def is_long(self) -> bool:
-        """Whether it is shown in a box of its own that scrolls."""
-        return self.chars > MAX_FLOWING_CHARS
+        """Whether it gets a scrolling box of its own."""
+        return self.chars > MAX_INLINE_CHARS
 
     @property
     def is_cut(self) -> bool:
@@ -53,7 +53,7 @@ class ShownPart:
 
 @dataclass(frozen=True, slots=True)
 class ShownMessage:
-    """What one side said. Shape: `role` is one of ROLES or `other`, `icon` a Material Symbol."""
+    """One message. Shape: `role` is one of ROLES or `other`; `icon` is a Material Symbol."""
 
     role: str
     name: str
@@ -61,66 +61,66 @@ class ShownMessage:
     parts: tuple[ShownPart, ...]
 
 
-def shown_turns(turns: Iterable[JSONObject]) -> list[ShownMessage]:
-    return [_turn(turn) for turn in turns]
+def shown_messages(messages: Iterable[JSONObject]) -> list[ShownMessage]:
+    return [_message(message) for message in messages]
 
 
-def _turn(turn: JSONObject) -> ShownMessage:
-    said = turn.get("role")
-    role = said if isinstance(said, str) and said in ROLES else "other"
-    name, icon = ROLES.get(role, (str(said or "Unknown role"), "help"))
-    return ShownMessage(role=role, name=name, icon=icon, parts=tuple(_parts(turn)))
+def _message(message: JSONObject) -> ShownMessage:
+    raw_role = message.get("role")
+    role = raw_role if isinstance(raw_role, str) and raw_role in ROLES else "other"
+    name, icon = ROLES.get(role, (str(raw_role or "Unknown role"), "help"))
+    return ShownMessage(role=role, name=name, icon=icon, parts=tuple(_parts(message)))
 
 
-def _parts(turn: JSONObject) -> Iterator[ShownPart]:
-    if isinstance(turn.get("reasoning_content"), str) and turn["reasoning_content"]:
-        yield ShownPart("text", turn["reasoning_content"], "Reasoning")
-    result_of = f"Result of call {turn['tool_call_id']}" if turn.get("tool_call_id") else ""
-    content = turn.get("content")
-    for piece in content if isinstance(content, list) else [content]:
-        if piece is not None and piece != "":
-            yield _content_part(piece, title=result_of)
-    if turn.get("refusal"):
-        yield ShownPart("text", _text(turn["refusal"]), "Refusal")
-    calls = turn.get("tool_calls")
+def _parts(message: JSONObject) -> Iterator[ShownPart]:
+    if isinstance(message.get("reasoning_content"), str) and message["reasoning_content"]:
+        yield ShownPart("text", message["reasoning_content"], "Reasoning")
+    title = f"Result of call {message['tool_call_id']}" if message.get("tool_call_id") else ""
+    content = message.get("content")
+    for item in content if isinstance(content, list) else [content]:
+        if item is not None and item != "":
+            yield _content_part(item, title=title)
+    if message.get("refusal"):
+        yield ShownPart("text", _text(message["refusal"]), "Refusal")
+    calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else []:
         yield _call_part(call)
 
 
-def _content_part(piece: Any, *, title: str) -> ShownPart:
-    if isinstance(piece, str):
-        pretty = pretty_json(piece) if title else None
-        return ShownPart("code", pretty, title) if pretty else ShownPart("text", piece, title)
-    if isinstance(piece, dict):
-        if isinstance(piece.get("text"), str):
-            return ShownPart("text", piece["text"], title)
+def _content_part(item: Any, *, title: str) -> ShownPart:
+    if isinstance(item, str):
+        pretty = pretty_json(item) if title else None
+        return ShownPart("code", pretty, title) if pretty else ShownPart("text", item, title)
+    if isinstance(item, dict):
+        if isinstance(item.get("text"), str):
+            return ShownPart("text", item["text"], title)
         for kind, describe in _FILES.items():
-            if isinstance(piece.get(kind), dict):
-                return ShownPart("file", *describe(piece[kind]))
-    return ShownPart("code", _text(piece), title or "Content of another kind")
+            if isinstance(item.get(kind), dict):
+                return ShownPart("file", *describe(item[kind]))
+    return ShownPart("code", _text(item), title or "Unknown content")
 
 
 def _image(image: JSONObject) -> tuple[str, str]:
-    return _stored(image.get("url")), "Image"
+    return _file_text(image.get("url")), "Image"
 
 
 def _audio(audio: JSONObject) -> tuple[str, str]:
-    return _stored(audio.get("data")), "Audio"
+    return _file_text(audio.get("data")), "Audio"
 
 
 def _file(file: JSONObject) -> tuple[str, str]:
-    named = f"{file['filename']}: " if isinstance(file.get("filename"), str) else ""
-    return named + _stored(file.get("file_data") or file.get("file_id") or file.get("file_url")), "File"
+    prefix = f"{file['filename']}: " if isinstance(file.get("filename"), str) else ""
+    return prefix + _file_text(file.get("file_data") or file.get("file_id") or file.get("file_url")), "File"
 
 
 _FILES = {"image_url": _image, "input_audio": _audio, "file": _file}
 
 
-def _stored(file: Any) -> str:
-    """Say what is known of a file: the record holds its description, or the address it was to be fetched from."""
+def _file_text(file: Any) -> str:
+    """Describe a file: the record holds either its description or its URL."""
     if isinstance(file, dict) and isinstance(file.get("bytes"), int):
         kind = file.get("media_type") or "unknown type"
-        return f"{kind}, {file['bytes']:,} bytes, not kept; SHA-256 {file.get('sha256')}"
+        return f"{kind}, {file['bytes']:,} bytes, not stored; SHA-256 {file.get('sha256')}"
     return file if isinstance(file, str) else _text(file)
 
 
@@ -138,7 +138,7 @@ def _text(value: Any) -> str:
 
 
 def pretty_json(text: str) -> str | None:
-    """Return an object or an array laid out to be read; None for anything else, and for what is too long to lay out."""
+    """Pretty-print a JSON object or array; return None for anything else, and for text that is too long."""
     if len(text) > MAX_PRETTY_CHARS or text.lstrip()[:1] not in ("{", "["):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Recorded chats as the API shows them."""
+"""Recorded chats as the API returns them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chat.ledger.models import EventKind, LedgerEvent
 
 
 class TextOrNull(serializers.CharField):
-    """Text that is empty in the database when it is not known."""
+    """Text that is empty in the database when unknown, and null in the API."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_null=True, **kwargs)
@@ -22,7 +22,7 @@ class TextOrNull(serializers.CharField):
         return value or None
 
 
-class AskedSerializer(serializers.Serializer[Chat]):
+class RequestedModelSerializer(serializers.Serializer[Chat]):
     provider = TextOrNull(source="asked_provider")
     model = TextOrNull(source="asked_model")
 
@@ -76,7 +76,7 @@ class ChatSummary(serializers.ModelSerializer[Chat]):
     conversation = TextOrNull()
     address = TextOrNull()
     stream = serializers.BooleanField(source="is_stream")
-    asked = AskedSerializer(source="*")
+    asked = RequestedModelSerializer(source="*")
     provider = TextOrNull()
     model = TextOrNull(source="model_name")
     attempts = ChatAttempt(many=True)

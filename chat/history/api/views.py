@@ -1,4 +1,4 @@
-"""The history of chats, for those who review it. Every look into it is itself recorded first."""
+"""The audit API over the history of chats. Every read is itself recorded first."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from llmhub.http.client_address import client_address
 from llmhub.http.serializers import ErrorSerializer
 from providers.pricing import NANO
 
-WRONG_STATUS = {"invalid_choice": f"`%(value)s` is none of {', '.join(ChatStatus.values)}."}
-WRONG_TIME = {"invalid": "A time is needed, such as 2026-11-22T16:00:00Z."}
-REFUSED = {401: ErrorSerializer, 403: ErrorSerializer, 503: ErrorSerializer}
+INVALID_STATUS = {"invalid_choice": f"`%(value)s` is none of {', '.join(ChatStatus.values)}."}
+INVALID_TIME = {"invalid": "A time is needed, such as 2026-11-22T16:00:00Z."}
+ERROR_RESPONSES = {401: ErrorSerializer, 403: ErrorSerializer, 503: ErrorSerializer}
 
 
 class RecordUnavailableError(APIException):
@@ -49,12 +49,14 @@ class ChatFilterSet(django_filters.FilterSet):  # type: ignore[misc]  # untyped
     model = django_filters.CharFilter("model_name", label="Model that answered.")
     conversation = django_filters.CharFilter("conversation", label="Conversation.")
     status = django_filters.ChoiceFilter(
-        choices=ChatStatus.choices, label="How the chat ended.", error_messages=WRONG_STATUS
+        choices=ChatStatus.choices, label="How the chat ended.", error_messages=INVALID_STATUS
     )
     since = django_filters.IsoDateTimeFilter(
-        method="started_since", label="Started then or later.", error_messages=WRONG_TIME
+        method="started_since", label="Started then or later.", error_messages=INVALID_TIME
     )
-    until = django_filters.IsoDateTimeFilter(method="started_until", label="Started before.", error_messages=WRONG_TIME)
+    until = django_filters.IsoDateTimeFilter(
+        method="started_until", label="Started before.", error_messages=INVALID_TIME
+    )
     min_cost = django_filters.NumberFilter(method="cost_at_least", label="Cost at least so much, in USD.")
 
     def started_since(self, chats: ChatQuerySet, _name: str, at: Any) -> ChatQuerySet:
@@ -69,7 +71,7 @@ class ChatFilterSet(django_filters.FilterSet):  # type: ignore[misc]  # untyped
 
 
 class ChatPagination(CursorPagination):
-    """Newest first, without counting: a page costs the same wherever it lies."""
+    """Cursor pagination, newest first, without a count: every page costs the same."""
 
     ordering = "-id"
     page_size = 50
@@ -114,28 +116,28 @@ class ChatsView(ListAPIView[Chat]):
             "Newest first: the chats of the key's application, or with the scope `audit:read:all` everybody's. "
             "The search itself is recorded before anything is shown."
         ),
-        responses={200: serializers.ChatSummary(many=True), 400: ErrorSerializer} | REFUSED,
+        responses={200: serializers.ChatSummary(many=True), 400: ErrorSerializer} | ERROR_RESPONSES,
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
     def filter_queryset(self, queryset: QuerySet[Chat, Any]) -> QuerySet[Chat, Any]:
-        """Narrow the list as asked, and record that it was asked for."""
-        given = self.request.query_params
-        if unknown := sorted(set(given) - {*ChatFilterSet.base_filters, "cursor", "limit"}):
+        """Filter the list, and record the search before it runs."""
+        params = self.request.query_params
+        if unknown := sorted(set(params) - {*ChatFilterSet.base_filters, "cursor", "limit"}):
             raise ValidationError({name[:100]: ["There is no such filter."] for name in unknown})
         caller = _caller(self.request)
-        only = _only_application(caller)
-        found = super().filter_queryset(queryset if only is None else queryset.filter(application=only))
+        application = _only_application(caller)
+        chats = super().filter_queryset(queryset if application is None else queryset.filter(application=application))
         search = Search(
             actor=caller.name,
             application=caller.application,
             source="api",
             address=client_address(self.request) or None,
-            filters={name: str(value) for name, value in given.items()},
+            filters={name: str(value) for name, value in params.items()},
         )
         _record(search.entry())
-        return found
+        return chats
 
 
 class ChatView(APIView):
@@ -147,22 +149,22 @@ class ChatView(APIView):
             "The transcript, every attempt and the ledger's events. The reading itself is recorded first, and so is "
             "the try to read another application's chat, which takes the scope `audit:read:all`."
         ),
-        responses={200: serializers.ChatDetail, 404: ErrorSerializer} | REFUSED,
+        responses={200: serializers.ChatDetail, 404: ErrorSerializer} | ERROR_RESPONSES,
     )
     def get(self, request: Request, chat_id: str) -> Response:
         chat = _get_chat(chat_id)
         caller = _caller(request)
-        is_theirs = _only_application(caller) in (None, chat.application)
+        is_permitted = _only_application(caller) in (None, chat.application)
         read = Read(
             chat_id=chat.pk,
             actor=caller.name,
             application=caller.application,
             source="api",
             address=client_address(request) or None,
-            is_refused=not is_theirs,
+            is_refused=not is_permitted,
         )
         _record(read.entry())
-        if not is_theirs:
+        if not is_permitted:
             raise _not_found()
         return Response(_detail(chat))
 
@@ -179,7 +181,7 @@ def _not_found() -> NotFound:
 
 
 def _only_application(caller: Principal) -> str | None:
-    """Return the name of the application whose chats are all that a caller may see, None for who may see all."""
+    """Return the only application whose chats a caller may read; None if the caller may read all."""
     if caller.has(Scope.AUDIT_READ_ALL):
         return None
     assert caller.application

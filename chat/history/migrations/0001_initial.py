@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
                             ("failed", "Failed"),
                             ("rejected", "Rejected"),
                             ("truncated", "Truncated"),
-                            ("client_disconnected", "Client Disconnected"),
+                            ("client_disconnected", "Disconnected"),
                             ("lost", "Lost"),
                         ],
                         default="started",
@@ -198,7 +198,7 @@ class Migration(migrations.Migration):
                             ("failed", "Failed"),
                             ("rejected", "Rejected"),
                             ("truncated", "Truncated"),
-                            ("client_disconnected", "Client Disconnected"),
+                            ("client_disconnected", "Disconnected"),
                             ("lost", "Lost"),
                         ]
                     ),

@@ -1,4 +1,4 @@
-"""Applications and their keys in the admin."""
+"""Admin pages of applications and API keys."""
 
 from llmhub.access.admin.applications import ApplicationAdmin
 from llmhub.access.admin.keys import ApiKeyAdmin

@@ -1,4 +1,4 @@
-"""Applications: the list, and their pages with their keys."""
+"""Admin pages of applications, with their keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.decorators import action, display
 
-from llmhub.access.admin.key_filters import IN_FORCE
+from llmhub.access.admin.key_filters import VALID
 from llmhub.access.admin.keys import STATE_COLOURS
 from llmhub.access.models import ApiKey, Application, ApplicationQuerySet
 from llmhub.access.snippets import snippets_for
@@ -25,8 +25,8 @@ from llmhub.adminkit.row_actions import RowActions
 from llmhub.adminkit.times import time_ago
 from llmhub.history.tab import HistoryTab
 
-SHOWN_KEYS = 50
-"""How many keys an application's page lists, the newest first."""
+MAX_LISTED_KEYS = 50
+"""How many keys an application's page lists, newest first."""
 
 
 @admin.register(Application)
@@ -37,7 +37,7 @@ class ApplicationAdmin(HistoryTab, RowActions):
     list_per_page = 50
     show_full_result_count = False
     search_fields = ("name", "description")
-    search_help_text = "A part of the name or of the description."
+    search_help_text = "Part of the name or description"
     fields = ("name", "description", "is_active")
     actions = row_actions = ("switch_on", "switch_off")
     actions_detail = ("add_key", "show_chats")
@@ -55,32 +55,32 @@ class ApplicationAdmin(HistoryTab, RowActions):
 
     def get_list_display(self, request: Any) -> tuple[str, ...]:
         may_switch = self.has_change_permission(request)
-        shown = [name for name in self.list_display if name != "chats" or request.user.has_perm("chat.view_chat")]
-        return tuple("switch" if may_switch and name == "switched" else name for name in shown)
+        columns = [name for name in self.list_display if name != "chats" or request.user.has_perm("chat.view_chat")]
+        return tuple("switch" if may_switch and name == "switched" else name for name in columns)
 
-    @display(description="active", ordering="is_active", label={"on": "success", "off": "danger"})  # type: ignore[untyped-decorator]  # untyped
+    @display(description="enabled", ordering="is_active", label={"on": "success", "off": "danger"})  # type: ignore[untyped-decorator]  # untyped
     def switched(self, application: Application) -> str:
         return "on" if application.is_active else "off"
 
-    @admin.display(description="active", ordering="is_active")
+    @admin.display(description="enabled", ordering="is_active")
     def switch(self, application: Application) -> str:
-        label = f"{application.name} active"
+        label = f"{application.name} enabled"
         if application.is_active:
-            follows = "Switch off: all its keys are refused"
-            return self.switch_button(application, is_on=True, action="switch_off", label=label, title=follows)
-        follows = "Switch on: its keys let in again"
-        return self.switch_button(application, is_on=False, action="switch_on", label=label, title=follows)
+            effect = "Disable: all its keys are refused"
+            return self.switch_button(application, is_on=True, action="switch_off", label=label, title=effect)
+        effect = "Enable: its keys are accepted again"
+        return self.switch_button(application, is_on=False, action="switch_on", label=label, title=effect)
 
-    @admin.display(description="keys in force", ordering="live_key_count")
+    @admin.display(description="active keys", ordering="live_key_count")
     def live_keys(self, application: Any) -> str:
-        in_force = _keys_url(application, state=IN_FORCE)
-        return format_html('<a class="llmhub-link" href="{}">{}</a>', in_force, application.live_key_count)
+        url = _keys_url(application, state=VALID)
+        return format_html('<a class="llmhub-link" href="{}">{}</a>', url, application.live_key_count)
 
     @admin.display(description="last used", ordering="last_used_at")
     def last_used(self, application: Any) -> str:
         return time_ago(application.last_used_at)
 
-    @admin.display(description="history")
+    @admin.display(description="chats")
     def chats(self, application: Application) -> str:
         link = '<a class="llmhub-link" href="{}" aria-label="Chats of {}">Chats</a>'
         return format_html(link, _chats_url(application), application)
@@ -89,23 +89,24 @@ class ApplicationAdmin(HistoryTab, RowActions):
     def created(self, application: Application) -> str:
         return time_ago(application.created_at)
 
-    @admin.action(description="Switch on", permissions=["change"])
+    @admin.action(description="Enable", permissions=["change"])
     def switch_on(self, request: HttpRequest, applications: ApplicationQuerySet) -> None:
         self._switch(request, applications, on=True)
 
-    @admin.action(description="Switch off: refuse all their keys", permissions=["change"])
+    @admin.action(description="Disable and refuse all their keys", permissions=["change"])
     def switch_off(self, request: HttpRequest, applications: ApplicationQuerySet) -> None:
         self._switch(request, applications, on=False)
 
     def _switch(self, request: HttpRequest, applications: ApplicationQuerySet, *, on: bool) -> None:
         chosen = list(applications.values_list("pk", "name"))
-        switched = Application.objects.filter(pk__in=[pk for pk, _ in chosen]).switch(on=on)
-        what = chosen[0][1] if len(chosen) == 1 else f"{switched} application{pluralize(switched)}"
-        follows = "Keys let in again." if on else "Keys are refused within a second."
-        if switched:
-            self.message_user(request, f"{what} switched {'on' if on else 'off'}. {follows}", messages.SUCCESS)
-        if len(chosen) > switched:
-            already = f"{len(chosen) - switched} had been {'on' if on else 'off'} already."
+        changed = Application.objects.filter(pk__in=[pk for pk, _ in chosen]).switch(on=on)
+        subject = chosen[0][1] if len(chosen) == 1 else f"{changed} application{pluralize(changed)}"
+        word = "enabled" if on else "disabled"
+        effect = "Their keys are accepted again." if on else "Their keys are refused within a second."
+        if changed:
+            self.message_user(request, f"{subject} {word}. {effect}", messages.SUCCESS)
+        if len(chosen) > changed:
+            already = f"{len(chosen) - changed} already {word}."
             self.message_user(request, already, messages.WARNING)
 
     @action(description="Add key", permissions=["add_key"], url_path="add-key", icon="key")  # type: ignore[untyped-decorator]  # untyped
@@ -125,49 +126,51 @@ class ApplicationAdmin(HistoryTab, RowActions):
         return HttpResponseRedirect(_chats_url(application))
 
     def has_show_chats_permission(self, request: Any, _object_id: Any = None) -> bool:
-        """Not named as Django's own permission: unfold's check of such a name asks the database for it."""
+        """Check the permission here: for a Django permission name, unfold would query the database."""
         may: bool = request.user.has_perm("chat.view_chat") and self.has_view_permission(request)
         return may
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        more = self._keys(request, unquote(object_id)) if object_id else {}
-        answer: HttpResponse = super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **more})
-        return answer
+        context = self._keys(request, unquote(object_id)) if object_id else {}
+        response: HttpResponse = super().changeform_view(
+            request, object_id, form_url, {**(extra_context or {}), **context}
+        )
+        return response
 
     def _keys(self, request: Any, object_id: str) -> dict[str, Any]:
-        """What the page of an application tells of its keys. Runs two queries."""
+        """Return the context of an application's keys. Runs two queries."""
         application: Any = self.get_object(request, object_id)
         if application is None or not request.user.has_perm("access.view_apikey"):
             return {}
         now = timezone.now()
         rows = ApiKey.objects.filter(application=application).select_related("application").order_by("-pk")
         return {
-            "keys": [_told(key, now) for key in rows[:SHOWN_KEYS]],
+            "keys": [_key_row(key, now) for key in rows[:MAX_LISTED_KEYS]],
             "keys_url": _keys_url(application),
             "key_count": application.key_count,
             "snippets": snippets_for(None, hub_url=request.build_absolute_uri("/")),
         }
 
     def get_deleted_objects(self, objs: Iterable[Application], request: HttpRequest) -> Any:
-        """Keys go with their application: that needs no permission beyond, and is told by their number."""
+        """Count the keys, which are deleted with their application and need no permission of their own."""
         pks = [application.pk for application in objs]
         applications: list[Any] = list(Application.objects.filter(pk__in=pks).with_keys(now=timezone.now()))
         lacking = set() if self.has_delete_permission(request) else {str(self.opts.verbose_name)}
         counts = {"applications": len(applications), "API keys": sum(a.key_count for a in applications)}
-        return [_what_goes(application) for application in applications], counts, lacking, []
+        return [_deletion_summary(application) for application in applications], counts, lacking, []
 
 
-def _told(key: ApiKey, now: datetime) -> dict[str, Any]:
+def _key_row(key: ApiKey, now: datetime) -> dict[str, Any]:
     state = key.state(now=now).label
     last_used = time_ago(key.last_used_at)
     return {"key": key, "state": state, "colour": STATE_COLOURS[state], "last_used": last_used}
 
 
-def _what_goes(application: Any) -> str:
+def _deletion_summary(application: Any) -> str:
     return format_html(
-        "{}: {} keys, {} of them in force; last used {}",
+        "{}: {} keys, {} of them active; last used {}",
         application, application.key_count, application.live_key_count, time_ago(application.last_used_at),
     )  # fmt: skip
 
@@ -178,5 +181,5 @@ def _keys_url(application: Application, *, state: str = "") -> str:
 
 
 def _chats_url(application: Application) -> str:
-    """The history's own list, named as its URL says: the app of applications does not know the app of chats."""
+    """Return the URL of the application's chats; by name, as this app must not import chats."""
     return f"{reverse('admin:chat_chat_changelist')}?{urlencode({'application': application.name})}"

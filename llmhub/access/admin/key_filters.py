@@ -10,20 +10,20 @@ from unfold.contrib.filters.admin import DropdownFilter
 from llmhub.access.models import ApiKeyQuerySet, KeyState
 from llmhub.access.principals import Scope
 
-IN_FORCE = "in_force"
-"""What lets somebody in, whether or not it ends soon."""
+VALID = "in_force"
+"""Keys that are accepted, whether or not they expire soon."""
 
 
 class StateFilter(DropdownFilter):  # type: ignore[misc]  # untyped
-    title = "state"
+    title = "status"
     parameter_name = "state"
 
     def lookups(self, _request: HttpRequest, _model_admin: Any) -> list[tuple[str, str]]:
-        return [(IN_FORCE, "in force"), *KeyState.choices]
+        return [(VALID, "active or expires soon"), *KeyState.choices]
 
     def queryset(self, _request: HttpRequest, keys: QuerySet[Any]) -> QuerySet[Any] | None:
         assert isinstance(keys, ApiKeyQuerySet)
-        if self.value() == IN_FORCE:
+        if self.value() == VALID:
             return keys.live(now=timezone.now())
         return keys.in_state(KeyState(self.value()), now=timezone.now()) if self.value() in KeyState.values else None
 

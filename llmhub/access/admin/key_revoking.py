@@ -1,4 +1,4 @@
-"""Revoking keys: one, or several at once, and only once it is said what that ends."""
+"""Revoke API keys, one or many, after a confirmation page."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from unfold.enums import ActionVariant
 from llmhub.access.models import ApiKey, ApiKeyQuerySet
 from llmhub.adminkit.times import time_ago
 
-NAMED = 100
-"""How many keys are named one by one before they are revoked."""
+MAX_LISTED_KEYS = 100
+"""How many keys the confirmation page lists."""
 
 
 class KeyRevoking(ModelAdmin):  # type: ignore[misc]  # untyped
@@ -31,7 +31,7 @@ class KeyRevoking(ModelAdmin):  # type: ignore[misc]  # untyped
         return [path("revoke/", view, name="access_apikey_revoke"), *super().get_urls()]
 
     def has_revoke_permission(self, request: Any, object_id: Any = None) -> bool:
-        """Whether this user may revoke, and this key has not been revoked yet."""
+        """Whether the user may revoke keys, and this key is not revoked yet."""
         may: bool = request.user.has_perm("access.change_apikey")
         return may and (object_id is None or ApiKey.objects.with_ids([str(object_id)]).filter(revoked_at=None).exists())
 
@@ -46,36 +46,36 @@ class KeyRevoking(ModelAdmin):  # type: ignore[misc]  # untyped
         return self._confirm(request, ApiKey.objects.with_ids([object_id]))
 
     def revoke_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask, by GET, or revoke, by POST, the keys whose ids are listed."""
+        """Confirm (GET) or perform (POST) the revocation of the keys whose ids are given."""
         if not self.has_revoke_permission(request):
             raise PermissionDenied
-        asked = request.POST if request.method == "POST" else request.GET
-        keys = ApiKey.objects.with_ids(asked.get("keys", "").split(","))
+        params = request.POST if request.method == "POST" else request.GET
+        keys = ApiKey.objects.with_ids(params.get("keys", "").split(","))
         return self._revoke(request, keys) if request.method == "POST" else self._confirm(request, keys)
 
     def _confirm(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
         now = timezone.now()
-        found = list(keys.select_related("application").order_by("application__name", "name"))
-        shown = [key for key in found if not key.revoked_at]
+        selected = list(keys.select_related("application").order_by("application__name", "name"))
+        revocable = [key for key in selected if not key.revoked_at]
         return self._page(
             request,
             "access/revoke_keys.html",
-            title="Revoke API keys" if len(found) > 1 else "Revoke an API key",
-            keys=[(key, key.state(now=now).label, time_ago(key.last_used_at)) for key in shown[:NAMED]],
-            ids=",".join(str(key.pk) for key in found),
-            number=len(shown),
-            others=len(shown[NAMED:]),
-            revoked_before=len(found) - len(shown),
+            title="Revoke API keys" if len(selected) > 1 else "Revoke an API key",
+            keys=[(key, key.state(now=now).label, time_ago(key.last_used_at)) for key in revocable[:MAX_LISTED_KEYS]],
+            ids=",".join(str(key.pk) for key in selected),
+            number=len(revocable),
+            others=len(revocable[MAX_LISTED_KEYS:]),
+            revoked_before=len(selected) - len(revocable),
         )
 
     def _revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
-        named = list(keys.filter(revoked_at=None).select_related("application")[:2])
+        first_two = list(keys.filter(revoked_at=None).select_related("application")[:2])
         chosen, revoked = keys.count(), keys.revoke(now=timezone.now())
         if revoked:
-            what = str(named[0]) if revoked == len(named) == 1 else f"{revoked} key{pluralize(revoked)}"
-            self.message_user(request, f"Revoked {what}. Requests are refused within a second.", messages.SUCCESS)
+            subject = str(first_two[0]) if revoked == len(first_two) == 1 else f"{revoked} key{pluralize(revoked)}"
+            self.message_user(request, f"Revoked {subject}. Requests are refused within a second.", messages.SUCCESS)
         if chosen > revoked:
-            self.message_user(request, f"{chosen - revoked} had been revoked before.", messages.WARNING)
+            self.message_user(request, f"{chosen - revoked} already revoked.", messages.WARNING)
         if not chosen:
             self.message_user(request, "No such key.", messages.WARNING)
         return HttpResponseRedirect(reverse("admin:access_apikey_changelist"))

@@ -1,4 +1,4 @@
-"""API keys: the list, their pages, and a new one's secret, shown once."""
+"""Admin pages of API keys; a new key's secret is shown once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmhub.access.admin.key_revoking import KeyRevoking
 from llmhub.access.authentication import user_principal
 from llmhub.access.models import ApiKey, KeyState
 from llmhub.access.offers import get_offers, unmatched
-from llmhub.access.one_time_secret import hand_over, take_secret
+from llmhub.access.one_time_secret import store_secret, take_secret
 from llmhub.access.snippets import snippets_for
 from llmhub.adminkit.initial_values import CheckedInitialValues
 from llmhub.adminkit.secret_columns import SecretColumns
@@ -39,7 +39,7 @@ STATE_COLOURS = {
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
-    """Who may issue keys may change them; who may only change them may revoke them, and nothing else."""
+    """Changing a key needs the permission to issue keys; `change` alone permits only revocation."""
 
     form = ApiKeyForm
     secret_columns = frozenset({"digest"})
@@ -59,7 +59,7 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
     list_per_page = 50
     show_full_result_count = False
     search_fields = ("name", "prefix", "application__name")
-    search_help_text = "The name of a key, the beginning of its secret, or its application."
+    search_help_text = "Name, prefix of the key, or application"
     autocomplete_fields = ("application",)
     change_form_outer_after_template = "access/snippets.html"
     add_form_template = "access/add_key.html"
@@ -86,7 +86,7 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
     def key(self, key: ApiKey) -> str:
         return format_html("<code>{}…</code>", key.prefix)
 
-    @display(description="state", label=STATE_COLOURS)  # type: ignore[untyped-decorator]  # untyped
+    @display(description="status", label=STATE_COLOURS)  # type: ignore[untyped-decorator]  # untyped
     def state(self, key: ApiKey) -> str:
         return key.state(now=timezone.now()).label
 
@@ -118,16 +118,24 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         if obj is None:
             return [(None, {"fields": ("application", "name", "scopes", "lifetime", "expires_at")}), _allowed()]
-        ends = ("lifetime", "expires_at") if self.has_change_permission(request, obj) else ("expires",)
-        told = ("key", "state", "last_used_exactly", "created_exactly", "revoked_exactly")
+        expiry = ("lifetime", "expires_at") if self.has_change_permission(request, obj) else ("expires",)
+        use = ("key", "state", "last_used_exactly", "created_exactly", "revoked_exactly")
         allowed = _allowed(*(("matches_nothing",) if _unmatched(obj) else ()))
-        return [(None, {"fields": ("application", "name", "scopes", *ends)}), allowed, ("Use", {"fields": told})]
+        return [(None, {"fields": ("application", "name", "scopes", *expiry)}), allowed, ("Usage", {"fields": use})]
 
     def get_readonly_fields(self, _request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        told = ("key", "state", "expires", "last_used_exactly", "created_exactly", "revoked_exactly", "matches_nothing")
-        return ("application", *told) if obj else ()
+        fields = (
+            "key",
+            "state",
+            "expires",
+            "last_used_exactly",
+            "created_exactly",
+            "revoked_exactly",
+            "matches_nothing",
+        )
+        return ("application", *fields) if obj else ()
 
-    @admin.display(description="matches nothing now")
+    @admin.display(description="no match")
     def matches_nothing(self, key: ApiKey) -> str:
         return format_html('<strong class="llmhub-warning">{}</strong>', ", ".join(_unmatched(key)))
 
@@ -141,7 +149,7 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
 
     @admin.display(description="revoked")
     def revoked_exactly(self, key: ApiKey) -> str:
-        return _exactly(key.revoked_at, none="no")
+        return _exactly(key.revoked_at, none="–")
 
     def get_form(self, request: Any, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change, **kwargs)
@@ -152,31 +160,33 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         key = self.get_object(request, unquote(object_id)) if object_id else None
-        more = {
+        context = {
             "show_save_and_add_another": False,
             "show_save_and_continue": bool(object_id),
             "snippets": snippets_for(key, hub_url=request.build_absolute_uri("/"))
             if key and not key.revoked_at
             else [],
         }
-        answer: HttpResponse = super().changeform_view(request, object_id, form_url, {**(extra_context or {}), **more})
-        return answer
+        response: HttpResponse = super().changeform_view(
+            request, object_id, form_url, {**(extra_context or {}), **context}
+        )
+        return response
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: forms.ModelForm[ApiKey], change: bool) -> None:
-        """Write what the form holds and no more: others revoke and use the key meanwhile."""
+        """Save only the form's fields: the key may be revoked or used concurrently."""
         if change:
             obj.save(update_fields=[name for name in STORED if name in form.cleaned_data])
             return
         fields = {name: form.cleaned_data[name] for name in ("application", *STORED)}
         row, secret = ApiKey.objects.issue(**fields)
         obj.pk, obj.prefix, obj.digest = row.pk, row.prefix, row.digest
-        hand_over(request.session, row.pk, secret)
+        store_secret(request.session, row.pk, secret)
 
     def response_add(self, _request: HttpRequest, obj: ApiKey, _post_url_continue: str | None = None) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:access_apikey_issued", args=[obj.pk]))
 
     def issued_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show the secret of a key to whoever has just issued it, once."""
+        """Show the secret of a new key once, to the user who issued it."""
         if request.method != "GET":
             return HttpResponseNotAllowed(["GET"])
         key: ApiKey | None = self.get_object(request, unquote(object_id))
@@ -185,7 +195,7 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
         if key is None:
             raise Http404
         if (secret := take_secret(request.session, key.pk)) is None:
-            message = "The secret was shown once and is not kept. If nobody copied it, revoke this key and add another."
+            message = "The secret was shown once and is not stored. If you did not copy it, revoke this key."
             self.message_user(request, message, messages.WARNING)
             return HttpResponseRedirect(_page_of(key))
         return self._page(
@@ -198,9 +208,9 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
         )
 
 
-def _allowed(*told: str) -> tuple[str, dict[str, Any]]:
-    fields = ("allowed_providers", "allowed_models", *told)
-    return "Providers and models", {"fields": fields, "description": "Which of them the key may chat with."}
+def _allowed(*extra: str) -> tuple[str, dict[str, Any]]:
+    fields = ("allowed_providers", "allowed_models", *extra)
+    return "Providers and models", {"fields": fields, "description": "The providers and models that the key may use."}
 
 
 def _unmatched(key: ApiKey) -> list[str]:
@@ -211,5 +221,5 @@ def _page_of(key: ApiKey) -> str:
     return reverse("admin:access_apikey_change", args=[key.pk])
 
 
-def _exactly(at: Any, *, none: str = "-") -> str:
+def _exactly(at: Any, *, none: str = "–") -> str:
     return format_html("{} ({})", time_ago(at), exact_time(at)) if at else none

@@ -1,14 +1,14 @@
-"""Lengths of time in templates."""
+"""Template filters for durations."""
 
 from __future__ import annotations
 
 from django.template import Library
 
-from llmhub.adminkit.times import ms_words
+from llmhub.adminkit.times import format_ms
 
 register = Library()
 
 
 @register.filter
 def ms(latency_ms: float | None) -> str:
-    return "–" if latency_ms is None else ms_words(latency_ms)
+    return "–" if latency_ms is None else format_ms(latency_ms)

@@ -1,4 +1,4 @@
-"""The dashboard as the admin's first page shows it."""
+"""The context of the dashboard, the admin's index page."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat.ledger.models import ChatStatus
-from llmhub.dashboard.overview.lines import Figure, bucket_table, cut_tables, error_figure, figures_of
-from llmhub.dashboard.overview.numbers import NOTHING, chats_word, count_words, percent, usd_words
+from llmhub.dashboard.overview.lines import Figure, bucket_table, cut_tables, error_figure, usage_figures
+from llmhub.dashboard.overview.numbers import NOTHING, format_count, format_percent, format_usd, pluralize_chats
 from llmhub.dashboard.overview.usage import (
+    MAX_ROWS,
     PERIODS,
-    TOP,
     FirstSteps,
     Overview,
     Period,
@@ -25,18 +25,11 @@ from llmhub.dashboard.overview.usage import (
     attention,
     get_overview,
 )
-from llmhub.dashboard.overview.usage_charts import STATUS_LABELS, get_charts
+from llmhub.dashboard.overview.usage_charts import STATUS_COLOURS, get_charts
 from llmhub.dashboard.overview.viewer import Viewer
 from llmhub.operations.models import Service
 from llmhub.operations.status import Database, Status, get_status, hub_actions
 from providers.models import Health
-
-PROVIDER_STATES = {
-    Health.HEALTHY: "healthy",
-    Health.DEGRADED: "degraded",
-    Health.UNHEALTHY: "unhealthy",
-    Health.UNKNOWN: "not checked yet",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +49,7 @@ class SetupStep:
 
 
 def dashboard_callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add to the context of the admin's first page what this user may see of the dashboard."""
+    """Add the dashboard to the context of the admin's index page, as far as the user may see it."""
     now = timezone.now()
     period = PERIODS.get(request.GET.get("period", ""), PERIODS["24h"])
     viewer = Viewer(request, period.begins(now=now)[0])
@@ -74,63 +67,63 @@ def _dashboard(period: Period, viewer: Viewer, *, now: datetime) -> dict[str, An
         "is_late": overview.is_late(now=now),
         "periods": PERIODS.values(),
         "warnings": [action.message for action in hub_actions(status)],
-        "parts": _parts(status),
+        "services": _services(status),
         **(_attention(status, viewer) if viewer.may_see_providers else {}),
         **(_first_run(overview.first_steps, viewer) if overview.first_steps else _usage(overview, status, viewer)),
     }
 
 
-def _parts(status: Status) -> list[tuple[str, bool, str]]:
-    """Name each part of the hub, whether it is well, and that in words."""
+def _services(status: Status) -> list[tuple[str, bool, str]]:
+    """Return the name, health and status text of each service."""
     servers = [("Database", status.database is Database.READY), ("Redis", status.has_redis)]
     return [
-        *((name, is_well, "answers" if is_well else "does not answer") for name, is_well in servers),
-        *((part.label, part in status.alive, "alive" if part in status.alive else "silent") for part in Service),
+        *((name, is_up, "up" if is_up else "down") for name, is_up in servers),
+        *((s.label, s in status.alive, "running" if s in status.alive else "not running") for s in Service),
     ]
 
 
 def _attention(status: Status, viewer: Viewer) -> dict[str, Any]:
-    needed = list(attention(status))
+    items = list(attention(status))
     return {
         "sees_providers": True,
         "provider_count": len(status.providers),
-        "providers_state": ", ".join(_counted_states(status)),
-        "attention": [(item, viewer.provider(item.provider_id)) for item in needed[:TOP]],
-        "more_attention": max(len(needed) - TOP, 0),
+        "providers_state": ", ".join(_state_counts(status)),
+        "attention": [(item, viewer.provider(item.provider_id)) for item in items[:MAX_ROWS]],
+        "more_attention": max(len(items) - MAX_ROWS, 0),
         "providers_url": reverse("admin:providers_providerconfig_changelist"),
     }
 
 
-def _counted_states(status: Status) -> Iterable[str]:
-    states = Counter(PROVIDER_STATES[Health(row.health)] if row.enabled else "switched off" for row in status.providers)
+def _state_counts(status: Status) -> Iterable[str]:
+    states = Counter(Health(row.health).label.lower() if row.enabled else "disabled" for row in status.providers)
     return (f"{count:,} {state}" for state, count in states.items())
 
 
-def _first_run(done: FirstSteps, viewer: Viewer) -> dict[str, Any]:
+def _first_run(completed: FirstSteps, viewer: Viewer) -> dict[str, Any]:
     return {
         "steps": (
             SetupStep(
-                "Have a provider that answers",
-                "Add one with its key, or check the one that is there: it is ready once its health is healthy.",
-                "To the providers",
+                "Set up a provider",
+                "Add a provider with its key, or check the existing one. It is ready once it is healthy.",
+                "Providers",
                 viewer.page(
                     "admin:providers_providerconfig_changelist",
                     "providers.view_providerconfig",
                     "providers.change_providerconfig",
                 ),
-                is_done=done.has_healthy_provider,
+                is_done=completed.has_healthy_provider,
             ),
             SetupStep(
                 "Create a key for an application",
-                "Each application that calls the hub has its own keys, and its name stands beside every chat it makes.",
-                "To the API keys",
+                "Each application has its own keys; its name is recorded with each of its chats.",
+                "API keys",
                 viewer.page("admin:access_apikey_changelist", "access.view_apikey", "access.change_apikey"),
-                is_done=done.has_key,
+                is_done=completed.has_key,
             ),
             SetupStep(
-                "Make the first chat",
-                "Here in the playground, or from a terminal with the key:",
-                "To the playground",
+                "Send the first chat",
+                "In the playground, or from a terminal with the key:",
+                "Playground",
                 viewer.page("playground", "chat.use_chat"),
             ),
         ),
@@ -142,33 +135,40 @@ def _usage(overview: Overview, status: Status, viewer: Viewer) -> dict[str, Any]
     return {
         "tiles": _tiles(overview.total, viewer),
         "by_status": [
-            (label, Figure(*count_words(overview.by_status[status]), viewer.chats(statuses=[status])))
-            for status, label in STATUS_LABELS.items()
-            if overview.by_status[status]
+            (
+                chat_status.label,
+                Figure(*format_count(overview.by_status[chat_status]), viewer.chats(statuses=[chat_status])),
+            )
+            for chat_status in STATUS_COLOURS
+            if overview.by_status[chat_status]
         ],
         "charts": get_charts(overview) if overview.total.chats else (),
         "buckets": bucket_table(overview, viewer),
         "tables": cut_tables(overview, viewer, {row.name: row.pk for row in status.providers}),
         "errors": [
-            (error, STATUS_LABELS[ChatStatus(error.status)], ", ".join(error.codes), error_figure(error, viewer))
+            (error, ChatStatus(error.status).label, ", ".join(error.codes), error_figure(error, viewer))
             for error in overview.errors
         ],
     }
 
 
 def _tiles(total: UsageTotals, viewer: Viewer) -> tuple[Tile, ...]:
-    chats, errors, tokens, cost, p50, p95 = figures_of(total, viewer.chats)
-    still_open = f"{total.open_chats:,} still open" if total.open_chats else ""
-    unknown = f"+ {total.unpriced_chats:,} {chats_word(total.unpriced_chats)} of unknown price"
+    chats, errors, tokens, cost, p50, p95 = usage_figures(total, viewer.chats)
+    open_note = f"{total.open_chats:,} started" if total.open_chats else ""
+    unpriced_note = f"+ {total.unpriced_chats:,} {pluralize_chats(total.unpriced_chats)} of unknown price"
     return (
-        Tile("Chats", chats, still_open),
-        Tile("Errors", errors, NOTHING if total.error_rate is None else f"{percent(total.error_rate)} of what ended"),
-        Tile("Tokens", tokens, "of questions and answers"),
+        Tile("Chats", chats, open_note),
+        Tile(
+            "Errors",
+            errors,
+            NOTHING if total.error_rate is None else f"{format_percent(total.error_rate)} of finished chats",
+        ),
+        Tile("Tokens", tokens, "prompt and completion"),
         Tile(
             "Cost",
-            replace(cost, text=usd_words(total.cost_nano_usd)[0]),
-            unknown if total.unpriced_chats else "all prices known",
+            replace(cost, text=format_usd(total.cost_nano_usd)[0]),
+            unpriced_note if total.unpriced_chats else "all prices known",
         ),
-        Tile("p50 latency", p50, "half took less, roughly"),
-        Tile("p95 latency", p95, "95 % took less, roughly"),
+        Tile("p50 latency", p50, "approximate"),
+        Tile("p95 latency", p95, "approximate"),
     )

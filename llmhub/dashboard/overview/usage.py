@@ -1,4 +1,4 @@
-"""What the chats of a period come to, from their rollups, and what an admin should see to."""
+"""Usage of a period, from rollups, and problems that need attention."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from llmhub.operations.status import Status, provider_actions
 from providers.models import Health
 
 ERRORS = (ChatStatus.FAILED, ChatStatus.LOST, ChatStatus.REJECTED, ChatStatus.TRUNCATED)
-PAID_FOR = (ChatStatus.SUCCEEDED, ChatStatus.TRUNCATED, ChatStatus.CLIENT_DISCONNECTED)
-"""What a provider was at work on: its cost is unknown rather than none."""
+BILLABLE = (ChatStatus.SUCCEEDED, ChatStatus.TRUNCATED, ChatStatus.CLIENT_DISCONNECTED)
+"""Statuses of chats that a provider worked on: a missing cost is unknown, not zero."""
 
-TOP = 10
+MAX_ROWS = 10
 LATE_AFTER = timedelta(minutes=3)
 
 NAMES = {
@@ -36,7 +36,7 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What is looked at: so many of its buckets, the last of which is not over yet."""
+    """A displayed period: a number of buckets, the last one incomplete."""
 
     name: str
     label: str
@@ -64,7 +64,7 @@ PERIODS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageTotals:
-    """What some chats come to. Units: latencies are about right, and of chats that succeeded."""
+    """Totals of chats. Units: latencies are approximate, of succeeded chats."""
 
     chats: int = 0
     open_chats: int = 0
@@ -90,7 +90,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Shape: `names` are those that NAMES tells for the cut."""
+    """Shape: `names` are the columns of NAMES for the cut."""
 
     names: tuple[str, ...]
     usage: UsageTotals
@@ -98,7 +98,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Who made or served the most chats. Shape: `rest` sums up the others, `rest_rows` many."""
+    """The largest rows of a cut. Shape: `rest` sums the `rest_rows` others."""
 
     top: tuple[Row, ...]
     rest: UsageTotals
@@ -144,29 +144,29 @@ class Overview:
 
 
 def get_overview(period: Period, status: Status, *, now: datetime) -> Overview:
-    """Read what the dashboard shows. Runs a bounded number of queries, none of which reads chats one by one.
+    """Load the dashboard's data. Runs a bounded number of queries, all on rollups.
 
-    Shape: `first_steps` are None once there is a chat.
+    Shape: `first_steps` is None once there is a chat.
     """
     begins = period.begins(now=now)
-    of_period = UsageRollup.objects.filter(granularity=period.granularity, at__gte=begins[0], at__lte=begins[-1])
-    rows = list(of_period.filter(cut=Cut.HUB))
-    total = _sum_up(rows)
+    rollups = UsageRollup.objects.filter(granularity=period.granularity, at__gte=begins[0], at__lte=begins[-1])
+    rows = list(rollups.filter(cut=Cut.HUB))
+    total = _totals(rows)
     return Overview(
         period=period,
         begins=begins,
         total=total,
         by_status=_by_status(rows),
         buckets=tuple(_bucket(at, [row for row in rows if row.at == at]) for at in begins),
-        tables={cut: _get_table(of_period.filter(cut=cut), names) for cut, names in NAMES.items()},
-        errors=tuple(_top_errors(of_period.filter(cut=Cut.ERROR))),
+        tables={cut: _get_table(rollups.filter(cut=cut), names) for cut, names in NAMES.items()},
+        errors=tuple(_top_errors(rollups.filter(cut=Cut.ERROR))),
         rolled_at=rolled_at(),
         first_steps=None if total.chats or Chat.objects.exists() else _first_steps(status, now=now),
     )
 
 
 def attention(status: Status) -> Iterator[Attention]:
-    """What providers need, those first that are asked first."""
+    """Yield the problems of providers, in order of failover."""
     for row in status.providers:
         for action in provider_actions(row):
             yield Attention(provider_id=row.pk, provider=row.name, message=action.message)
@@ -176,7 +176,7 @@ def _sum_where(column: str, **condition: Any) -> Any:
     return Coalesce(Sum(column, filter=Q(**condition)), Value(0), output_field=BigIntegerField())
 
 
-def _sum_up(rows: Iterable[UsageRollup]) -> UsageTotals:
+def _totals(rows: Iterable[UsageRollup]) -> UsageTotals:
     rows = list(rows)
     counts = [row.latency_counts for row in rows if row.status == ChatStatus.SUCCEEDED]
     latencies = [sum(column) for column in zip(*counts, strict=True)]
@@ -186,7 +186,7 @@ def _sum_up(rows: Iterable[UsageRollup]) -> UsageTotals:
         errors=sum(row.chats for row in rows if row.status in ERRORS),
         tokens=sum(row.prompt_tokens + row.completion_tokens for row in rows),
         cost_nano_usd=sum(row.cost_nano_usd for row in rows),
-        unpriced_chats=sum(row.unpriced_chats for row in rows if row.status in PAID_FOR),
+        unpriced_chats=sum(row.unpriced_chats for row in rows if row.status in BILLABLE),
         p50_ms=percentile_ms(latencies, 0.5),
         p95_ms=percentile_ms(latencies, 0.95),
     )
@@ -200,7 +200,7 @@ def _by_status(rows: Iterable[UsageRollup]) -> dict[str, int]:
 
 
 def _bucket(at: datetime, rows: list[UsageRollup]) -> Bucket:
-    return Bucket(at=at, by_status=_by_status(rows), usage=_sum_up(rows))
+    return Bucket(at=at, by_status=_by_status(rows), usage=_totals(rows))
 
 
 SUMS: dict[str, Any] = {
@@ -208,7 +208,7 @@ SUMS: dict[str, Any] = {
     "errors": _sum_where("chats", status__in=ERRORS),
     "tokens": Sum("prompt_tokens") + Sum("completion_tokens"),
     "cost": Sum("cost_nano_usd"),
-    "unpriced": _sum_where("unpriced_chats", status__in=PAID_FOR),
+    "unpriced": _sum_where("unpriced_chats", status__in=BILLABLE),
 }
 USAGE_FIELDS = ("chats", "open_chats", "errors", "tokens", "cost_nano_usd", "unpriced_chats")
 LATENCY_SUMS: dict[str, Any] = {f"counter_{n}": Sum(f"latency_counts__{n}") for n in range(LATENCY_COUNTERS)}
@@ -217,7 +217,7 @@ LATENCY_SUMS: dict[str, Any] = {f"counter_{n}": Sum(f"latency_counts__{n}") for 
 def _get_table(rollups: UsageRollupQuerySet, names: tuple[str, ...]) -> Table:
     rows = rollups.values_list(*names).annotate(all_chats=Sum("chats"), **SUMS).order_by("-all_chats", *names)
     sums = [(row[: len(names)], row[len(names) :]) for row in rows]
-    top, others = sums[:TOP], [numbers for _, numbers in sums[TOP:]]
+    top, others = sums[:MAX_ROWS], [numbers for _, numbers in sums[MAX_ROWS:]]
     latencies = _latencies(rollups, names, [key for key, _ in top]) if top else {}
     return Table(
         top=tuple(Row(key, _usage(numbers, latencies.get(key, ()))) for key, numbers in top),
@@ -229,9 +229,9 @@ def _get_table(rollups: UsageRollupQuerySet, names: tuple[str, ...]) -> Table:
 def _latencies(
     rollups: UsageRollupQuerySet, names: tuple[str, ...], keys: Iterable[tuple[str, ...]]
 ) -> dict[tuple[str, ...], tuple[int, ...]]:
-    """How long the chats that succeeded took, as in `UsageRollup.latency_counts`, of those with these names."""
+    """Return the latency counts of succeeded chats, by names; see `UsageRollup.latency_counts`."""
     rows = (
-        rollups.filter(_any_of(names, keys), status=ChatStatus.SUCCEEDED)
+        rollups.filter(_match_any(names, keys), status=ChatStatus.SUCCEEDED)
         .values_list(*names)
         .annotate(**LATENCY_SUMS)
         .order_by()
@@ -249,19 +249,19 @@ def _usage(numbers: Sequence[int], latency_counts: Sequence[int] = ()) -> UsageT
 
 def _top_errors(rollups: UsageRollupQuerySet) -> Iterator[ErrorCount]:
     names = ("error_type", "provider", "status")
-    rows = list(rollups.values_list(*names).annotate(all_chats=Sum("chats")).order_by("-all_chats", *names)[:TOP])
+    rows = list(rollups.values_list(*names).annotate(all_chats=Sum("chats")).order_by("-all_chats", *names)[:MAX_ROWS])
     if not rows:
         return
-    named = _any_of(names, [row[:3] for row in rows])
+    matches = _match_any(names, [row[:3] for row in rows])
     codes: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    for *key, code in rollups.filter(named).exclude(error_code="").values_list(*names, "error_code").distinct():
+    for *key, code in rollups.filter(matches).exclude(error_code="").values_list(*names, "error_code").distinct():
         codes[tuple(key)].append(code)
     for error_type, provider, status, chats in rows:
-        found = tuple(sorted(codes[error_type, provider, status]))
-        yield ErrorCount(error_type=error_type, codes=found, provider=provider, status=status, chats=chats)
+        error_codes = tuple(sorted(codes[error_type, provider, status]))
+        yield ErrorCount(error_type=error_type, codes=error_codes, provider=provider, status=status, chats=chats)
 
 
-def _any_of(names: tuple[str, ...], keys: Iterable[tuple[str, ...]]) -> Q:
+def _match_any(names: tuple[str, ...], keys: Iterable[tuple[str, ...]]) -> Q:
     return reduce(or_, (Q(**dict(zip(names, key, strict=True))) for key in keys))
 
 

@@ -1,4 +1,4 @@
-"""The dashboard's charts, as the theme's Chart.js components take them."""
+"""The dashboard's charts, for the theme's Chart.js components."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from chat.ledger.models import ChatStatus
 from llmhub.adminkit.charts import chart_options
-from llmhub.dashboard.overview.numbers import count_words, time_words, usd_words
+from llmhub.dashboard.overview.numbers import format_count, format_duration, format_usd
 from llmhub.dashboard.overview.usage import Bucket, Overview
 
 STATUS_COLOURS = {
@@ -21,20 +21,11 @@ STATUS_COLOURS = {
     ChatStatus.LOST: "#7c2d12",
     ChatStatus.STARTED: "#0ea5e9",
 }
-STATUS_LABELS = {
-    ChatStatus.SUCCEEDED: "Succeeded",
-    ChatStatus.CLIENT_DISCONNECTED: "Caller left",
-    ChatStatus.REJECTED: "Rejected",
-    ChatStatus.TRUNCATED: "Cut off",
-    ChatStatus.FAILED: "Failed",
-    ChatStatus.LOST: "Lost",
-    ChatStatus.STARTED: "Still open",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Shape: `summary` says in words what the picture shows; `data` and `options` are Chart.js's, as JSON."""
+    """Shape: `summary` describes the chart as text; `data` and `options` are JSON for Chart.js."""
 
     kind: str
     title: str
@@ -54,22 +45,24 @@ def bucket_label(bucket: Bucket, overview: Overview) -> str:
 def _chats(overview: Overview) -> Chart:
     datasets = [
         {
-            "label": label,
+            "label": status.label,
             "data": [bucket.by_status[status] for bucket in overview.buckets],
             "backgroundColor": STATUS_COLOURS[status],
         }
-        for status, label in STATUS_LABELS.items()
+        for status in STATUS_COLOURS
         if overview.by_status[status]
     ]
     busiest = max(overview.buckets, key=lambda bucket: bucket.usage.chats)
-    parts = ", ".join(
-        f"{label.lower()} {overview.by_status[s]:,}" for s, label in STATUS_LABELS.items() if overview.by_status[s]
+    counts = ", ".join(
+        f"{status.label.lower()} {overview.by_status[status]:,}"
+        for status in STATUS_COLOURS
+        if overview.by_status[status]
     )
-    summary = f"{parts}. Most at {bucket_label(busiest, overview)}: {busiest.usage.chats:,}."
+    summary = f"{counts}. Peak at {bucket_label(busiest, overview)}: {busiest.usage.chats:,}."
     return _chart(
         overview,
         kind="bar",
-        title="Chats by how they ended",
+        title="Chats by status",
         summary=summary,
         datasets=datasets,
         axes=_axes(stacked=True),
@@ -78,26 +71,24 @@ def _chats(overview: Overview) -> Chart:
 
 def _latency(overview: Overview) -> Chart:
     lines: tuple[tuple[str, str, Callable[[Bucket], float | None]], ...] = (
-        ("Half took at most (s)", "#0ea5e9", lambda bucket: bucket.usage.p50_ms),
-        ("95 % took at most (s)", "#f97316", lambda bucket: bucket.usage.p95_ms),
+        ("p50 (s)", "#0ea5e9", lambda bucket: bucket.usage.p50_ms),
+        ("p95 (s)", "#f97316", lambda bucket: bucket.usage.p95_ms),
     )
     datasets = [
         {
             "label": label,
-            "data": [None if (ms := read(bucket)) is None else round(ms / 1000, 3) for bucket in overview.buckets],
+            "data": [None if (ms := get_value(bucket)) is None else round(ms / 1000, 3) for bucket in overview.buckets],
             "borderColor": colour,
             "backgroundColor": colour,
             "borderWidth": 2,
             "pointRadius": 2,
             "spanGaps": True,
         }
-        for label, colour, read in lines
+        for label, colour, get_value in lines
     ]
-    p50, p95 = (time_words(ms)[0] for ms in (overview.total.p50_ms, overview.total.p95_ms))
-    summary = f"Of chats that succeeded, half took at most about {p50}, 95 % at most about {p95}."
-    return _chart(
-        overview, kind="line", title="Time to the whole answer", summary=summary, datasets=datasets, axes=_axes()
-    )
+    p50, p95 = (format_duration(ms)[0] for ms in (overview.total.p50_ms, overview.total.p95_ms))
+    summary = f"Latency of succeeded chats, approximately: p50 {p50}, p95 {p95}."
+    return _chart(overview, kind="line", title="Latency", summary=summary, datasets=datasets, axes=_axes())
 
 
 def _tokens(overview: Overview) -> Chart:
@@ -123,8 +114,8 @@ def _tokens(overview: Overview) -> Chart:
     ]
     usd_ticks = {"format": {"style": "currency", "currency": "USD", "maximumSignificantDigits": 3}}
     usd_axis = {"position": "right", "beginAtZero": True, "ticks": usd_ticks, "grid": {"drawOnChartArea": False}}
-    tokens, cost = count_words(overview.total.tokens)[0], usd_words(overview.total.cost_nano_usd)[0]
-    summary = f"{tokens} tokens for {cost}, as far as prices are known."
+    tokens, cost = format_count(overview.total.tokens)[0], format_usd(overview.total.cost_nano_usd)[0]
+    summary = f"{tokens} tokens for {cost}, where prices are known."
     return _chart(
         overview,
         kind="bar",
@@ -136,7 +127,7 @@ def _tokens(overview: Overview) -> Chart:
 
 
 def _axes(*, stacked: bool = False) -> dict[str, Any]:
-    """Return two axes from nought on, whose large numbers are shortened."""
+    """Return two axes that start at zero, with compact numbers."""
     times = {
         "stacked": stacked,
         "ticks": {"maxRotation": 0, "autoSkipPadding": 12},

@@ -1,4 +1,4 @@
-"""Who looks at the dashboard, and where its links may lead them."""
+"""The dashboard's user: permissions, and the links they allow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chat.history.links import chats_url
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who looks at the chats since a moment: what they may see, and the links to it."""
+    """A user who views the chats since a time: permissions and links."""
 
     request: HttpRequest
     since: datetime
@@ -30,13 +30,13 @@ class Viewer:
     def may_see_providers(self) -> bool:
         return self._may("providers.view_providerconfig", "providers.change_providerconfig")
 
-    def chats(self, *, statuses: Iterable[str] = (), actor: str = "", **found_by: Any) -> str:
-        """Return where these chats are listed."""
+    def chats(self, *, statuses: Iterable[str] = (), actor: str = "", **filters: Any) -> str:
+        """Return the URL of the list of these chats; "" without permission."""
         if not self.may_see_chats:
             return ""
-        more = [("status", str(status)) for status in statuses] + ([("actor", actor)] if actor else [])
-        url = chats_url(**{"since": self.since, **found_by})
-        return f"{url}&{urlencode(more)}" if more else url
+        extra = [("status", str(status)) for status in statuses] + ([("actor", actor)] if actor else [])
+        url = chats_url(**{"since": self.since, **filters})
+        return f"{url}&{urlencode(extra)}" if extra else url
 
     def provider(self, pk: int | None) -> str:
         may_link = pk is not None and self.may_see_providers

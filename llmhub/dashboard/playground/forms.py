@@ -1,4 +1,4 @@
-"""What can be asked in the playground, as fields. The browser sends them; no field is submitted to Django."""
+"""The playground's form. A script sends the chat; the form is never submitted to Django."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODEL_HELP = "Empty: each provider's own default model."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """Whom and as whom one can ask. Shape: `keys` None for who may not see any."""
+    """The providers and keys to choose from. Shape: `keys` is None without permission to view them."""
 
     providers: Iterable[ProviderConfig]
     keys: Iterable[ApiKey] | None
@@ -43,10 +43,10 @@ def _model_field(label: str, *, datalist: str) -> forms.CharField:
 
 class PlaygroundForm(forms.Form):
     as_key = forms.ChoiceField(
-        label="Ask as",
+        label="Send as",
         required=False,
         widget=UnfoldAdminSelectWidget(),
-        help_text="Routed as for the key of an application; recorded under your name all the same.",
+        help_text="Uses the rights of an application's key; recorded under your name.",
     )
     provider = forms.ChoiceField(label="Provider", required=False, widget=UnfoldAdminSelectWidget())
     model = _model_field("Model", datalist="playground-models")
@@ -60,13 +60,16 @@ class PlaygroundForm(forms.Form):
     max_tokens = forms.IntegerField(label="Max tokens", required=False, widget=_number(min="1", step="1"))
     top_p = forms.FloatField(label="Top p", required=False, widget=_number(min="0", max="1"))
     stop = forms.CharField(
-        label="Stop at", required=False, widget=_text_area(2), help_text="Texts that end the answer, one a line."
+        label="Stop sequences",
+        required=False,
+        widget=_text_area(2),
+        help_text="Texts that end the answer, one per line.",
     )
     message = forms.CharField(label="Message", widget=_text_area(4))
 
     def __init__(self, choices: Choices, *, initial: Mapping[str, str]) -> None:
         super().__init__(initial=dict(initial), auto_id="playground-%s", label_suffix="", use_required_attribute=False)
-        names = _provider_choices(choices.providers, also=initial.get("provider", ""))
+        names = _provider_choices(choices.providers, requested=initial.get("provider", ""))
         for name in ("provider", "second_provider"):
             self.fields[name].choices = names  # type: ignore[attr-defined]  # a ChoiceField
         if choices.keys is None:
@@ -78,27 +81,27 @@ class PlaygroundForm(forms.Form):
         return [self[name] for name in ("temperature", "top_p", "max_tokens", "stop")]
 
 
-def _provider_choices(providers: Iterable[ProviderConfig], *, also: str) -> list[tuple[str, str]]:
-    """Every provider by its name; one that was asked for and is none stays there to be told so."""
-    found = {row.name: _provider_label(row) for row in providers}
-    if also and also not in found:
-        found[also] = f"{also} (there is none of this name)"
-    return [("", "Any, in the order of failover"), *found.items()]
+def _provider_choices(providers: Iterable[ProviderConfig], *, requested: str) -> list[tuple[str, str]]:
+    """Return the providers as choices, plus a requested one that does not exist, marked as such."""
+    labels = {row.name: _provider_label(row) for row in providers}
+    if requested and requested not in labels:
+        labels[requested] = f"{requested} (does not exist)"
+    return [("", "Any, in the order of failover"), *labels.items()]
 
 
 def _provider_label(row: ProviderConfig) -> str:
     notes = [
         note
-        for note, holds in (
+        for note, applies in (
             ("default", row.is_default),
             ("disabled", not row.enabled),
             ("unhealthy", row.health == Health.UNHEALTHY),
         )
-        if holds
+        if applies
     ]
     return f"{row.name} ({', '.join(notes)})" if notes else row.name
 
 
 def _key_choices(keys: Iterable[ApiKey]) -> list[tuple[str, object]]:
-    named = [(str(key.pk), str(key)) for key in keys]
-    return [("", "Myself"), *([("An application", named)] if named else [])]
+    choices = [(str(key.pk), str(key)) for key in keys]
+    return [("", "Myself"), *([("Application keys", choices)] if choices else [])]

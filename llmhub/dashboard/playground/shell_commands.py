@@ -1,4 +1,4 @@
-"""A chat as commands that others can run, whatever the prompt holds."""
+"""Render a chat as safe shell commands and Python, whatever the prompt contains."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ with urllib.request.urlopen(request) as answer:
 
 
 def curl_snippet(url: str, body: JSONObject) -> str:
-    """Return a chat as a command for a POSIX shell that has the key in `LLMHUB_KEY`."""
+    """Return a chat as a POSIX shell command that reads the key from `LLMHUB_KEY`."""
     lines = [
         f"curl -N {shlex.quote(url)}" if body.get("stream") else f"curl {shlex.quote(url)}",
         '-H "Authorization: Bearer $LLMHUB_KEY"',
@@ -38,11 +38,11 @@ def curl_snippet(url: str, body: JSONObject) -> str:
 
 
 def python_snippet(url: str, body: JSONObject) -> str:
-    """Return a chat as a program that needs Python alone, and the key in `LLMHUB_KEY`."""
+    """Return a chat as a Python program without dependencies that reads the key from `LLMHUB_KEY`."""
     return PYTHON.format(body=pformat(body, width=100, sort_dicts=False), url=url)
 
 
 def _visible_json(body: JSONObject) -> str:
-    """Return JSON on one line in which nothing hides: what cannot be printed stands as its number."""
+    """Return JSON on one line, with unprintable characters escaped."""
     text = json.dumps(body, ensure_ascii=False)
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""The playground: its page, where a chat would be tried, and a chat as a command. Chats go the way of all others."""
+"""The playground's views: page, routing preview and snippets. Its chats use the public API."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from llmhub.dashboard.playground.forms import Choices, PlaygroundForm
 from llmhub.dashboard.playground.shell_commands import curl_snippet, python_snippet
 from providers.errors import ProviderError
 from providers.manager import get_provider_manager
-from providers.models import Health, ProviderConfig, ProviderModel
+from providers.models import ProviderConfig, ProviderModel
 from providers.resolution.candidates import Candidate
 from providers.wire.validation import BadRequestError
 
@@ -39,7 +39,7 @@ may_chat = permission_required("chat.use_chat", raise_exception=True)
 @may_chat
 @ensure_csrf_cookie
 def playground(request: HttpRequest) -> HttpResponse:
-    """Show the page. Runs at most three queries of its own."""
+    """Render the page. Runs at most three queries of its own."""
     providers = list(ProviderConfig.objects.in_order().defer("api_key"))
     context = {
         **admin.site.each_context(request),
@@ -61,7 +61,7 @@ def _keys(request: HttpRequest) -> list[ApiKey] | None:
 
 
 def _config(request: HttpRequest, providers: list[ProviderConfig]) -> dict[str, Any]:
-    """What the page's script needs to know. Shape: `chat_url` ends where the id of a chat is to stand."""
+    """Return the configuration of the page's script. Shape: a chat's id is appended to `chat_url`."""
     may_read = request.user.has_perm("chat.view_chat")
     return {
         "ask_url": CHAT_PATH,
@@ -77,17 +77,17 @@ def _config(request: HttpRequest, providers: list[ProviderConfig]) -> dict[str, 
 
 
 def _models(providers: list[ProviderConfig]) -> dict[str, list[str]]:
-    """The models that each provider has, its default model too where it does not list it. Runs one query."""
-    found = {row.name: {row.default_model} - {""} for row in providers}
+    """Return each provider's models, including an unlisted default model. Runs one query."""
+    models = {row.name: {row.default_model} - {""} for row in providers}
     for provider, name in ProviderModel.objects.offered().order_by().values_list("provider__name", "name"):
-        found.setdefault(provider, set()).add(name)
-    return {provider: sorted(names) for provider, names in found.items()}
+        models.setdefault(provider, set()).add(name)
+    return {provider: sorted(names) for provider, names in models.items()}
 
 
 @require_GET
 @may_chat
 def routing(request: HttpRequest) -> HttpResponse:
-    """Tell where a chat would be tried, from memory, as the chat itself would be."""
+    """Preview the routing of a chat, from the same snapshot that a chat uses."""
     try:
         principal = _principal(request)
         check_may_chat(principal)
@@ -109,14 +109,13 @@ def _principal(request: HttpRequest) -> Principal:
 
 def _candidate(candidate: Candidate) -> dict[str, str]:
     health = candidate.provider.health
-    words = "not checked yet" if health is Health.UNKNOWN else health.label.lower()
-    return {"provider": candidate.provider.name, "model": candidate.model_name, "health": words}
+    return {"provider": candidate.provider.name, "model": candidate.model_name, "health": health.label.lower()}
 
 
 @require_POST
 @may_chat
 def snippets(request: HttpRequest) -> HttpResponse:
-    """Return the body of a chat as commands that ask the same with a key."""
+    """Return a chat's body as commands that send it with a key."""
     try:
         body = read_json(request.body)
     except BadRequestError as error:

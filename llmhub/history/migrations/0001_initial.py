@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
             name="Change",
             fields=[
                 ("id", models.CharField(max_length=200, primary_key=True, serialize=False)),
-                ("at", models.DateTimeField(verbose_name="when")),
+                ("at", models.DateTimeField(verbose_name="time")),
                 (
                     "kind",
                     models.CharField(
@@ -25,15 +25,15 @@ class Migration(migrations.Migration):
                             ("added", "Added"),
                             ("changed", "Changed"),
                             ("deleted", "Deleted"),
-                            ("found", "Found as the history began"),
+                            ("found", "Initial"),
                         ],
                         max_length=10,
-                        verbose_name="what happened",
+                        verbose_name="event",
                     ),
                 ),
-                ("model", models.CharField(max_length=100, verbose_name="of")),
+                ("model", models.CharField(max_length=100, verbose_name="object type")),
                 ("object_id", models.CharField(max_length=100)),
-                ("actor", models.CharField(max_length=300, verbose_name="who")),
+                ("actor", models.CharField(max_length=300, verbose_name="user")),
                 ("event", models.CharField(max_length=100)),
                 ("event_id", models.BigIntegerField()),
             ],

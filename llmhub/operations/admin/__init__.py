@@ -1,4 +1,4 @@
-"""Periodic tasks and their schedules in the admin."""
+"""Admin pages of periodic tasks and schedules."""
 
 from llmhub.operations.admin.schedules import PeriodicTaskAdmin
 

@@ -23,7 +23,7 @@ def task_choices() -> list[tuple[str, str]]:
 
 
 class PeriodicTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
-    task = forms.ChoiceField(choices=task_choices, widget=UnfoldAdminSelectWidget, help_text="What is to be done.")
+    task = forms.ChoiceField(choices=task_choices, widget=UnfoldAdminSelectWidget, help_text="The task to run.")
 
     class Meta:
         model = PeriodicTask
@@ -53,27 +53,27 @@ class PeriodicTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscr
             "crontab": "Crontab",
             "clocked": "Fixed time",
             "one_off": "One-off",
-            "start_time": "Not before",
+            "start_time": "Starts at",
             "args": "Positional arguments",
             "kwargs": "Keyword arguments",
-            "expires": "Not after",
+            "expires": "Expires at",
             "expire_seconds": "Expires after (s)",
             "queue": "Queue",
         }
         help_texts = {
-            "name": "What the task is called in lists.",
-            "enabled": "Switched off, it is never sent.",
-            "description": "What it is for.",
-            "interval": "Choose one of three: an interval, a crontab or a fixed time.",
-            "crontab": "E.g. every night at four.",
-            "clocked": "Runs once, at that time: needs “one-off”.",
-            "one_off": "Runs a single time and is switched off then.",
-            "start_time": "Empty: at once.",
+            "name": "The name shown in lists.",
+            "enabled": "If disabled, it never runs.",
+            "description": "The purpose of the task.",
+            "interval": "Set exactly one: interval, crontab or fixed time.",
+            "crontab": "E.g. every night at 04:00.",
+            "clocked": "Runs once, at that time; requires “One-off”.",
+            "one_off": "Runs once, and is then disabled.",
+            "start_time": "Empty: immediately.",
             "args": "As JSON, e.g. <code>[1, 2]</code>.",
             "kwargs": 'As JSON, e.g. <code>{"provider_id": 1}</code>.',
-            "expires": "Empty: it never ends.",
-            "expire_seconds": "A task that nobody took for so many seconds is not done any more.",
-            "queue": "Empty: where the hub's workers listen.",
+            "expires": "Empty: never.",
+            "expire_seconds": "A run that no worker started within this time is dropped.",
+            "queue": "Empty: the default queue of the hub's workers.",
         }
 
     def clean_args(self) -> str:
@@ -82,28 +82,28 @@ class PeriodicTaskForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscr
     def clean_kwargs(self) -> str:
         return self._json("kwargs", dict, "a JSON object")
 
-    def _json(self, name: str, kind: type, words: str) -> str:
+    def _json(self, name: str, kind: type, expected: str) -> str:
         text: str = self.cleaned_data[name]
         try:
-            is_right = isinstance(json.loads(text), kind)
+            is_valid = isinstance(json.loads(text), kind)
         except ValueError:
-            is_right = False
-        if not is_right:
-            raise ValidationError(f"This must be {words}.")
+            is_valid = False
+        if not is_valid:
+            raise ValidationError(f"This must be {expected}.")
         return text
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if cleaned.get("expires") and cleaned.get("expire_seconds") is not None:
-            raise ValidationError("A task expires either at a time or after some seconds.")
+            raise ValidationError("Set either “Expires at” or “Expires after”, not both.")
         self._check_times(cleaned.get("start_time"), cleaned.get("clocked"), cleaned.get("expires"))
         return cleaned
 
     def _check_times(self, start: datetime | None, clocked: ClockedSchedule | None, end: datetime | None) -> None:
-        """Refuse an end before which it can never run."""
+        """Refuse an expiry before which the task never runs."""
         if end is None:
             return
         if "expires" in self.changed_data and end <= timezone.now():
-            self.add_error("expires", "This has passed already: it would never run.")
+            self.add_error("expires", "This is in the past: the task would never run.")
         elif (start and start >= end) or (clocked and clocked.clocked_time >= end):
-            self.add_error("expires", "This is before it may begin: it would never run.")
+            self.add_error("expires", "This is before the start: the task would never run.")

@@ -1,4 +1,4 @@
-"""The forms of when something is done."""
+"""The forms of schedules."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule
 
-from llmhub.operations.schedule_text import LONGEST, crontab_fault
+from llmhub.operations.schedule_text import MAX_INTERVAL, crontab_fault
 
 
 def is_too_long(every: int, period: str) -> bool:
     try:
-        return timedelta(**{period: every}) > LONGEST
+        return timedelta(**{period: every}) > MAX_INTERVAL
     except OverflowError:
         return True
 
@@ -25,12 +25,12 @@ class IntervalForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         model = IntervalSchedule
         fields = ("every", "period")
         labels = {"every": "Every", "period": "Unit"}
-        help_texts = {"every": "So many units lie between two runs.", "period": ""}
+        help_texts = {"every": "The number of units between two runs.", "period": ""}
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors and is_too_long(cleaned["every"], cleaned["period"]):
-            self.add_error("every", f"Two runs lie at most {LONGEST.days} days apart.")
+            self.add_error("every", f"The interval may be at most {MAX_INTERVAL.days} days.")
         return cleaned
 
 
@@ -47,12 +47,12 @@ class CrontabForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptab
             "timezone": "Time zone",
         }
         help_texts = {
-            "minute": "<code>*</code> is every one; e.g. <code>0,30</code> or <code>*/15</code>.",
+            "minute": "<code>*</code>: every minute; e.g. <code>0,30</code> or <code>*/15</code>.",
             "hour": "0 to 23, e.g. <code>8,20</code>.",
             "day_of_month": "1 to 31, e.g. <code>1,15</code>.",
             "month_of_year": "1 to 12, e.g. <code>1,7</code>.",
             "day_of_week": "0 or 7 is Sunday, 1 Monday, e.g. <code>1-5</code>.",
-            "timezone": "Where the hours are counted.",
+            "timezone": "The time zone of the hours.",
         }
 
     def clean(self) -> dict[str, Any]:
@@ -70,10 +70,10 @@ class FixedTimeForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscript
         model = ClockedSchedule
         fields = ("clocked_time",)
         labels = {"clocked_time": "Time (UTC)"}
-        help_texts = {"clocked_time": "What is scheduled for it runs once."}
+        help_texts = {"clocked_time": "Tasks with this schedule run once."}
 
     def clean_clocked_time(self) -> datetime:
-        at: datetime = self.cleaned_data["clocked_time"]
-        if "clocked_time" in self.changed_data and at <= timezone.now():
-            raise ValidationError("This has passed already.")
-        return at
+        time: datetime = self.cleaned_data["clocked_time"]
+        if "clocked_time" in self.changed_data and time <= timezone.now():
+            raise ValidationError("This is in the past.")
+        return time

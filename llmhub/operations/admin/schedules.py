@@ -1,4 +1,4 @@
-"""Periodic tasks: what is done, when, how it ended, and doing it now."""
+"""Admin pages of periodic tasks: schedule, last result, and “Run now”."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from unfold.admin import ModelAdmin
 
 from llmhub.adminkit.initial_values import CheckedInitialValues
 from llmhub.adminkit.row_actions import RowActions, RowButton
-from llmhub.adminkit.times import exact_time, ms_words
+from llmhub.adminkit.times import exact_time, format_ms
 from llmhub.history.tab import HistoryTab
 from llmhub.operations.admin.periodic_task_form import PeriodicTaskForm
 from llmhub.operations.admin.schedule_forms import CrontabForm, FixedTimeForm, IntervalForm
 from llmhub.operations.models import Heartbeat, Service, TaskResult
 from llmhub.operations.run_now import CannotSendError, NoBrokerError, send_now
-from llmhub.operations.schedule_text import crontab_words, spoken_next_run, spoken_schedule
+from llmhub.operations.schedule_text import crontab_text, next_run_text, schedule_text
 
-# Solar schedules need a library that the hub does without: one of them in the table would stop beat.
+# Solar schedules need a library that the hub does not install: one row of them would stop beat.
 for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, ClockedSchedule, SolarSchedule):
     admin.site.unregister(model)
 
@@ -55,13 +55,12 @@ class PeriodicTaskAdmin(CheckedInitialValues, HistoryTab, RowActions):
         css = {"all": ("operations/schedules.css",)}
 
     def get_fieldsets(self, _request: HttpRequest, obj: PeriodicTask | None = None) -> Any:
-        now = {"fields": self.readonly_fields}
         return [
             (None, {"fields": ("name", "task", "enabled", "description")}),
-            *([("How it is", now)] if obj else []),
-            ("When", {"fields": ("interval", "crontab", "clocked", "one_off", "start_time")}),
+            *([("Status", {"fields": self.readonly_fields})] if obj else []),
+            ("Schedule", {"fields": ("interval", "crontab", "clocked", "one_off", "start_time")}),
             ("Arguments", {"fields": ("args", "kwargs")}),
-            ("Sending", {"fields": ("expires", "expire_seconds", "queue")}),
+            ("Delivery", {"fields": ("expires", "expire_seconds", "queue")}),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
@@ -82,7 +81,7 @@ class PeriodicTaskAdmin(CheckedInitialValues, HistoryTab, RowActions):
     def formfield_for_foreignkey(self, db_field: ForeignKey[Any, Any], request: Any, **kwargs: Any) -> Any:
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if db_field.name == "crontab" and field:
-            field.label_from_instance = crontab_words
+            field.label_from_instance = crontab_text
         return field
 
     @admin.action(description="Run now", permissions=["change"])
@@ -92,17 +91,17 @@ class PeriodicTaskAdmin(CheckedInitialValues, HistoryTab, RowActions):
             try:
                 send_now(task)
             except NoBrokerError as error:
-                self.message_user(request, f"{task.name} was not sent, nor was any after it: {error}", messages.ERROR)
+                self.message_user(request, f"{task.name} and the tasks after it were not sent: {error}", messages.ERROR)
                 break
             except CannotSendError as error:
                 self.message_user(request, f"{task.name} was not sent: {error}", messages.ERROR)
             else:
                 sent += 1
         if sent:
-            self.message_user(request, f"{sent} sent. How it ended is shown here in a moment.", messages.SUCCESS)
+            self.message_user(request, f"{sent} sent. The result appears here in a moment.", messages.SUCCESS)
         if sent and Service.WORKER not in Heartbeat.objects.alive(now=timezone.now()):
-            words = "No worker gives a sign of life: what was sent waits for one. Start a worker."
-            self.message_user(request, words, messages.WARNING)
+            message = "No worker is running: the tasks wait in the queue. Start a worker."
+            self.message_user(request, message, messages.WARNING)
 
     @admin.action(description="Enable", permissions=["change"])
     def enable(self, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
@@ -113,9 +112,9 @@ class PeriodicTaskAdmin(CheckedInitialValues, HistoryTab, RowActions):
         self._switch(request, tasks, on=False)
 
     def _switch(self, request: HttpRequest, tasks: QuerySet[PeriodicTask], *, on: bool) -> None:
-        switched = tasks.filter(enabled=not on).update(enabled=on)
+        changed = tasks.filter(enabled=not on).update(enabled=on)
         PeriodicTasks.update_changed()
-        self.message_user(request, f"{switched} {'enabled' if on else 'disabled'}.", messages.SUCCESS)
+        self.message_user(request, f"{changed} {'enabled' if on else 'disabled'}.", messages.SUCCESS)
 
     @admin.display(description="enabled", ordering="enabled")
     def switch(self, task: PeriodicTask) -> str:
@@ -128,25 +127,25 @@ class PeriodicTaskAdmin(CheckedInitialValues, HistoryTab, RowActions):
 
     @admin.display(description="schedule")
     def schedule(self, task: PeriodicTask) -> str:
-        return spoken_schedule(task)
+        return schedule_text(task)
 
     @admin.display(description="last run", ordering="last_run_at")
     def last_run(self, task: PeriodicTask) -> str:
-        return exact_time(task.last_run_at) if task.last_run_at else "not yet"
+        return exact_time(task.last_run_at) if task.last_run_at else "never"
 
     @admin.display(description="next run")
     def next_run(self, task: PeriodicTask) -> str:
-        return spoken_next_run(task, now=timezone.now())
+        return next_run_text(task, now=timezone.now())
 
     @admin.display(description="last result", ordering="finished_at")
     def last_result(self, task: Any) -> str:
         if task.finished_at is None:
-            return "none yet"
+            return "–"
         return format_html(
             '<span class="{}">{}</span><span class="result-detail">took {}, {}</span>',
             "result-failed" if task.error else "result-ok",
-            f"failed: {task.error}" if task.error else "ok",
-            ms_words(task.duration_ms),
+            f"failed: {task.error}" if task.error else "succeeded",
+            format_ms(task.duration_ms),
             exact_time(task.finished_at),
         )
 
@@ -160,13 +159,13 @@ class IntervalScheduleAdmin(CheckedInitialValues, HistoryTab, ModelAdmin):  # ty
 @admin.register(CrontabSchedule)
 class CrontabScheduleAdmin(CheckedInitialValues, HistoryTab, ModelAdmin):  # type: ignore[misc]  # untyped
     form = CrontabForm
-    list_display = ("in_words", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
-    fields = ("in_words", *CrontabForm.Meta.fields)
-    readonly_fields = ("in_words",)
+    list_display = ("description", "minute", "hour", "day_of_month", "month_of_year", "day_of_week", "timezone")
+    fields = ("description", *CrontabForm.Meta.fields)
+    readonly_fields = ("description",)
 
-    @admin.display(description="in words")
-    def in_words(self, crontab: CrontabSchedule) -> str:
-        return crontab_words(crontab)
+    @admin.display(description="description")
+    def description(self, crontab: CrontabSchedule) -> str:
+        return crontab_text(crontab)
 
 
 @admin.register(ClockedSchedule)

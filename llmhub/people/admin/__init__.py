@@ -1,4 +1,4 @@
-"""Users, groups and second factors in the admin."""
+"""Admin pages of users, groups and second factors."""
 
 from llmhub.people.admin.groups import GroupAdmin
 from llmhub.people.admin.second_factors import SecondFactorAdmin

@@ -1,4 +1,4 @@
-"""Groups: who may do what, together."""
+"""Admin pages of groups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from llmhub.history.tab import HistoryTab
-from llmhub.people.admin.permission_choices import GrantingForm, PermissionsField, pickable
+from llmhub.people.admin.permission_choices import GrantingForm, PermissionsField, assignable_permissions
 
 admin.site.unregister(Group)
 
@@ -29,9 +29,9 @@ class GroupAdmin(HistoryTab, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc
     list_display = ("name", "user_count", "permission_count")
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, dict[str, int], set[str], list[str]]:
-        """Name the groups alone: what a group gave to whom is counted."""
-        _, counts, beyond, protected = super().get_deleted_objects(objs, request)
-        return [str(group) for group in objs], counts, beyond, protected
+        """List only the groups; memberships and permissions are counted."""
+        _, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return [str(group) for group in objs], counts, lacking, protected
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         groups: QuerySet[Group] = super().get_queryset(request)
@@ -44,7 +44,7 @@ class GroupAdmin(HistoryTab, DjangoGroupAdmin, ModelAdmin):  # type: ignore[misc
 
     def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: Any = None, **kwargs: Any) -> Any:
         return super().formfield_for_manytomany(
-            db_field, request, **{**kwargs, "form_class": PermissionsField, "queryset": pickable()}
+            db_field, request, **{**kwargs, "form_class": PermissionsField, "queryset": assignable_permissions()}
         )
 
     @admin.display(description="users", ordering="users")

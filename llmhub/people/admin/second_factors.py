@@ -1,4 +1,4 @@
-"""Who has a second factor, and how an admin takes it from somebody who has lost it."""
+"""Admin page of second factors, to remove those that users have lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Authenticator._meta.verbose_name_plural = "second factors"
 
 @admin.register(Authenticator)
 class SecondFactorAdmin(HistoryTab, SecretColumns, ModelAdmin):  # type: ignore[misc]  # untyped
-    """Whoever may change users may look at their second factors and remove them; the secrets are nobody's."""
+    """Permission to change users includes viewing and removing second factors, never their secrets."""
 
     secret_columns = frozenset({"data"})
     list_display = ("user", "created_at", "last_used_at")
@@ -58,5 +58,5 @@ class SecondFactorAdmin(HistoryTab, SecretColumns, ModelAdmin):  # type: ignore[
         Authenticator.objects.filter(user_id=obj.user_id).delete()
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Authenticator]) -> None:
-        """Recovery codes go too: they stand in for the factor that is gone."""
+        """Delete recovery codes too: they replace the deleted factor."""
         Authenticator.objects.filter(user_id__in=list(queryset.values_list("user_id", flat=True))).delete()

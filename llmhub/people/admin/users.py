@@ -1,4 +1,4 @@
-"""Users: who may sign in, and what they may do."""
+"""Admin pages of users."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from llmhub.access.granting import may_manage
 from llmhub.history.tab import HistoryTab
-from llmhub.people.admin.permission_choices import GrantingForm, PermissionsField, pickable
+from llmhub.people.admin.permission_choices import GrantingForm, PermissionsField, assignable_permissions
 
 admin.site.unregister(User)
 
-STANDINGS = {"superuser": "primary", "staff": "info", "no admin": "warning", "switched off": "danger"}
+ROLE_COLOURS = {"superuser": "primary", "staff": "info", "no admin access": "warning", "disabled": "danger"}
 
 
 class UserForm(GrantingForm, UserChangeForm):  # type: ignore[misc]  # unfold is untyped
     def clean(self) -> Any:
         cleaned = super().clean()
-        stays = all(self.cleaned_data.get(name, True) for name in ("is_active", "is_superuser"))
-        if self.instance.pk and not stays and not others_remain([self.instance.pk]):
-            raise ValidationError("This is the last active superuser: nobody could manage the hub any more.")
+        is_superuser_still = all(self.cleaned_data.get(name, True) for name in ("is_active", "is_superuser"))
+        if self.instance.pk and not is_superuser_still and not others_remain([self.instance.pk]):
+            raise ValidationError("This is the last active superuser; the hub needs one.")
         return cleaned
 
 
 def others_remain(pks: list[int]) -> bool:
-    """Whether an active superuser is left without these; until the transaction ends, nobody else takes one away."""
+    """Whether an active superuser remains without these; locks superusers until the transaction ends."""
     superusers = User.objects.select_for_update().filter(is_superuser=True, is_active=True).order_by("pk")
-    left = set(superusers.values_list("pk", flat=True))
-    return not left & set(pks) or bool(left - set(pks))
+    superuser_pks = set(superusers.values_list("pk", flat=True))
+    return not superuser_pks & set(pks) or bool(superuser_pks - set(pks))
 
 
 @admin.register(User)
@@ -47,7 +47,7 @@ class UserAdmin(HistoryTab, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, 
     form = UserForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "full_name", "group_names", "standing", "two_factor", "last_sign_in")
+    list_display = ("username", "full_name", "group_names", "role", "two_factor", "last_sign_in")
     list_filter = ("is_active", "is_staff", "is_superuser", "groups")
     readonly_fields = ("two_factor", "last_login", "date_joined")
     filter_horizontal = ("user_permissions",)
@@ -55,7 +55,7 @@ class UserAdmin(HistoryTab, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, 
     add_fieldsets = ((None, {"fields": ("username", "password1", "password2")}),)
     fieldsets = (
         (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
-        ("What the user may do", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         ("Sign-in", {"fields": ("two_factor", "last_login", "date_joined")}),
     )
 
@@ -66,10 +66,10 @@ class UserAdmin(HistoryTab, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, 
         return users.prefetch_related(groups).annotate(has_totp=Exists(totp))
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Nobody shuts themselves out, and only superusers make superusers."""
-        mine = ("is_active", "is_staff", "is_superuser") if obj and obj.pk == request.user.pk else ()
-        beyond = () if request.user.is_superuser else ("is_superuser",)
-        return (*self.readonly_fields, *dict.fromkeys((*mine, *beyond)))
+        """Prevent self-lockout; only superusers appoint superusers."""
+        own_flags = ("is_active", "is_staff", "is_superuser") if obj and obj.pk == request.user.pk else ()
+        superuser_only = () if request.user.is_superuser else ("is_superuser",)
+        return (*self.readonly_fields, *dict.fromkeys((*own_flags, *superuser_only)))
 
     def get_form(self, request: Any, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
@@ -78,9 +78,12 @@ class UserAdmin(HistoryTab, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, 
 
     def formfield_for_manytomany(self, db_field: ManyToManyField[Any, Any], request: Any, **kwargs: Any) -> Any:
         if db_field.name == "user_permissions":
-            kwargs |= {"form_class": PermissionsField, "queryset": pickable()}
+            kwargs |= {"form_class": PermissionsField, "queryset": assignable_permissions()}
         else:
-            kwargs |= {"widget": UnfoldAdminCheckboxSelectMultipleWidget, "help_text": "They add up."}
+            kwargs |= {
+                "widget": UnfoldAdminCheckboxSelectMultipleWidget,
+                "help_text": "The permissions of all groups add up.",
+            }
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def has_change_permission(self, request: Any, obj: Model | None = None) -> bool:
@@ -111,10 +114,10 @@ class UserAdmin(HistoryTab, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, 
         _, removed = Authenticator.objects.filter(user__in=managed, type=Authenticator.Type.TOTP).delete()
         Authenticator.objects.filter(user__in=managed).delete()
         reset = removed.get(Authenticator._meta.label, 0)
-        words = f"{reset} reset: they sign in with their password alone, until they set it up anew."
-        self.message_user(request, words, messages.SUCCESS if reset else messages.WARNING)
-        if beyond := len(users) - len(managed):
-            self.message_user(request, f"{beyond} left alone: they may do more than you.", messages.WARNING)
+        message = f"{reset} reset: these users sign in with their password only, until they set it up again."
+        self.message_user(request, message, messages.SUCCESS if reset else messages.WARNING)
+        if skipped := len(users) - len(managed):
+            self.message_user(request, f"{skipped} skipped: they have more permissions than you.", messages.WARNING)
 
     @admin.display(description="name")
     def full_name(self, user: User) -> str:
@@ -124,13 +127,13 @@ class UserAdmin(HistoryTab, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc, 
     def group_names(self, user: User) -> str:
         return ", ".join(group.name for group in user.groups.all()) or "–"
 
-    @display(description="standing", label=STANDINGS)  # type: ignore[untyped-decorator]  # untyped
-    def standing(self, user: User) -> str:
+    @display(description="role", label=ROLE_COLOURS)  # type: ignore[untyped-decorator]  # untyped
+    def role(self, user: User) -> str:
         if not user.is_active:
-            return "switched off"
+            return "disabled"
         if user.is_superuser:
             return "superuser"
-        return "staff" if user.is_staff else "no admin"
+        return "staff" if user.is_staff else "no admin access"
 
     @display(description="two-factor", label={"on": "success", "off": "info"})  # type: ignore[untyped-decorator]  # untyped
     def two_factor(self, user: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the pages outside the admin's own layout need: the theme's colours, and inputs that say what is wrong."""
+"""Template tags for pages outside the admin's layout: theme colours and form inputs."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def theme_colors() -> str:
 
 @register.simple_tag
 def input_of(field: BoundField, **attrs: Any) -> SafeString:
-    """Render a field's input, with these attributes and without a placeholder that only repeats its label."""
-    named = {name.replace("_", "-"): value for name, value in attrs.items()}
-    return field.as_widget(attrs={"placeholder": False, **named})
+    """Render a field's input with these attributes, without a placeholder that repeats its label."""
+    html_attrs = {name.replace("_", "-"): value for name, value in attrs.items()}
+    return field.as_widget(attrs={"placeholder": False, **html_attrs})

@@ -9,9 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from chat.history.admin.chat_page import MAX_EVENTS, MAX_RAW_CHARS
-from chat.history.admin.messages import MAX_SHOWN_CHARS, MAX_SHOWN_TURNS
+from chat.history.admin.messages import MAX_MESSAGES, MAX_SHOWN_CHARS
 from chat.history.models import Chat
-from chat.history.templatetags.chat_text import fault_words
+from chat.history.templatetags.chat_text import error_phrase
 from chat.ledger.append import append_events
 from chat.ledger.content import make_answer, make_content
 from chat.ledger.events import Caller, Outcome, Read
@@ -175,7 +175,7 @@ def test_nothing_that_others_wrote_steers_the_screen(admin_client):
     ],
 )
 def test_how_an_attempt_failed_is_said_in_words(error_type, words):
-    assert fault_words(error_type) == words
+    assert error_phrase(error_type) == words
 
 
 @pytest.mark.parametrize(
@@ -231,13 +231,13 @@ def test_what_is_long_is_cut_and_leads_to_all_of_it(admin_client):
 
 
 def test_a_long_conversation_shows_its_end(admin_client):
-    chat = record(*(user(f"turn {n}") for n in range(MAX_SHOWN_TURNS + 9)))
+    chat = record(*(user(f"turn {n}") for n in range(MAX_MESSAGES + 9)))
 
     page = shown(admin_client, page_of(chat))
 
-    assert len(page.turns) == MAX_SHOWN_TURNS
-    assert page.turns_left_out == 10
-    assert page.turns[-1].role == "assistant"
+    assert len(page.messages) == MAX_MESSAGES
+    assert page.messages_left_out == 10
+    assert page.messages[-1].role == "assistant"
 
 
 @pytest.mark.parametrize("has_file", [True, False])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat.history.admin.messages import MAX_SHOWN_CHARS, ShownPart, pretty_json, shown_turns
+from chat.history.admin.messages import MAX_SHOWN_CHARS, ShownPart, pretty_json, shown_messages
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"order":4711}'}}
 STORED = {"media_type": "image/png", "bytes": 12345, "sha256": "ab" * 32}
@@ -10,7 +10,7 @@ TOLD = f"image/png, 12,345 bytes, not kept; SHA-256 {'ab' * 32}"
 
 
 def parts_of(**turn):
-    return list(shown_turns([{"role": "user", **turn}])[0].parts)
+    return list(shown_messages([{"role": "user", **turn}])[0].parts)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_turn_is_shown_in_parts(turn, parts):
     ],
 )
 def test_roles_are_told_by_name(role, shown, name):
-    (turn,) = shown_turns([{"role": role, "content": "hi"}])
+    (turn,) = shown_messages([{"role": role, "content": "hi"}])
 
     assert (turn.role, turn.name) == (shown, name)
 

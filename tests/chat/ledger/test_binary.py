@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat.ledger.binary import binary_parameters, binary_parameters_of_one, take_binary
+from chat.ledger.binary import binary_parameters, binary_parameters_of_one, register_binary
 from chat.ledger.content import Content
-from chat.ledger.entries import LedgerEntry, Seat, append_parameters
+from chat.ledger.entries import LedgerEntry, WriterIdentity, append_parameters
 from llmhub.runtime.database import conninfo
 from llmhub.runtime.uuid7 import uuid7
 
@@ -33,33 +33,33 @@ ENTRIES = st.builds(
 @pytest.fixture(scope="module")
 def connection(django_db_setup):
     with psycopg.connect(conninfo(), autocommit=True) as connection:
-        take_binary(connection.adapters)
+        register_binary(connection.adapters)
         yield connection
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ENTRIES, min_size=1, max_size=8))
 def test_the_database_reads_what_psycopg_would_have_written(connection, entries):
-    seat = Seat()
+    identity = WriterIdentity()
 
-    row = connection.execute(f"SELECT {TAKEN}", binary_parameters(seat, entries)).fetchone()
+    row = connection.execute(f"SELECT {TAKEN}", binary_parameters(identity, entries)).fetchone()
 
-    assert row == append_parameters(seat, entries)
+    assert row == append_parameters(identity, entries)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ENTRIES)
 def test_one_entry_alone_reads_the_same(connection, entry):
-    seat = Seat()
+    identity = WriterIdentity()
 
     taken = TAKEN.replace("%b::bytea[]", "ARRAY[%b::bytea]", 1)
-    row = connection.execute(f"SELECT {taken}", binary_parameters_of_one(seat, entry)).fetchone()
+    row = connection.execute(f"SELECT {taken}", binary_parameters_of_one(identity, entry)).fetchone()
 
-    assert row == append_parameters(seat, [entry])
+    assert row == append_parameters(identity, [entry])
 
 
 def test_text_that_is_not_unicode_is_the_entrys_fault():
     entry = LedgerEntry(kind="intent", chat_id=None, event="\ud800")
 
     with pytest.raises(UnicodeError):
-        binary_parameters(Seat(), [entry])
+        binary_parameters(WriterIdentity(), [entry])

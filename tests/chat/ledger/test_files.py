@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.ledger.files import MAX_FILES, MAX_PLACES, cut_files, describe_files, dump_files, load_files
+from chat.ledger.files import MAX_CANDIDATES, MAX_FILES, cut_files, describe_files, dump_files, load_files
 
 FILE = bytes(range(256)) * 4
 ENCODED = base64.b64encode(FILE).decode()
@@ -221,7 +221,7 @@ def test_files_beyond_the_bound_stay_in_the_body():
 
 
 def test_files_after_too_many_places_that_look_like_one_stay_in_the_body():
-    raw = json.dumps([*[{"data": "x"}] * MAX_PLACES, {"file_data": "QUJD"}]).encode()
+    raw = json.dumps([*[{"data": "x"}] * MAX_CANDIDATES, {"file_data": "QUJD"}]).encode()
 
     assert cut_files(raw) == (raw, ())
 

@@ -90,12 +90,12 @@ async def test_the_end_of_a_chat_whose_large_intent_may_be_stored_waits_for_its_
     async with database.held_seat(ledger.large):
         with pytest.raises(UnsureError):
             await ledger.append(make_intent(chat_id, content=LARGE))
-        assert ledger.large.is_at_work_on(chat_id)
+        assert ledger.large.has_pending(chat_id)
         ledger.append_when_up(make_outcome(chat_id))
         assert ledger.is_up
     async with asyncio.timeout(10):
         # The writer announces neither to anybody.
-        while not ledger.large.is_up or ledger.large.is_at_work_on(chat_id):  # noqa: ASYNC110
+        while not ledger.large.is_up or ledger.large.has_pending(chat_id):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     await ledger.stop()

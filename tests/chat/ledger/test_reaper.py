@@ -6,7 +6,7 @@ from django.db import connection, transaction
 
 from chat.history.models import Chat
 from chat.ledger.append import append_events
-from chat.ledger.entries import APPEND, Seat, append_parameters
+from chat.ledger.entries import APPEND, WriterIdentity, append_parameters
 from chat.ledger.models import LedgerEvent
 from chat.ledger.reaper import reap_open_chats
 from llmhub.runtime.database import conninfo
@@ -17,21 +17,21 @@ pytestmark = pytest.mark.django_db
 
 def open_chat(*, writer_silent_s, open_s=0):
     """A started chat of a writer of its own, moved into the past as only the owner can."""
-    return opened_by(Seat(), writer_silent_s=writer_silent_s, open_s=open_s)
+    return opened_by(WriterIdentity(), writer_silent_s=writer_silent_s, open_s=open_s)
 
 
-def append_as(seat, entries):
+def append_as(identity, entries):
     with connection.cursor() as cursor:
-        cursor.execute(APPEND, append_parameters(seat, entries))
+        cursor.execute(APPEND, append_parameters(identity, entries))
 
 
-def opened_by(seat, *, writer_silent_s, open_s=0):
-    append_as(seat, [entry := make_intent(new_chat_id())])
+def opened_by(identity, *, writer_silent_s, open_s=0):
+    append_as(identity, [entry := make_intent(new_chat_id())])
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE ledger_ledgerwriterrecord SET last_seen_at = now() - make_interval(secs => %s) "
             "WHERE writer_id = %s",
-            (writer_silent_s, seat.writer_id),
+            (writer_silent_s, identity.writer_id),
         )
         cursor.execute(
             "UPDATE chat_chat SET started_at = now() - make_interval(secs => %s) WHERE id = %s", (open_s, entry.chat_id)
@@ -99,7 +99,7 @@ def test_nothing_is_reaped_twice():
 
 
 def test_more_chats_than_one_batch_holds_are_all_closed():
-    append_as(Seat(), [make_intent(new_chat_id()) for _ in range(1203)])
+    append_as(WriterIdentity(), [make_intent(new_chat_id()) for _ in range(1203)])
     silence_all()
 
     assert reap_open_chats() == 1203
@@ -107,11 +107,11 @@ def test_more_chats_than_one_batch_holds_are_all_closed():
 
 
 def test_a_true_outcome_that_comes_after_all_wins():
-    seat = Seat()
-    chat_id = opened_by(seat, writer_silent_s=61)
+    identity = WriterIdentity()
+    chat_id = opened_by(identity, writer_silent_s=61)
     reap_open_chats()
 
-    append_as(seat, [make_outcome(chat_id)])
+    append_as(identity, [make_outcome(chat_id)])
 
     assert statuses(chat_id) == ["succeeded"]
 

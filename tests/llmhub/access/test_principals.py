@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from llmhub.access.keys import is_well_formed, key_digest, may_be_chosen, presented_key
+from llmhub.access.keys import is_strong, is_well_formed, key_digest, presented_key
 from llmhub.access.principals import KeyEntry, KeyRefusedError, Principal, admit
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -46,12 +46,12 @@ def test_a_well_formed_key_is_of_20_to_256_visible_ascii_characters(key):
 
 @pytest.mark.parametrize("key", ["0123456789abcdefghij", "lh_a-key-of-the-tests", "!" * 11 + "123456789"])
 def test_a_key_that_is_long_and_varied_may_be_chosen(key):
-    assert may_be_chosen(key)
+    assert is_strong(key)
 
 
 @pytest.mark.parametrize("key", ["0777", "0123456789abcdefghi", "a" * 40, "0123456780" * 3, "lh_lh_lh_lh_lh_lh_lh_lh_"])
 def test_a_key_that_could_be_guessed_may_not_be_chosen(key):
-    assert not may_be_chosen(key)
+    assert not is_strong(key)
 
 
 @pytest.mark.parametrize(

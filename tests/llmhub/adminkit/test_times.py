@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 
-from llmhub.adminkit.times import exact_time, ms_words, time_ago, time_since
+from llmhub.adminkit.times import exact_time, format_ms, time_ago, time_since
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -46,4 +46,4 @@ def test_an_exact_time_has_seconds_and_its_zone():
 
 @pytest.mark.parametrize(("ms", "words"), [(0, "0 ms"), (999, "999 ms"), (1000, "1.0 s"), (61_240, "61.2 s")])
 def test_a_latency_is_told_in_the_unit_that_fits(ms, words):
-    assert ms_words(ms) == words
+    assert format_ms(ms) == words

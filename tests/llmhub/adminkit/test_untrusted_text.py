@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from llmhub.adminkit.untrusted_text import inert
+from llmhub.adminkit.untrusted_text import escape_untrusted
 
 # Visible signs of Arabic, Syriac and Kaithi, and the joiners that scripts and emoji are written with.
 WRITTEN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, 0x200C, 0x200D}
@@ -22,7 +22,7 @@ WRITTEN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x1
     ],
 )
 def test_text_is_shown_as_text(text, shown):
-    assert inert(text) == shown
+    assert escape_untrusted(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_text_is_shown_as_text(text, shown):
     ],
 )
 def test_what_steers_the_screen_is_marked(text, sign, name):
-    shown = inert(f"a{text}b")
+    shown = escape_untrusted(f"a{text}b")
 
     assert shown.startswith(f'a<span class="chat-mark" title="{name}">{sign}</span>')
     assert text[0] not in shown
@@ -53,4 +53,4 @@ def test_every_control_and_format_character_is_marked():
         if unicodedata.category(chr(code)) in {"Cc", "Cf", "Zl", "Zp"} and code not in {*WRITTEN, 0x09, 0x0A}
     ]
 
-    assert [character for character in steering if not re.search("chat-mark", inert(character))] == []
+    assert [character for character in steering if not re.search("chat-mark", escape_untrusted(character))] == []

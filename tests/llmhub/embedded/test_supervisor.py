@@ -199,7 +199,7 @@ def test_a_child_whose_heart_stands_still_is_killed_and_started_again(tmp_path):
         supervisor.listen()
         script = HANGS_ONCE.format(mark=str(mark), heart=str(heart))
         argv = [sys.executable, "-c", script]
-        command = ChildCommand(name="frozen", argv=argv, log=tmp_path / "frozen.log", env={}, heart=heart)
+        command = ChildCommand(name="frozen", argv=argv, log=tmp_path / "frozen.log", env={}, heartbeat_file=heart)
         supervisor.start(command, stop_timeout_s=5, is_echoed=True)
         with pytest.raises(StopRequestedError):
             supervisor.watch()

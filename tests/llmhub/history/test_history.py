@@ -22,7 +22,7 @@ from llmhub.access.models import ApiKey, Application
 from llmhub.access.principals import Scope
 from llmhub.celery import app
 from llmhub.history.describe import OUTSIDE, DescribedChange, Kind, describe, find_event_model, newest_first
-from llmhub.history.install import keep_history
+from llmhub.history.install import install_history
 from llmhub.history.tab import PAGE_SIZE, HistoryTab
 from providers.models import ProviderConfig, ProviderModel
 from tests.clients import client_with
@@ -308,7 +308,7 @@ def test_what_was_there_before_has_something_to_differ_from(provider):
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE providers_providerconfigevent")
         cursor.execute("DROP TRIGGER history_note ON providers_providerconfig")
-    keep_history(using=connection.alias)
+    install_history(using=connection.alias)
     ProviderConfig.objects.update(priority=provider.priority + 1)
 
     change, found = describe(newest_first(ProviderConfig, provider.pk, offset=0, limit=9))

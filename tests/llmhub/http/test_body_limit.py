@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from llmhub.http.body_limit import HELD_TIMES, AnswerLimit, BodyLimit
+from llmhub.http.body_limit import ANSWER_COPIES, AnswerLimit, BodyLimit
 from llmhub.http.guesses import GUESSES
 from llmhub.runtime.large_work import LARGE_BYTES
 from llmhub.runtime.memory_budget import MemoryBudget
@@ -189,7 +189,7 @@ def answering(size_bytes, may_end):
 
 async def test_large_answers_that_are_not_taken_share_what_room_there_is():
     size_bytes, may_end = LARGE_BYTES + 1, asyncio.Event()
-    memory = MemoryBudget(4 * HELD_TIMES * size_bytes)
+    memory = MemoryBudget(4 * ANSWER_COPIES * size_bytes)
     cap = AnswerLimit(answering(size_bytes, may_end), memory)
     callers = [Caller() for _ in range(4)]
     addresses = ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")

@@ -3,7 +3,7 @@ import resource
 import pytest
 
 from llmhub.http.connection_bounds import (
-    MOST_FILES,
+    MAX_FILES,
     ConnectionBounds,
     address_group,
     connections_for,
@@ -23,7 +23,7 @@ class Connection:
 @pytest.fixture
 def bounds():
     found = ConnectionBounds()
-    found.most, found.most_per_address = 5, 3
+    found.max_total, found.max_per_address = 5, 3
     return found
 
 
@@ -119,7 +119,7 @@ def test_addresses_that_one_caller_has_count_as_one(address, group):
 
 def test_the_soft_limit_of_files_is_raised_to_the_hard_one():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most // 2, 512), hard))
     try:
         assert raise_file_limit() == most

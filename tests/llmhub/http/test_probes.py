@@ -23,7 +23,7 @@ time.sleep(600)
 def read_metrics() -> dict[str, float]:
     """Return the sum of each metric over its labels."""
     found: dict[str, float] = defaultdict(float)
-    for family in text_string_to_metric_families(probes.gathered().decode()):
+    for family in text_string_to_metric_families(probes.render_metrics().decode()):
         for sample in family.samples:
             found[sample.name] += sample.value
     return found

@@ -275,7 +275,7 @@ def crowded() -> Iterator[Server]:
     class CrowdedProtocol(BoundedHttpProtocol):
         bounds = ConnectionBounds()
 
-    CrowdedProtocol.bounds.most_per_address = 3
+    CrowdedProtocol.bounds.max_per_address = 3
     with Server(CrowdedProtocol) as running:
         yield running
 

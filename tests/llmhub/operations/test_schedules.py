@@ -15,8 +15,8 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from redis import Redis
 
 from llmhub.operations.models import Heartbeat, Service, TaskResult
-from llmhub.operations.schedule_text import spoken_next_run, spoken_schedule
-from llmhub.operations.task_results import note_result, spoken_error
+from llmhub.operations.schedule_text import next_run_text, schedule_text
+from llmhub.operations.task_results import error_message, store_result
 from providers.errors import UnreachableError
 from providers.models import HealthCheck, ProviderConfig
 from tests.admin_pages import said
@@ -66,7 +66,7 @@ def make_task(**fields: Any) -> PeriodicTask:
     ],
 )
 def test_a_schedule_is_told_in_words(fields, words):
-    assert spoken_schedule(make_task(**fields)) == words
+    assert schedule_text(make_task(**fields)) == words
 
 
 MINUTE = IntervalSchedule(every=60, period="seconds")
@@ -89,12 +89,12 @@ def test_the_next_run_is_reckoned_as_beat_does(fields, words):
     for name, value in fields.items():
         setattr(task, name, value)
 
-    assert spoken_next_run(task, now=NOW) == words
+    assert next_run_text(task, now=NOW) == words
 
 
 def test_a_crontabs_next_run_is_at_its_hour():
     crontab, now = CrontabSchedule(minute="30", hour="4"), timezone.now()
-    words = spoken_next_run(make_task(crontab=crontab, last_run_at=now), now=now)
+    words = next_run_text(make_task(crontab=crontab, last_run_at=now), now=now)
 
     assert ", 04:30:00 UTC" in words or ", 04:29:59 UTC" in words
 
@@ -102,7 +102,7 @@ def test_a_crontabs_next_run_is_at_its_hour():
 def test_a_clocked_task_runs_at_its_time():
     clocked = ClockedSchedule(clocked_time=NOW + timedelta(hours=1))
 
-    assert spoken_next_run(make_task(clocked=clocked, one_off=True), now=NOW) == "4 Mar 2026, 13:00:00 UTC"
+    assert next_run_text(make_task(clocked=clocked, one_off=True), now=NOW) == "4 Mar 2026, 13:00:00 UTC"
 
 
 def test_the_list_tells_how_a_task_ended(admin_client, task):
@@ -225,7 +225,7 @@ def test_a_periodic_task_that_ran_leaves_its_result(task):
 
 def test_a_result_is_kept_once_for_each_task(task):
     for error in ("KeyError", ""):
-        note_result(task.name, started_at=timezone.now(), error=error)
+        store_result(task.name, started_at=timezone.now(), error=error)
 
     assert [result.error for result in TaskResult.objects.all()] == [""]
 
@@ -243,7 +243,7 @@ def test_a_result_is_kept_once_for_each_task(task):
     ],
 )
 def test_an_error_is_told_by_what_may_be_shown(outcome, words):
-    assert spoken_error(outcome) == words
+    assert error_message(outcome) == words
 
 
 CRONTABS, INTERVALS = "/admin/django_celery_beat/crontabschedule/", "/admin/django_celery_beat/intervalschedule/"

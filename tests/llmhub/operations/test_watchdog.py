@@ -10,14 +10,14 @@ from llmhub.operations import watchdog
 from llmhub.operations.watchdog import WORKER_HANGS_AFTER_S, WorkerWatch
 
 LONG_S = WORKER_HANGS_AFTER_S + 1
-HANGS = "from llmhub.operations.watchdog import put_off_end; import time; put_off_end(0.2); time.sleep(60)"
+HANGS = "from llmhub.operations.watchdog import restart_watchdog; import time; restart_watchdog(0.2); time.sleep(60)"
 
 
 def seen(heard: Iterable[bool | None], *, is_sent: bool = True, every_s: float = LONG_S) -> list[bool]:
     """Return at which looks a worker is taken to hang."""
     answers = list(heard)
     looks = iter(answers)
-    watch = WorkerWatch(is_heard=lambda: next(looks), send=lambda: is_sent)
+    watch = WorkerWatch(is_alive=lambda: next(looks), send=lambda: is_sent)
     return [watch.hangs(now_s=number * every_s) for number in range(len(answers))]
 
 
@@ -39,7 +39,7 @@ def test_nothing_is_expected_of_a_worker_while_the_broker_is_away():
 
 
 def test_without_a_sign_in_the_database_a_worker_is_not_heard(db):
-    assert watchdog.is_worker_heard() is False
+    assert watchdog.is_worker_alive() is False
 
 
 @pytest.mark.slow

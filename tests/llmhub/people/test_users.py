@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from llmhub.access.granting import may_manage
-from llmhub.people.admin.permission_choices import pickable
+from llmhub.people.admin.permission_choices import assignable_permissions
 from tests.people import make_staff, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -239,8 +239,8 @@ def test_one_may_always_edit_oneself(ann, boss):
 
 
 def test_only_what_the_admin_asks_for_can_be_picked():
-    apps = set(pickable().values_list("content_type__app_label", flat=True))
-    codenames = set(pickable().values_list("codename", flat=True))
+    apps = set(assignable_permissions().values_list("content_type__app_label", flat=True))
+    codenames = set(assignable_permissions().values_list("codename", flat=True))
 
     assert apps <= {"access", "auth", "chat", "django_celery_beat", "ledger", "mfa", "providers"}
     assert {"view_chat", "use_chat", "add_providerconfig"} <= codenames

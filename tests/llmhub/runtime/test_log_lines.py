@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from llmhub.runtime.log_lines import readable, speaks_of_trouble
+from llmhub.runtime.log_lines import format_line, is_alarming
 
 FIELDS = {"timestamp": "2026-11-22T10:20:30.456789Z", "level": "warning", "logger": "chat", "event": "Odd."}
 
@@ -12,7 +12,7 @@ def line(**fields):
 
 
 def test_a_line_of_json_is_told_in_words():
-    assert readable(line(request_id="r-1", process="web", pid=7)) == (
+    assert format_line(line(request_id="r-1", process="web", pid=7)) == (
         "2026-11-22 10:20:30Z WARNING chat: Odd. [request_id=r-1]"
     )
 
@@ -20,7 +20,7 @@ def test_a_line_of_json_is_told_in_words():
 def test_an_exception_follows_its_line():
     trace = [{"type": "OSError", "message": "gone", "frames": ["chat/a.py:1 f"]}, {"type": "KeyError", "frames": []}]
 
-    told = readable(line(exception=trace)).splitlines()
+    told = format_line(line(exception=trace)).splitlines()
 
     assert told[1:] == [
         "    OSError: gone",
@@ -30,7 +30,7 @@ def test_an_exception_follows_its_line():
 
 
 def test_no_text_passes_for_a_line_of_its_own():
-    text = readable(line(event="odd\n2026-11-22 10:20:30Z ERROR chat: forged\r2026\x852026\u20282026"))
+    text = format_line(line(event="odd\n2026-11-22 10:20:30Z ERROR chat: forged\r2026\x852026\u20282026"))
 
     assert all(part.startswith("    ") for part in text.splitlines()[1:])
 
@@ -46,7 +46,7 @@ def test_no_text_passes_for_a_line_of_its_own():
     ],
 )
 def test_what_is_not_a_line_of_the_hub_stays_as_it_is(text):
-    assert readable(text) == text
+    assert format_line(text) == text
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_what_is_not_a_line_of_the_hub_stays_as_it_is(text):
     ],
 )
 def test_the_level_decides_what_is_passed_on(text, speaks):
-    assert speaks_of_trouble(text) is speaks
+    assert is_alarming(text) is speaks

@@ -4,8 +4,8 @@ from contextlib import suppress
 import pytest
 
 from llmhub.runtime.memory_budget import (
+    MAX_WAITING,
     MB,
-    MOST_WAITING,
     LargerThanBudgetError,
     MemoryBudget,
     MemoryBudgetExceededError,
@@ -194,9 +194,7 @@ async def test_a_small_one_passes_large_ones_that_wait():
 async def test_only_so_many_of_one_owner_wait():
     budget = MemoryBudget(100)
     budget.holding("a").take(50)
-    waiting = [
-        asyncio.create_task(budget.holding("a").take_when_free(1, timeout_s=LONG_S)) for _ in range(MOST_WAITING)
-    ]
+    waiting = [asyncio.create_task(budget.holding("a").take_when_free(1, timeout_s=LONG_S)) for _ in range(MAX_WAITING)]
     await asyncio.sleep(0)
 
     with pytest.raises(MemoryBudgetExceededError):

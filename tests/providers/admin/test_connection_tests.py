@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from llmhub.access.principals import Scope
-from providers.models import AskedThrough, ConnectionTest, ConnectionTestOutcome, ProviderConfig
+from providers.models import ConnectionTest, ConnectionTestOutcome, ConnectionTestSource, ProviderConfig
 from tests import fakes
 from tests.clients import client_with
 from tests.fakes import Answer, FakeProvider
@@ -189,7 +189,7 @@ def test_it_is_told_that_no_record_is_possible(
     ],
 )
 def test_nobody_changes_or_takes_back_what_is_recorded(statement: str) -> None:
-    ConnectionTest.objects.begin(add(), actor="ann", address="", through=AskedThrough.FORM).end(
+    ConnectionTest.objects.begin(add(), actor="ann", address="", through=ConnectionTestSource.FORM).end(
         ok=False, words="refused"
     )
 
@@ -222,7 +222,7 @@ def test_the_tests_of_a_provider_are_listed_from_its_page(admin_client: Client, 
     row, other = add("up", upstream.url), add("other", upstream.url)
     try_it(admin_client, row)
     try_it(admin_client, other, base_url="http://127.0.0.1:9/v1")
-    begun = ConnectionTest.objects.begin(row, actor="cut-short", address="", through=AskedThrough.API)
+    begun = ConnectionTest.objects.begin(row, actor="cut-short", address="", through=ConnectionTestSource.API)
 
     page = admin_client.get(page_of(row)).content.decode()
     listed = admin_client.get(f"{TESTS}?provider=up").content.decode()

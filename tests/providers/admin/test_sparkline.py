@@ -1,6 +1,6 @@
 import pytest
 
-from providers.admin.sparkline import in_words, sparkline
+from providers.admin.sparkline import describe_latencies, sparkline
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from providers.admin.sparkline import in_words, sparkline
     ],
 )
 def test_latencies_are_told_in_words(latencies, words):
-    assert in_words(latencies) == words
+    assert describe_latencies(latencies) == words
     assert f'aria-label="{words}"' in sparkline(latencies)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from chat.history.rebuild import drop_chats_without_events, rebuild_chats
-from chat.history.rollups import forget_rolled
+from chat.history.rollups import invalidate_rollups
 
 
 class Command(BaseCommand):
@@ -21,5 +21,5 @@ class Command(BaseCommand):
             derived += chats
             self.stdout.write(f"{derived} chats derived")
         dropped = drop_chats_without_events(batch_chats=batch)
-        forget_rolled()
+        invalidate_rollups()
         self.stdout.write(f"Done: {derived} chats derived from the ledger, {dropped} rows without events dropped.")

@@ -16,26 +16,26 @@ MAX_DAYS = 36_500
 
 class Command(BaseCommand):
     help = (
-        "Make an API key, and its application if there is none of that name; print the key, which is shown this once. "
-        "Where the application has a key of that name in force, nothing is made and nothing printed."
+        "Create an API key, and its application if missing; print the key, which is shown only once. "
+        "If the application has a valid key of that name, create and print nothing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("application", help="name of the application, e.g. support-bot")
-        parser.add_argument("--name", default="first key", help="where the key is used; without this: %(default)s")
+        parser.add_argument("--name", default="first key", help="where the key is used (default: %(default)s)")
         parser.add_argument(
             "--scopes",
             nargs="+",
             choices=Scope.values,
             default=[Scope.CHAT.value],
             metavar="SCOPE",
-            help="what it allows: one or more of %(choices)s, with spaces between; without this: chat",
+            help="what it allows: one or more of %(choices)s, separated by spaces (default: chat)",
         )
         parser.add_argument(
             "--days",
             type=int,
             default=90,
-            help=f"days until it expires, at most {MAX_DAYS}; 0: never; without this: %(default)s",
+            help=f"days until it expires, at most {MAX_DAYS}; 0: never (default: %(default)s)",
         )
 
     @transaction.atomic

@@ -9,7 +9,7 @@ from llmhub.operations.models import Heartbeat, Service
 
 
 class Command(BaseCommand):
-    help = "Fail unless a background process has lately shown that it works: for the health checks of containers."
+    help = "Fail unless a background process has a recent heartbeat: a health check for containers."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmhub.dashboard.overview.numbers import chats_word, count_words, percent, time_words, usd_words
+from llmhub.dashboard.overview.numbers import format_count, format_duration, format_percent, format_usd, pluralize_chats
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from llmhub.dashboard.overview.numbers import chats_word, count_words, percent, 
     ],
 )
 def test_a_count_is_short_and_exact(count, words):
-    assert count_words(count) == words
+    assert format_count(count) == words
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_count_is_short_and_exact(count, words):
     ],
 )
 def test_a_sum_has_cents_or_two_digits_that_count(nano_usd, words):
-    assert usd_words(nano_usd) == words
+    assert format_usd(nano_usd) == words
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_sum_has_cents_or_two_digits_that_count(nano_usd, words):
     ],
 )
 def test_a_time_has_the_unit_that_fits(ms, words):
-    assert time_words(ms) == words
+    assert format_duration(ms) == words
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_a_time_has_the_unit_that_fits(ms, words):
     ],
 )
 def test_a_share_is_never_rounded_to_none_or_all(share, words):
-    assert percent(share) == words
+    assert format_percent(share) == words
 
 
 def test_one_is_a_chat():
-    assert [chats_word(count) for count in (0, 1, 2)] == ["chats", "chat", "chats"]
+    assert [pluralize_chats(count) for count in (0, 1, 2)] == ["chats", "chat", "chats"]
