@@ -453,7 +453,7 @@ class ChatStreamEncoder(StreamEncoder):
         if isinstance(value, ToolCallPart):
             call = ToolCallPart(value.id, value.name, "", signature)
             signed = {key: item for key, item in encode_call(call).items() if key == "extra_content"}
-            return {"tool_calls": [{"index": self._numbers[place], **signed}]} if signed else None
+            return self._call_fields(place, signed) if signed else None
         if not isinstance(value, ReasoningPart):
             return None
         thoughts = ReasoningPart("".join(self._thoughts[place]), signature)
@@ -464,7 +464,13 @@ class ChatStreamEncoder(StreamEncoder):
         """Return what is added to a call; what is said of a text by its own format is nothing that clients know."""
         if not fields or place not in self._numbers or not is_answer_call(self._parts[place]):
             return None
-        return {"tool_calls": [{"index": self._numbers[place], **fields}]}
+        return self._call_fields(place, fields)
+
+    def _call_fields(self, place: tuple[int, int], fields: Mapping[str, Any]) -> JSONObject:
+        """Return a piece of a call; OpenAI's own client breaks at one of a function's that lacks `function`."""
+        is_function = isinstance(self._parts[place], ToolCallPart)
+        function = {"function": {"arguments": ""}} if is_function else {}
+        return {"tool_calls": [{"index": self._numbers[place], **function, **fields}]}
 
     def _choice_object(self, index: int, fields: JSONObject, reason: str | None = None) -> JSONObject:
         return {"index": index, "delta": fields, "finish_reason": reason}
