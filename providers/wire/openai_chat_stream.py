@@ -5,10 +5,12 @@ Source: https://platform.openai.com/docs/api-reference/chat-streaming, read 2026
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from providers.errors import MalformedReplyError
+from providers.wire.accumulator import PiecedText
 from providers.wire.codec import ReplyHead, StreamDecoder, StreamEncoder
 from providers.wire.foreign import own_fields
 from providers.wire.json_access import (
@@ -107,7 +109,7 @@ class _OpenCall:
 class _OpenChoice:
     """What has begun of a choice. Shape: `kind` is that of the text that goes on at `place`, None where none does."""
 
-    __slots__ = ("calls", "index", "is_finished", "kind", "latest", "parts", "place")
+    __slots__ = ("by_id", "calls", "index", "is_finished", "kind", "latest", "parts", "place")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -115,6 +117,7 @@ class _OpenChoice:
         self.kind: type[Part] | None = None
         self.place = 0
         self.calls: list[_OpenCall] = []
+        self.by_id: dict[str, _OpenCall] = {}
         self.latest: dict[int, _OpenCall] = {}
         self.is_finished = False
 
@@ -138,12 +141,14 @@ class _OpenChoice:
         if call is None:
             call = _OpenCall(id_, len(self.calls))
             self.calls.append(call)
+            if id_:
+                self.by_id.setdefault(id_, call)
         if index is not None:
             self.latest[index] = call
         return call
 
     def _find_call(self, index: int | None, id_: str | None, name: str | None) -> _OpenCall | None:
-        same_id = next((call for call in self.calls if call.id == id_), None) if id_ else None
+        same_id = self.by_id.get(id_) if id_ else None
         if index is None:
             is_more = self.calls and not (id_ or name)
             return self.calls[-1] if is_more else same_id
@@ -340,7 +345,8 @@ class ChatStreamEncoder(StreamEncoder):
         self._begun: set[int] = set()
         self._parts: dict[tuple[int, int], Part] = {}
         self._numbers: dict[tuple[int, int], int] = {}
-        self._thoughts: dict[tuple[int, int], list[str]] = {}
+        self._counts: Counter[tuple[int, str]] = Counter()
+        self._thoughts: dict[tuple[int, int], PiecedText] = {}
         self._ends: dict[tuple[int, int], tuple[bytes, bytes]] = {}
 
     def encode(self, deltas: Iterable[Delta]) -> bytes:
@@ -350,8 +356,8 @@ class ChatStreamEncoder(StreamEncoder):
             if type(delta) is PartDelta and not waiting and not self._once:
                 head, tail = self._ends_of(delta.choice, delta.part)
                 frames.append(head + dump_json(delta.text) + tail)
-                if (thoughts := self._thoughts.get((delta.choice, delta.part))) is not None:
-                    thoughts.append(delta.text)
+                if self._thoughts:
+                    self._note_thoughts(delta)
             elif isinstance(delta, ReplyStarted):
                 self._add_head(delta.model_name, delta.extra)
             elif isinstance(delta, ExtraDelta) and delta.part is None:
@@ -364,13 +370,18 @@ class ChatStreamEncoder(StreamEncoder):
         frames += [self._frame(index, {}, beside=fields) for index, fields in waiting.items()]
         return b"".join(frames)
 
+    def _note_thoughts(self, delta: PartDelta) -> None:
+        """Keep the text of thoughts until their signature comes, which is told together with it."""
+        if (thoughts := self._thoughts.get((delta.choice, delta.part))) is not None:
+            thoughts.add(delta.text)
+
     def _ends_of(self, choice: int, part: int) -> tuple[bytes, bytes]:
         """Return what stands before and behind the text of a chunk."""
         place = (choice, part)
         ends = self._ends.get(place)
         if ends is None:
             chunk = dump_json(self._chunk([self._choice_object(choice, self._text_fields(place, "\0"))]))
-            head, tail = chunk.split(rb'"\u0000"')
+            head, tail = chunk.rsplit(rb'"\u0000"', 1)
             ends = self._ends[place] = (b"data: " + head, tail + b"\n\n")
         return ends
 
@@ -408,10 +419,12 @@ class ChatStreamEncoder(StreamEncoder):
             case PartStarted():
                 return self._start(delta)
             case PartDelta():
+                self._note_thoughts(delta)
                 return self._text_fields((delta.choice, delta.part), delta.text)
             case PartSigned():
                 return self._signed_fields((delta.choice, delta.part), delta.signature)
             case ChoiceFinished():
+                self._thoughts.clear()
                 return {}
             case _:
                 assert delta.choice is not None
@@ -422,31 +435,33 @@ class ChatStreamEncoder(StreamEncoder):
         place, value = (delta.choice, delta.part), delta.value
         self._parts[place] = value
         if is_answer_call(value):
-            call = self._numbered(place, is_answer_call, _call_object(value))
-            return {"tool_calls": [call]}
+            return {"tool_calls": [self._numbered(place, "call", _call_object(value))]}
         if type(value) in _TEXT_FIELDS:
             return self._start_text(place, value) or None
         if isinstance(value, ImagePart):
-            return {"images": [self._numbered(place, _is_image, encode_part(value))]}
+            return {"images": [self._numbered(place, "image", encode_part(value))]}
         if is_content_part(value):
-            return {"content_parts": [self._numbered(place, is_content_part, content_part_object(value))]}
+            return {"content_parts": [self._numbered(place, "content", content_part_object(value))]}
         return None
 
     def _start_text(self, place: tuple[int, int], value: Part) -> JSONObject:
         text = getattr(value, "text", "")
         fields = self._text_fields(place, text) if text else {}
+        if block := encode_thinking_block(value) if isinstance(value, ReasoningPart) else None:
+            return fields | self._block_fields(place, block)
         if isinstance(value, ReasoningPart):
-            self._thoughts[place] = [text]
-            if block := encode_thinking_block(value):
-                fields |= _block_fields(self._numbered(place, _is_thought, block))
+            self._thoughts[place] = PiecedText()
+            self._thoughts[place].add(text)
         return fields
 
-    def _numbered(self, place: tuple[int, int], is_alike: Any, item: JSONObject) -> JSONObject:
+    def _numbered(self, place: tuple[int, int], kind: str, item: JSONObject) -> JSONObject:
         """Return an item of a list with its number, by which clients put the pieces of lists together."""
-        if place not in self._numbers:
-            alike = [one for one, part in self._parts.items() if one[0] == place[0] and is_alike(part)]
-            self._numbers[place] = alike.index(place)
-        return {"index": 0, **item} | {"index": self._numbers[place]}
+        number = self._numbers[place] = self._counts[place[0], kind]
+        self._counts[place[0], kind] += 1
+        return {"index": number, **item} | {"index": number}
+
+    def _block_fields(self, place: tuple[int, int], block: JSONObject) -> JSONObject:
+        return {"extra_content": {"anthropic": {"thinking_blocks": [self._numbered(place, "thoughts", block)]}}}
 
     def _signed_fields(self, place: tuple[int, int], signature: Signature) -> JSONObject | None:
         value = self._parts.get(place)
@@ -456,9 +471,9 @@ class ChatStreamEncoder(StreamEncoder):
             return self._call_fields(place, signed) if signed else None
         if not isinstance(value, ReasoningPart):
             return None
-        thoughts = ReasoningPart("".join(self._thoughts[place]), signature)
-        block = encode_thinking_block(thoughts)
-        return _block_fields(self._numbered(place, _is_thought, block)) if block else None
+        thoughts = self._thoughts.pop(place, None)
+        block = encode_thinking_block(ReasoningPart(thoughts.whole(), signature)) if thoughts else None
+        return self._block_fields(place, block) if block else None
 
     def _more_fields(self, place: tuple[int, int], fields: Mapping[str, Any]) -> JSONObject | None:
         """Return what is added to a call; what is said of a text by its own format is nothing that clients know."""
@@ -508,18 +523,6 @@ class ChatStreamEncoder(StreamEncoder):
         self._labels = {}
         self._model_name = response.model_name or self._model_name
         return event_frame({**self._chunk([]), "usage": usage_object(response.usage)}) + DONE
-
-
-def _is_thought(part: Part) -> bool:
-    return isinstance(part, ReasoningPart)
-
-
-def _is_image(part: Part) -> bool:
-    return isinstance(part, ImagePart)
-
-
-def _block_fields(block: JSONObject) -> JSONObject:
-    return {"extra_content": {"anthropic": {"thinking_blocks": [block]}}}
 
 
 def _call_object(part: Part) -> JSONObject:

@@ -493,3 +493,15 @@ def test_openais_own_client_puts_the_stream_together():
     whole = state.get_final_completion().to_dict()
     assert whole["usage"]["total_tokens"] == 120
     assert decode_reply(whole).choices[0].parts == answer
+
+
+def test_a_model_may_have_any_name():
+    _, event = events_of([ReplyStarted("\0"), PartStarted(0, 0, TextPart("")), PartDelta(0, 0, "\0")])
+
+    assert event["choices"][0]["delta"] == {"content": "\0"}
+
+
+def test_very_many_calls_in_one_frame_take_no_longer_than_their_number():
+    calls = [piece(0, f"call_{number}", "f", "{}") for number in range(20_000)]
+
+    assert len(ChatStreamDecoder().decode(calls_frame(*calls))) == 20_000
