@@ -106,7 +106,7 @@ class _OpenCall:
         self.extra: Passthrough | None = None
 
 
-class _OpenChoice:
+class _BegunChoice:
     """What has begun of a choice. Shape: `kind` is that of the text that goes on at `place`, None where none does."""
 
     __slots__ = ("by_id", "calls", "index", "is_finished", "kind", "latest", "parts", "place")
@@ -164,7 +164,7 @@ class ChatStreamDecoder(StreamDecoder):
     """Finished once every choice that began has a finish reason, or with `[DONE]` after some answer."""
 
     def __init__(self) -> None:
-        self._choices: dict[int, _OpenChoice] = {}
+        self._choices: dict[int, _BegunChoice] = {}
         self._said: JSONObject = {}
         self._upstream_id: str | None = None
         self._counts: dict[str, int] = {}
@@ -237,7 +237,7 @@ class ChatStreamDecoder(StreamDecoder):
         index = count_or_none(wire.get("index")) or 0
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = _OpenChoice(index)
+            choice = self._choices[index] = _BegunChoice(index)
         delta = object_at(wire, "delta") or object_at(wire, "message")  # the latter from servers that do not stream
         deltas = list(self._decode_delta(choice, delta))
         if extra := choice_extra(wire, delta):
@@ -247,7 +247,7 @@ class ChatStreamDecoder(StreamDecoder):
         if native := label_or_none(wire.get("finish_reason")):
             yield self._finish(choice, native)
 
-    def _decode_delta(self, choice: _OpenChoice, delta: JSONObject) -> Iterator[Delta]:
+    def _decode_delta(self, choice: _BegunChoice, delta: JSONObject) -> Iterator[Delta]:
         if thoughts := thoughts_of(delta):
             yield from choice.add_text(ReasoningPart(thoughts))
         for block in thinking_blocks(delta):
@@ -260,14 +260,14 @@ class ChatStreamDecoder(StreamDecoder):
         for call in objects_at(delta, "tool_calls"):
             yield from self._decode_call(choice, call)
 
-    def _sign(self, choice: _OpenChoice, thoughts: ReasoningPart) -> Delta:
+    def _sign(self, choice: _BegunChoice, thoughts: ReasoningPart) -> Delta:
         """Return the signature of the thoughts that have just come, or thoughts that come with theirs alone."""
         if choice.kind is not ReasoningPart or thoughts.is_redacted or thoughts.signature is None:
             return choice.start(thoughts)
         choice.kind = None
         return PartSigned(choice.index, choice.place, thoughts.signature)
 
-    def _decode_call(self, choice: _OpenChoice, wire: JSONObject) -> Iterator[Delta]:
+    def _decode_call(self, choice: _BegunChoice, wire: JSONObject) -> Iterator[Delta]:
         call = choice.call_of(wire)
         if call.is_opaque:
             assert call.place is not None
@@ -282,7 +282,7 @@ class ChatStreamDecoder(StreamDecoder):
         else:
             yield from self._begin_call(choice, call, wire)
 
-    def _begin_call(self, choice: _OpenChoice, call: _OpenCall, wire: JSONObject) -> Iterator[Delta]:
+    def _begin_call(self, choice: _BegunChoice, call: _OpenCall, wire: JSONObject) -> Iterator[Delta]:
         """Begin a call once its name is there."""
         function = object_at(wire, "function")
         call.id = call.id or label_or_none(wire.get("id"))
@@ -296,7 +296,7 @@ class ChatStreamDecoder(StreamDecoder):
         id_ = call.id or synthetic_call_id(self._upstream_id, call.number)
         yield choice.start(ToolCallPart(id_, call.name, call.arguments, call.signature, call.extra))
 
-    def _finish(self, choice: _OpenChoice, native: str | None) -> ChoiceFinished:
+    def _finish(self, choice: _BegunChoice, native: str | None) -> ChoiceFinished:
         """Errors: UpstreamError; MalformedReplyError for a call whose name never came."""
         if any(call.place is None and (call.id or call.arguments) for call in choice.calls):
             raise MalformedReplyError("The provider's tool call lacks `name`.")
