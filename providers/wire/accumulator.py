@@ -55,7 +55,7 @@ LABELS = frozenset({"format", "id", "name", "native_finish_reason", "role", "ser
 TOO_LARGE = f"The provider's answer is larger than {MAX_ANSWER_BYTES // 1024 // 1024} MiB."
 
 
-class _PiecedText:
+class PiecedText:
     """A text that comes in pieces; they are joined in batches, as millions of them would take far more than it."""
 
     __slots__ = ("_batches", "_pieces")
@@ -94,7 +94,7 @@ class _GrowingPart:
     """A part; `text` is None for a kind of part that comes whole."""
 
     value: Part
-    text: _PiecedText | None
+    text: PiecedText | None
     signature: Signature | None = None
     extras: _Extras = field(default_factory=_Extras)
 
@@ -136,7 +136,7 @@ class Accumulator:
         self._extra: JSONObject = {}
         self._extra_format: WireFormat | None = None
         self._choices: dict[int, _GrowingChoice] = {}
-        self._texts: dict[tuple[int, int], _PiecedText] = {}
+        self._texts: dict[tuple[int, int], PiecedText] = {}
         self._calls = 0
         self._failure: MalformedReplyError | AnswerTooLargeError | None = None
 
@@ -206,7 +206,7 @@ class Accumulator:
         self._calls += is_call
         choice.parts[delta.part] = part = _GrowingPart(value, None)
         if isinstance(value, TextPart | RefusalPart | ReasoningPart | ToolCallPart):
-            part.text = self._texts[delta.choice, delta.part] = _PiecedText()
+            part.text = self._texts[delta.choice, delta.part] = PiecedText()
             if text:
                 part.text.add(text)
 
@@ -309,8 +309,8 @@ def merge_fields(known: JSONObject, more: Mapping[str, Any]) -> None:
     for key, value in more.items():
         here = known.get(key)
         if isinstance(value, str) and key not in LABELS:
-            if not isinstance(here, _PiecedText):
-                here = known[key] = _PiecedText()
+            if not isinstance(here, PiecedText):
+                here = known[key] = PiecedText()
             here.add(value)
         elif isinstance(value, Mapping):
             if not isinstance(here, dict):
@@ -338,7 +338,7 @@ def _merge_items(known: list[Any], more: Iterable[Any]) -> None:
 
 def resolved(value: Any) -> Any:
     """Return what was merged, its texts joined."""
-    if isinstance(value, _PiecedText):
+    if isinstance(value, PiecedText):
         return value.whole()
     if isinstance(value, dict):
         return {key: resolved(item) for key, item in value.items()}

@@ -5,10 +5,12 @@ Source: https://platform.openai.com/docs/api-reference/chat-streaming, read 2026
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from providers.errors import MalformedReplyError
+from providers.wire.accumulator import PiecedText
 from providers.wire.codec import ReplyHead, StreamDecoder, StreamEncoder
 from providers.wire.foreign import own_fields
 from providers.wire.json_access import (
@@ -104,10 +106,10 @@ class _OpenCall:
         self.extra: Passthrough | None = None
 
 
-class _OpenChoice:
+class _BegunChoice:
     """What has begun of a choice. Shape: `kind` is that of the text that goes on at `place`, None where none does."""
 
-    __slots__ = ("calls", "index", "is_finished", "kind", "latest", "parts", "place")
+    __slots__ = ("by_id", "calls", "index", "is_finished", "kind", "latest", "parts", "place")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -115,6 +117,7 @@ class _OpenChoice:
         self.kind: type[Part] | None = None
         self.place = 0
         self.calls: list[_OpenCall] = []
+        self.by_id: dict[str, _OpenCall] = {}
         self.latest: dict[int, _OpenCall] = {}
         self.is_finished = False
 
@@ -138,12 +141,14 @@ class _OpenChoice:
         if call is None:
             call = _OpenCall(id_, len(self.calls))
             self.calls.append(call)
+            if id_:
+                self.by_id.setdefault(id_, call)
         if index is not None:
             self.latest[index] = call
         return call
 
     def _find_call(self, index: int | None, id_: str | None, name: str | None) -> _OpenCall | None:
-        same_id = next((call for call in self.calls if call.id == id_), None) if id_ else None
+        same_id = self.by_id.get(id_) if id_ else None
         if index is None:
             is_more = self.calls and not (id_ or name)
             return self.calls[-1] if is_more else same_id
@@ -159,7 +164,7 @@ class ChatStreamDecoder(StreamDecoder):
     """Finished once every choice that began has a finish reason, or with `[DONE]` after some answer."""
 
     def __init__(self) -> None:
-        self._choices: dict[int, _OpenChoice] = {}
+        self._choices: dict[int, _BegunChoice] = {}
         self._said: JSONObject = {}
         self._upstream_id: str | None = None
         self._counts: dict[str, int] = {}
@@ -232,7 +237,7 @@ class ChatStreamDecoder(StreamDecoder):
         index = count_or_none(wire.get("index")) or 0
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = _OpenChoice(index)
+            choice = self._choices[index] = _BegunChoice(index)
         delta = object_at(wire, "delta") or object_at(wire, "message")  # the latter from servers that do not stream
         deltas = list(self._decode_delta(choice, delta))
         if extra := choice_extra(wire, delta):
@@ -242,7 +247,7 @@ class ChatStreamDecoder(StreamDecoder):
         if native := label_or_none(wire.get("finish_reason")):
             yield self._finish(choice, native)
 
-    def _decode_delta(self, choice: _OpenChoice, delta: JSONObject) -> Iterator[Delta]:
+    def _decode_delta(self, choice: _BegunChoice, delta: JSONObject) -> Iterator[Delta]:
         if thoughts := thoughts_of(delta):
             yield from choice.add_text(ReasoningPart(thoughts))
         for block in thinking_blocks(delta):
@@ -255,14 +260,14 @@ class ChatStreamDecoder(StreamDecoder):
         for call in objects_at(delta, "tool_calls"):
             yield from self._decode_call(choice, call)
 
-    def _sign(self, choice: _OpenChoice, thoughts: ReasoningPart) -> Delta:
+    def _sign(self, choice: _BegunChoice, thoughts: ReasoningPart) -> Delta:
         """Return the signature of the thoughts that have just come, or thoughts that come with theirs alone."""
         if choice.kind is not ReasoningPart or thoughts.is_redacted or thoughts.signature is None:
             return choice.start(thoughts)
         choice.kind = None
         return PartSigned(choice.index, choice.place, thoughts.signature)
 
-    def _decode_call(self, choice: _OpenChoice, wire: JSONObject) -> Iterator[Delta]:
+    def _decode_call(self, choice: _BegunChoice, wire: JSONObject) -> Iterator[Delta]:
         call = choice.call_of(wire)
         if call.is_opaque:
             assert call.place is not None
@@ -277,7 +282,7 @@ class ChatStreamDecoder(StreamDecoder):
         else:
             yield from self._begin_call(choice, call, wire)
 
-    def _begin_call(self, choice: _OpenChoice, call: _OpenCall, wire: JSONObject) -> Iterator[Delta]:
+    def _begin_call(self, choice: _BegunChoice, call: _OpenCall, wire: JSONObject) -> Iterator[Delta]:
         """Begin a call once its name is there."""
         function = object_at(wire, "function")
         call.id = call.id or label_or_none(wire.get("id"))
@@ -291,7 +296,7 @@ class ChatStreamDecoder(StreamDecoder):
         id_ = call.id or synthetic_call_id(self._upstream_id, call.number)
         yield choice.start(ToolCallPart(id_, call.name, call.arguments, call.signature, call.extra))
 
-    def _finish(self, choice: _OpenChoice, native: str | None) -> ChoiceFinished:
+    def _finish(self, choice: _BegunChoice, native: str | None) -> ChoiceFinished:
         """Errors: UpstreamError; MalformedReplyError for a call whose name never came."""
         if any(call.place is None and (call.id or call.arguments) for call in choice.calls):
             raise MalformedReplyError("The provider's tool call lacks `name`.")
@@ -340,7 +345,8 @@ class ChatStreamEncoder(StreamEncoder):
         self._begun: set[int] = set()
         self._parts: dict[tuple[int, int], Part] = {}
         self._numbers: dict[tuple[int, int], int] = {}
-        self._thoughts: dict[tuple[int, int], list[str]] = {}
+        self._counts: Counter[tuple[int, str]] = Counter()
+        self._thoughts: dict[tuple[int, int], PiecedText] = {}
         self._ends: dict[tuple[int, int], tuple[bytes, bytes]] = {}
 
     def encode(self, deltas: Iterable[Delta]) -> bytes:
@@ -350,8 +356,8 @@ class ChatStreamEncoder(StreamEncoder):
             if type(delta) is PartDelta and not waiting and not self._once:
                 head, tail = self._ends_of(delta.choice, delta.part)
                 frames.append(head + dump_json(delta.text) + tail)
-                if (thoughts := self._thoughts.get((delta.choice, delta.part))) is not None:
-                    thoughts.append(delta.text)
+                if self._thoughts:
+                    self._note_thoughts(delta)
             elif isinstance(delta, ReplyStarted):
                 self._add_head(delta.model_name, delta.extra)
             elif isinstance(delta, ExtraDelta) and delta.part is None:
@@ -364,13 +370,18 @@ class ChatStreamEncoder(StreamEncoder):
         frames += [self._frame(index, {}, beside=fields) for index, fields in waiting.items()]
         return b"".join(frames)
 
+    def _note_thoughts(self, delta: PartDelta) -> None:
+        """Keep the text of thoughts until their signature comes, which is told together with it."""
+        if (thoughts := self._thoughts.get((delta.choice, delta.part))) is not None:
+            thoughts.add(delta.text)
+
     def _ends_of(self, choice: int, part: int) -> tuple[bytes, bytes]:
         """Return what stands before and behind the text of a chunk."""
         place = (choice, part)
         ends = self._ends.get(place)
         if ends is None:
             chunk = dump_json(self._chunk([self._choice_object(choice, self._text_fields(place, "\0"))]))
-            head, tail = chunk.split(rb'"\u0000"')
+            head, tail = chunk.rsplit(rb'"\u0000"', 1)
             ends = self._ends[place] = (b"data: " + head, tail + b"\n\n")
         return ends
 
@@ -408,10 +419,12 @@ class ChatStreamEncoder(StreamEncoder):
             case PartStarted():
                 return self._start(delta)
             case PartDelta():
+                self._note_thoughts(delta)
                 return self._text_fields((delta.choice, delta.part), delta.text)
             case PartSigned():
                 return self._signed_fields((delta.choice, delta.part), delta.signature)
             case ChoiceFinished():
+                self._thoughts.clear()
                 return {}
             case _:
                 assert delta.choice is not None
@@ -422,49 +435,57 @@ class ChatStreamEncoder(StreamEncoder):
         place, value = (delta.choice, delta.part), delta.value
         self._parts[place] = value
         if is_answer_call(value):
-            call = self._numbered(place, is_answer_call, _call_object(value))
-            return {"tool_calls": [call]}
+            return {"tool_calls": [self._numbered(place, "call", _call_object(value))]}
         if type(value) in _TEXT_FIELDS:
             return self._start_text(place, value) or None
         if isinstance(value, ImagePart):
-            return {"images": [self._numbered(place, _is_image, encode_part(value))]}
+            return {"images": [self._numbered(place, "image", encode_part(value))]}
         if is_content_part(value):
-            return {"content_parts": [self._numbered(place, is_content_part, content_part_object(value))]}
+            return {"content_parts": [self._numbered(place, "content", content_part_object(value))]}
         return None
 
     def _start_text(self, place: tuple[int, int], value: Part) -> JSONObject:
         text = getattr(value, "text", "")
         fields = self._text_fields(place, text) if text else {}
+        if block := encode_thinking_block(value) if isinstance(value, ReasoningPart) else None:
+            return fields | self._block_fields(place, block)
         if isinstance(value, ReasoningPart):
-            self._thoughts[place] = [text]
-            if block := encode_thinking_block(value):
-                fields |= _block_fields(self._numbered(place, _is_thought, block))
+            self._thoughts[place] = PiecedText()
+            self._thoughts[place].add(text)
         return fields
 
-    def _numbered(self, place: tuple[int, int], is_alike: Any, item: JSONObject) -> JSONObject:
+    def _numbered(self, place: tuple[int, int], kind: str, item: JSONObject) -> JSONObject:
         """Return an item of a list with its number, by which clients put the pieces of lists together."""
-        if place not in self._numbers:
-            alike = [one for one, part in self._parts.items() if one[0] == place[0] and is_alike(part)]
-            self._numbers[place] = alike.index(place)
-        return {"index": 0, **item} | {"index": self._numbers[place]}
+        number = self._numbers[place] = self._counts[place[0], kind]
+        self._counts[place[0], kind] += 1
+        return {"index": number, **item} | {"index": number}
+
+    def _block_fields(self, place: tuple[int, int], block: JSONObject) -> JSONObject:
+        return {"extra_content": {"anthropic": {"thinking_blocks": [self._numbered(place, "thoughts", block)]}}}
 
     def _signed_fields(self, place: tuple[int, int], signature: Signature) -> JSONObject | None:
         value = self._parts.get(place)
         if isinstance(value, ToolCallPart):
             call = ToolCallPart(value.id, value.name, "", signature)
             signed = {key: item for key, item in encode_call(call).items() if key == "extra_content"}
-            return {"tool_calls": [{"index": self._numbers[place], **signed}]} if signed else None
+            return self._call_fields(place, signed) if signed else None
         if not isinstance(value, ReasoningPart):
             return None
-        thoughts = ReasoningPart("".join(self._thoughts[place]), signature)
-        block = encode_thinking_block(thoughts)
-        return _block_fields(self._numbered(place, _is_thought, block)) if block else None
+        thoughts = self._thoughts.pop(place, None)
+        block = encode_thinking_block(ReasoningPart(thoughts.whole(), signature)) if thoughts else None
+        return self._block_fields(place, block) if block else None
 
     def _more_fields(self, place: tuple[int, int], fields: Mapping[str, Any]) -> JSONObject | None:
         """Return what is added to a call; what is said of a text by its own format is nothing that clients know."""
         if not fields or place not in self._numbers or not is_answer_call(self._parts[place]):
             return None
-        return {"tool_calls": [{"index": self._numbers[place], **fields}]}
+        return self._call_fields(place, fields)
+
+    def _call_fields(self, place: tuple[int, int], fields: Mapping[str, Any]) -> JSONObject:
+        """Return a piece of a call; OpenAI's own client breaks at one of a function's that lacks `function`."""
+        is_function = isinstance(self._parts[place], ToolCallPart)
+        function = {"function": {"arguments": ""}} if is_function else {}
+        return {"tool_calls": [{"index": self._numbers[place], **function, **fields}]}
 
     def _choice_object(self, index: int, fields: JSONObject, reason: str | None = None) -> JSONObject:
         return {"index": index, "delta": fields, "finish_reason": reason}
@@ -502,18 +523,6 @@ class ChatStreamEncoder(StreamEncoder):
         self._labels = {}
         self._model_name = response.model_name or self._model_name
         return event_frame({**self._chunk([]), "usage": usage_object(response.usage)}) + DONE
-
-
-def _is_thought(part: Part) -> bool:
-    return isinstance(part, ReasoningPart)
-
-
-def _is_image(part: Part) -> bool:
-    return isinstance(part, ImagePart)
-
-
-def _block_fields(block: JSONObject) -> JSONObject:
-    return {"extra_content": {"anthropic": {"thinking_blocks": [block]}}}
 
 
 def _call_object(part: Part) -> JSONObject:

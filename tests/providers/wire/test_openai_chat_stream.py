@@ -3,6 +3,8 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 
 from providers import errors
 from providers.wire.accumulator import Accumulator
@@ -16,8 +18,10 @@ from providers.wire.openai_chat import (
 from providers.wire.sse import SseParser
 from providers.wire.types import (
     ChatResponse,
+    Choice,
     ChoiceFinished,
     ExtraDelta,
+    ImagePart,
     OpaquePart,
     PartDelta,
     PartSigned,
@@ -400,7 +404,7 @@ def test_calls_are_numbered_apart_from_other_parts():
         [{"index": 1, **CUSTOM_CALL}],
         [{"index": 0, "function": {"arguments": "{}"}}],
         [{"index": 1, "custom": {"input": " -l"}}],
-        [{"index": 0, "extra_content": {"google": {"thought_signature": "Cr8="}}}],
+        [{"index": 0, "function": {"arguments": ""}, "extra_content": {"google": {"thought_signature": "Cr8="}}}],
     ]
 
 
@@ -467,3 +471,37 @@ def test_an_answer_is_the_same_streamed_and_whole(response, places):
     accumulator.check()
     assert decoder.is_finished
     assert accumulator.response() == decode_reply(encode_reply(response, HEAD))
+
+
+def test_openais_own_client_puts_the_stream_together():
+    answer = (
+        ReasoningPart("Hm.", Signature(ANTHROPIC, "Eq8=")),
+        ReasoningPart("Ah.", Signature(ANTHROPIC, "Em==")),
+        TextPart("I look."),
+        ImagePart("u"),
+        ImagePart("v"),
+        ToolCallPart("call_1", "look", '{"q":"x"}', Signature(GOOGLE, "Cr8=")),
+        ToolCallPart("call_2", "look", '{"q":"y"}'),
+    )
+    response = ChatResponse(choices=(Choice(parts=answer, finish_reason="tool_calls"),), model_name="m", usage=USAGE)
+    encoder, state = ChatStreamEncoder(HEAD, wants_usage=True), ChatCompletionStreamState()
+
+    stream = encoder.encode(list(deltas_of(response))) + encoder.end(response)
+    for data in SseParser().feed(stream)[:-1]:
+        state.handle_chunk(ChatCompletionChunk.model_validate_json(data))
+
+    whole = state.get_final_completion().to_dict()
+    assert whole["usage"]["total_tokens"] == 120
+    assert decode_reply(whole).choices[0].parts == answer
+
+
+def test_a_model_may_have_any_name():
+    _, event = events_of([ReplyStarted("\0"), PartStarted(0, 0, TextPart("")), PartDelta(0, 0, "\0")])
+
+    assert event["choices"][0]["delta"] == {"content": "\0"}
+
+
+def test_very_many_calls_in_one_frame_take_no_longer_than_their_number():
+    calls = [piece(0, f"call_{number}", "f", "{}") for number in range(20_000)]
+
+    assert len(ChatStreamDecoder().decode(calls_frame(*calls))) == 20_000
