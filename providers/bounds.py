@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from providers.errors import AnswerTooLargeError
-from providers.types import ChatResponse
+from providers.types import ChatResponse, ToolCallPart
 
 MAX_REPLY_BYTES = 32 * 1024 * 1024
 MAX_CHOICES = 128
@@ -15,7 +15,7 @@ MAX_JSON_VALUES = 1_000_000
 def check_answer(response: ChatResponse) -> None:
     """Errors: AnswerTooLargeError."""
     check_choices(len(response.choices))
-    check_tool_calls(sum(len(choice.tool_calls) for choice in response.choices))
+    check_tool_calls(sum(isinstance(part, ToolCallPart) for choice in response.choices for part in choice.parts))
 
 
 def check_choices(count: int) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import cache
 from traceback import clear_frames
-from typing import Any, ParamSpec, TypeVar
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import AsyncToSync, sync_to_async
@@ -22,6 +23,7 @@ from llmhub.runtime.live_snapshot import LiveSnapshot
 from providers.attempts import AttemptLog, all_failed
 from providers.backend_pool import BackendPool
 from providers.backends.base import BaseProvider
+from providers.backends.reply_stream import ReplyStream
 from providers.errors import (
     ConfigurationError,
     NoProviderError,
@@ -37,16 +39,21 @@ from providers.resolution.candidates import Candidate, MayUse, Plan
 from providers.shared_calls import SharedCalls
 from providers.snapshot import PROVIDERS, ProviderSnapshot, entry_of
 from providers.types import (
-    ChatChunk,
     ChatRequest,
     ChatResponse,
+    Delta,
+    PartDelta,
+    PartStarted,
     ProbeResult,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
 )
 
 logger = logging.getLogger(__name__)
 
-MAX_HELD_CHUNKS = 256
-"""So many chunks without content are held back; one that has sent more has begun its answer."""
+MAX_HELD_DELTAS = 256
+"""So many deltas without content are held back; one that has sent more has begun its answer."""
 
 PROBE_TIMEOUT_S = 15.0
 REFRESH_TIMEOUT_S = 60.0
@@ -176,57 +183,39 @@ class ProviderManager:
         plan: Plan | None = None,
         failover: bool = True,
         journey: AttemptLog | None = None,
-    ) -> AsyncGenerator[ChatChunk]:
-        """Yield the answer chunk by chunk; see `stream_pieces`."""
-        pieces = self.stream_pieces(request, plan=plan, failover=failover, journey=journey)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                for chunk in piece:
-                    yield chunk
+    ) -> AsyncGenerator[Delta]:
+        """Yield the answer as it comes; see `open_stream`."""
+        async with await self.open_stream(request, plan=plan, failover=failover, journey=journey) as stream:
+            while deltas := await stream.next():
+                for delta in deltas:
+                    yield delta
 
-    async def stream_pieces(
+    async def open_stream(
         self,
         request: ChatRequest,
         *,
         plan: Plan | None = None,
         failover: bool = True,
         journey: AttemptLog | None = None,
-    ) -> AsyncGenerator[list[ChatChunk]]:
-        """Yield the answer of the first candidate that begins one; once it has begun there is no other.
+    ) -> AnswerStream:
+        """Return the answer of the first candidate that begins one; once it has begun there is no other.
 
         What comes before the first content is held back, so that a failure until then can go to another candidate.
-        Shape: what came together is in one list.
-        Errors: as `chat` before the first piece; after it, the ProviderError that broke the stream.
+        Errors: as `chat`.
         """
         journey = journey if journey is not None else AttemptLog()
         failures: list[ProviderError] = []
         for candidate in self._to_try(request, plan, failover=failover):
-            has_begun = False
-            held: list[ChatChunk] = []
             try:
-                async with (
-                    self._attempt(candidate, journey) as backend,
-                    aclosing(
-                        backend.stream_pieces(
-                            replace(request, model_name=candidate.model_name), note_sent=journey.note_sent
-                        )
-                    ) as pieces,
-                ):
-                    async for piece in pieces:
-                        if has_begun:
-                            yield piece
-                            continue
-                        held += piece
-                        has_begun = len(held) > MAX_HELD_CHUNKS or any(chunk.has_content for chunk in piece)
-                        if has_begun:
-                            yield held
-                    if held and not has_begun:
-                        has_begun = True
-                        yield held
-                    return
+                async with AsyncExitStack() as stack:
+                    backend = await stack.enter_async_context(self._attempt(candidate, journey))
+                    asked = replace(request, model_name=candidate.model_name)
+                    stream = await stack.enter_async_context(
+                        await backend.open_stream(asked, note_sent=journey.note_sent)
+                    )
+                    held = await _until_content(backend, stream)
+                    return AnswerStream(backend, stream, held, stack.pop_all())
             except ProviderError as error:
-                if has_begun:
-                    raise
                 failures.append(error)
                 clear_frames(error.__traceback__)  # they hold the request, and each other until a collection
                 if not error.failover:
@@ -331,6 +320,56 @@ class ProviderManager:
             connections = self._loops.pop(asyncio.get_running_loop(), None)
         if connections is not None:
             await connections.close()
+
+
+class AnswerStream:
+    """The streamed answer of one candidate, which has begun; an error from now on breaks it."""
+
+    def __init__(
+        self, backend: BaseProvider, stream: ReplyStream, held: Sequence[Delta], stack: AsyncExitStack
+    ) -> None:
+        self.dropped_params = stream.dropped_params
+        self._backend = backend
+        self._stream = stream
+        self._held = held
+        self._stack = stack
+
+    async def next(self) -> Sequence[Delta]:
+        """Return what came next, those that came together; empty at the end.
+
+        Errors: the ProviderError that broke the stream.
+        """
+        if self._held:
+            held, self._held = self._held, ()
+            return held
+        return await self._backend.next_of(self._stream)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, at)
+
+
+async def _until_content(backend: BaseProvider, stream: ReplyStream) -> Sequence[Delta]:
+    """Return what comes up to the first content, or as much as counts as the beginning of an answer."""
+    held: list[Delta] = []
+    while deltas := await backend.next_of(stream):
+        held += deltas
+        if len(held) > MAX_HELD_DELTAS or any(is_content(delta) for delta in deltas):
+            break
+    return held
+
+
+def is_content(delta: Delta) -> bool:
+    """Whether a delta is a part of the answer itself, or of a call that comes whole."""
+    if isinstance(delta, PartDelta):
+        return bool(delta.text)
+    if not isinstance(delta, PartStarted):
+        return False
+    return not isinstance(delta.value, TextPart | ReasoningPart | RefusalPart) or bool(delta.value.text)
 
 
 class _Held:

@@ -1,16 +1,17 @@
-"""What a served dialect has to say; everything else about serving a chat is `serving`'s."""
+"""What a served API adds to its wire format; the gateway does the rest."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
 from chat.ledger.events import Dialect as DialectName
 from providers.error_table import ServedError
-from providers.types import Attempt, ChatChunk, ChatRequest, ChatResponse, JSONObject
+from providers.types import Attempt, ChatRequest, ChatResponse, JSONObject
+from providers.wire.codec import StreamEncoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,6 @@ class ParsedRequest:
 
     request: ChatRequest
     provider: str | None = None
-    is_stream: bool = False
     wants_usage: bool = False
 
 
@@ -35,18 +35,6 @@ class Facts:
     attempts: Sequence[Attempt] = ()
     cost_usd: Decimal | None = None
     latency_ms: int = 0
-    chat_hex: str = field(init=False)
-    _begun: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.chat_hex = self.chat_id.hex
-
-    def begin(self, choice_index: int) -> bool:
-        """Whether this is the first frame of that choice."""
-        if choice_index in self._begun:
-            return False
-        self._begun.add(choice_index)
-        return True
 
 
 class Dialect(ABC):
@@ -59,7 +47,7 @@ class Dialect(ABC):
         """Errors: BadRequestError with the field's path."""
 
     @abstractmethod
-    def answer(self, response: ChatResponse, facts: Facts) -> JSONObject:
+    def answer(self, response: ChatResponse, facts: Facts, request: ChatRequest) -> JSONObject:
         """Render a whole answer."""
 
     @abstractmethod
@@ -67,12 +55,8 @@ class Dialect(ABC):
         """Render a failure."""
 
     @abstractmethod
-    def frames(self, chunk: ChatChunk, facts: Facts) -> bytes:
-        """Render one piece of a stream, as none or more whole frames."""
-
-    @abstractmethod
-    def last_frames(self, response: ChatResponse, facts: Facts) -> bytes:
-        """Render what ends a stream that came whole."""
+    def encoder(self, facts: Facts, request: ChatRequest) -> StreamEncoder:
+        """Return what renders one streamed answer."""
 
     @abstractmethod
     def error_frame(self, problem: ServedError) -> bytes:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from chat.dialects.base import Dialect, Facts, ParsedRequest
-from chat.dialects.openai_chat import tool_call_object
-from chat.dialects.parsing import boolean, read_chat_request, text
 from providers.error_table import ServedError
-from providers.types import Attempt, ChatChunk, ChatMessage, ChatResponse, JSONObject, Usage
+from providers.types import (
+    Attempt,
+    ChatRequest,
+    ChatResponse,
+    Delta,
+    JSONObject,
+    PartDelta,
+    PartStarted,
+    TextPart,
+    Usage,
+)
+from providers.wire import openai_chat
+from providers.wire.codec import StreamEncoder
 from providers.wire.encoding import sse
-from providers.wire.validation import BadRequestError
+from providers.wire.openai_chat_answers import is_answer_call
+from providers.wire.openai_chat_messages import encode_call
+from providers.wire.validation import BadRequestError, json_type
 
 OWN_FIELDS = ("message", "provider")
 
@@ -17,22 +31,21 @@ class HubDialect(Dialect):
     name = "hub"
 
     def read(self, body: JSONObject) -> ParsedRequest:
-        message = text(body, "message")
+        message, provider = (_text(body, name) for name in OWN_FIELDS)
         if message is not None and body.get("messages") is not None:
             raise BadRequestError("Send either `message` or `messages`, not both.", param="message")
         if message is None and body.get("messages") is None:
             raise BadRequestError("`message` or `messages` is missing.", param="message", code="missing_parameter")
         if message is not None and not message.strip():
             raise BadRequestError("`message` is empty.", param="message")
-        turns = (ChatMessage(role="user", content=message),) if message is not None else None
-        return ParsedRequest(
-            request=read_chat_request(body, messages=turns, more=OWN_FIELDS),
-            provider=text(body, "provider"),
-            is_stream=boolean(body, "stream") or False,
-        )
+        fields = {name: value for name, value in body.items() if name not in OWN_FIELDS}
+        if message is not None:
+            fields["messages"] = [{"role": "user", "content": message}]
+        return ParsedRequest(request=openai_chat.decode_request(fields), provider=provider)
 
-    def answer(self, response: ChatResponse, facts: Facts) -> JSONObject:
-        found: JSONObject = {
+    def answer(self, response: ChatResponse, facts: Facts, request: ChatRequest) -> JSONObject:
+        del request
+        answer: JSONObject = {
             "id": str(facts.chat_id),
             "content": response.content,
             "model": response.model_name or facts.model_name,
@@ -44,22 +57,51 @@ class HubDialect(Dialect):
             "cost_usd": None if facts.cost_usd is None else float(facts.cost_usd),
             "attempts": [attempt_object(attempt) for attempt in facts.attempts],
         }
-        if calls := [call for choice in response.choices[:1] for call in choice.tool_calls]:
-            found["tool_calls"] = [tool_call_object(call) for call in calls]
-        return found
+        if calls := [part for choice in response.choices[:1] for part in choice.parts if is_answer_call(part)]:
+            answer["tool_calls"] = [encode_call(part) for part in calls]
+        return answer
+
+    def encoder(self, facts: Facts, request: ChatRequest) -> StreamEncoder:
+        return HubStreamEncoder(self, facts, request)
 
     def error(self, problem: ServedError) -> JSONObject:
         return problem.body
 
-    def frames(self, chunk: ChatChunk, facts: Facts) -> bytes:
-        told = [delta.content for delta in chunk.choices if delta.content and delta.index == 0]
-        return b"".join([sse({"id": str(facts.chat_id), "content": content}, event="chunk") for content in told])
-
-    def last_frames(self, response: ChatResponse, facts: Facts) -> bytes:
-        return sse(self.answer(response, facts), event="done")
-
     def error_frame(self, problem: ServedError) -> bytes:
         return sse(problem.body, event="error")
+
+
+class HubStreamEncoder(StreamEncoder):
+    """Renders the text of the first choice, then the whole answer."""
+
+    def __init__(self, dialect: HubDialect, facts: Facts, request: ChatRequest) -> None:
+        self._dialect = dialect
+        self._facts = facts
+        self._request = request
+        self._id = str(facts.chat_id)
+        self._texts: set[int] = set()
+
+    def encode(self, deltas: Iterable[Delta]) -> bytes:
+        texts = [text for delta in deltas if (text := self._text_of(delta))]
+        return b"".join([sse({"id": self._id, "content": text}, event="chunk") for text in texts])
+
+    def _text_of(self, delta: Delta) -> str:
+        if isinstance(delta, PartDelta):
+            return delta.text if delta.choice == 0 and delta.part in self._texts else ""
+        if isinstance(delta, PartStarted) and delta.choice == 0 and isinstance(delta.value, TextPart):
+            self._texts.add(delta.part)
+            return delta.value.text
+        return ""
+
+    def end(self, response: ChatResponse) -> bytes:
+        return sse(self._dialect.answer(response, self._facts, self._request), event="done")
+
+
+def _text(body: JSONObject, name: str) -> str | None:
+    value = body.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise BadRequestError(f"`{name}` must be a string, not {json_type(value)}.", param=name)
 
 
 def usage_object(usage: Usage) -> JSONObject:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from traceback import clear_frames
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from chat.dialects.base import Dialect, Facts
-from chat.gateway.accumulator import MAX_ANSWER_BYTES, Assembly, with_usage
 from chat.gateway.errors import is_known, served_problem
+from chat.gateway.hold_back import HoldBack
 from chat.gateway.outbox import Outbox
 from chat.ledger.content import Content, unread_content
 from chat.ledger.errors import LedgerUnavailableError
@@ -32,9 +32,10 @@ from providers.attempts import AttemptLog
 from providers.error_table import ServedError, served_error
 from providers.errors import AnswerTooLargeError, ProviderTimeoutError, TruncatedReplyError
 from providers.http import STEP_BYTES
-from providers.manager import ProviderManager
+from providers.manager import ProviderManager, is_content
 from providers.resolution.candidates import Plan
-from providers.types import ChatChunk, ChatRequest, ChatResponse, JSONObject
+from providers.types import ChatRequest, ChatResponse, JSONObject
+from providers.wire.accumulator import MAX_ANSWER_BYTES, Accumulator, with_usage
 from providers.wire.encoding import dump
 
 if TYPE_CHECKING:
@@ -256,35 +257,31 @@ class Exchange:
     async def _answer_streamed(self, manager: ProviderManager) -> None:
         """Put the answer into the outbox as it comes, all but its end, which waits for the outcome's record."""
         assert self.request is not None
-        assembly = Assembly()
+        accumulator, hold_back = Accumulator(), HoldBack()
         charged_bytes = 0
-        pieces = manager.stream_pieces(self.request, plan=self.plan, failover=self.failover, journey=self.attempts)
         try:
-            async with aclosing(pieces):
-                async for piece in pieces:
-                    self._note_chunks(piece)
-                    if (free := assembly.take(piece)) and (frames := self._frames(free)):
+            async with await manager.open_stream(
+                self.request, plan=self.plan, failover=self.failover, journey=self.attempts
+            ) as stream:
+                accumulator.dropped_params = self.dropped_params = stream.dropped_params
+                self._note_provider()
+                encoder = self.dialect.encoder(self.facts, self.request)
+                while deltas := await stream.next():
+                    if self.first_token_ms is None and any(is_content(delta) for delta in deltas):
+                        self.first_token_ms = round(self.elapsed_s * 1000)
+                    free = accumulator.take(hold_back.take(deltas))
+                    if free and (frames := encoder.encode(free)):
                         await self.outbox.put(frames)
-                    assembly.check()
-                    while assembly.held_bytes - charged_bytes > STEP_BYTES:
+                    accumulator.check()
+                    while accumulator.held_bytes - charged_bytes > STEP_BYTES:
                         self.charge(STEP_BYTES)
                         charged_bytes += STEP_BYTES
-            held = assembly.release()
+            held = accumulator.take(hold_back.release())
+            accumulator.check()
         finally:
-            self.response = response = with_usage(self.request, assembly.response())
+            self.response = response = with_usage(self.request, accumulator.response())
         self.answer_json = await self.handled(lambda: dump(self._rendered(response)))
-        self._last_frames = self._frames(held) + self.dialect.last_frames(response, self.facts)
-
-    def _note_chunks(self, chunks: Sequence[ChatChunk]) -> None:
-        """Keep what the first chunk, and the first with content, tell of a stream."""
-        if self.first_token_ms is None:
-            self._note_provider()
-            self.dropped_params = chunks[0].dropped_params or self.dropped_params
-            if any(chunk.has_content for chunk in chunks):
-                self.first_token_ms = round(self.elapsed_s * 1000)
-
-    def _frames(self, chunks: Sequence[ChatChunk]) -> bytes:
-        return b"".join([self.dialect.frames(chunk, self.facts) for chunk in chunks])
+        self._last_frames = encoder.encode(held) + encoder.end(response)
 
     def _rendered(self, response: ChatResponse) -> JSONObject:
         """Return the answer in the caller's format, or as much of it as there is."""
@@ -292,7 +289,8 @@ class Exchange:
         self.facts.attempts = self.attempts.attempts
         self.facts.cost_usd = self.attempts.cost_usd(response.usage)
         self.facts.latency_ms = round(self.elapsed_s * 1000)
-        return self.dialect.answer(response, self.facts)
+        assert self.request is not None
+        return self.dialect.answer(response, self.facts, self.request)
 
     def _note_provider(self) -> None:
         self.facts.provider = self.attempts.provider or ""

@@ -11,10 +11,10 @@ from django.utils import timezone
 from structlog.contextvars import bind_contextvars
 
 from chat.dialects.base import Dialect, ParsedRequest
-from chat.dialects.parsing import read_json, refuse_model_fields, refuse_routing_fields
 from chat.gateway.body_room import check_bounds, room_beyond
 from chat.gateway.errors import MediaTypeError
 from chat.gateway.exchange import Exchange
+from chat.gateway.parsing import read_json, refuse_model_fields, refuse_routing_fields
 from chat.gateway.recorder import Recorder
 from chat.ledger.content import make_content, unread_content
 from chat.ledger.events import Caller, RequestSummary
@@ -28,21 +28,8 @@ from llmhub.http.handler import GatewayRequest
 from llmhub.runtime.large_work import LARGE_BYTES
 from llmhub.runtime.uuid7 import uuid7
 from providers.hubs import hubs_before
-from providers.types import ChatRequest
+from providers.types import SAMPLING_PARAMS, ChatRequest
 from providers.wire.validation import BadRequestError
-
-SAMPLING = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "max_tokens",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "n",
-    "parallel_tool_calls",
-    "reasoning_effort",
-)
 
 NOTHING_READ = unread_content(0)
 
@@ -105,7 +92,7 @@ def understand(body: bytes, dialect: Dialect) -> ParsedRequest:
 def check_may_name(principal: Principal, asked: ChatRequest) -> None:
     """Errors: BadRequestError for further models, asked for with a key that is not for all."""
     if principal.allowed_models or principal.allowed_providers:
-        refuse_model_fields(asked.extra)
+        refuse_model_fields(asked.extra.fields if asked.extra else {})
 
 
 def new_exchange(dialect: Dialect, recorder: Recorder) -> Exchange:
@@ -162,7 +149,7 @@ def note_request(exchange: Exchange, request: GatewayRequest, parsed: ParsedRequ
         dialect=exchange.summary.dialect,
         provider=parsed.provider,
         model_name=asked.model_name,
-        is_stream=parsed.is_stream,
+        is_stream=asked.is_stream,
         params=sampling_params(asked),
         message_count=len(asked.messages),
         tool_count=len(asked.tools),
@@ -185,7 +172,13 @@ def _deadline_s(header: str | None) -> float:
 
 def sampling_params(request: ChatRequest) -> dict[str, object]:
     """The parameters that the ledger names; of others only that they were there, as their values may be content."""
-    found = {name: value for name in SAMPLING if (value := getattr(request, name)) is not None}
-    if request.extra:
-        found["others"] = ", ".join(sorted(request.extra))
-    return found
+    params: dict[str, object] = {
+        name: value for name, value in request.sampling.given() if SAMPLING_PARAMS[name].is_recorded
+    }
+    if request.parallel_tool_calls is not None:
+        params["parallel_tool_calls"] = request.parallel_tool_calls
+    if request.reasoning is not None and request.reasoning.effort is not None:
+        params["reasoning_effort"] = request.reasoning.effort
+    if request.extra and request.extra.fields:
+        params["others"] = ", ".join(sorted(request.extra.fields))
+    return params

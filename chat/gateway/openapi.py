@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chat.dialects.parsing import MAX_MODEL_NAME_CHARS
+from providers.wire.openai_chat_schema import MAX_MODEL_NAME_CHARS
 
 JSON = "application/json"
 Schema = dict[str, Any]

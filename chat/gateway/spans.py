@@ -27,7 +27,7 @@ from chat.ledger.events import Outcome, Rejection, label
 from chat.ledger.models import ChatStatus
 from providers.backends import BACKENDS
 from providers.resolution.candidates import Candidate
-from providers.types import Attempt, ChatRequest, ChatResponse
+from providers.types import SAMPLING_PARAMS, Attempt, ChatRequest, ChatResponse
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ Found = Mapping[str, Attribute | None]
 STOP_S = 3.0
 """How long a collector may take for what is left when the process stops."""
 
+CHOICE_COUNT = SAMPLING_PARAMS["n"].otel_name or ""
 FAULTS = (ChatStatus.FAILED, ChatStatus.TRUNCATED)
 PORTS = {"http": 80, "https": 443}
 
@@ -179,17 +180,12 @@ def _of_target(candidate: Candidate) -> Found:
 
 
 def _of_request(request: ChatRequest, *, is_stream: bool) -> Found:
-    return {
-        "gen_ai.request.stream": is_stream or None,
-        "gen_ai.request.max_tokens": request.max_tokens,
-        "gen_ai.request.temperature": request.temperature,
-        "gen_ai.request.top_p": request.top_p,
-        "gen_ai.request.top_k": request.top_k,
-        "gen_ai.request.seed": request.seed,
-        "gen_ai.request.frequency_penalty": request.frequency_penalty,
-        "gen_ai.request.presence_penalty": request.presence_penalty,
-        "gen_ai.request.choice.count": request.n if request.n != 1 else None,
+    params = {
+        otel_name: value for name, value in request.sampling.given() if (otel_name := SAMPLING_PARAMS[name].otel_name)
     }
+    if params.get(CHOICE_COUNT) == 1:
+        del params[CHOICE_COUNT]
+    return {"gen_ai.request.stream": is_stream or None, **params}
 
 
 def _of_first_token(exchange: Exchange, *, began_s: float) -> Found:

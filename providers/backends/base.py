@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from functools import partial
@@ -17,10 +16,10 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from llmhub.http.json_bounds import find_excess
 from llmhub.runtime.large_work import LARGE_BYTES, done_beside
 from providers.backends.reply_headers import retry_after_s, upstream_request_id
-from providers.bounds import MAX_JSON_VALUES, MAX_REPLY_BYTES, check_answer
+from providers.backends.reply_stream import MALFORMED, NOT_IN_FORMAT, ReplyStream
+from providers.bounds import MAX_REPLY_BYTES, check_answer
 from providers.errors import (
     AnswerTooLargeError,
     ConfigurationError,
@@ -29,23 +28,23 @@ from providers.errors import (
     ProviderError,
     RateLimitedError,
     RequestRejectedError,
-    TruncatedReplyError,
     UpstreamError,
 )
 from providers.faults import named_faults
 from providers.http import Charge, HttpCall, HttpClient, HttpReply, free_of_charge
 from providers.types import (
     NOTHING,
-    ChatChunk,
     ChatRequest,
     ChatResponse,
+    Delta,
     Endpoint,
     JSONObject,
     ModelInfo,
     ProbeResult,
     ProviderType,
 )
-from providers.wire.sse import FrameParser, NdjsonParser, SseParser
+from providers.wire.codec import EncodedRequest, Framing, StreamDecoder
+from providers.wire.frames import load_json
 
 logger = logging.getLogger(__name__)
 
@@ -59,26 +58,8 @@ MAX_REFUSAL_BYTES = 256 * 1024
 MAX_NAME_PARTS = 6
 """A name with more is that of a hub behind hubs: where they list each other's models, names would grow for ever."""
 
-FRAME_COST, LINE_COST = 16 * 1024, 256
-TURN_COST = 8 * FRAME_COST
-FRAMES_TOGETHER = TURN_COST // FRAME_COST
-TURN_S = 0.004
-"""What one stream does in so much time, which is faster than any model; and what a frame, or a line, is of it.
-
-Units: bytes, or what takes as long.
-"""
-
-FIRST_TURN_COST = 128 * FRAME_COST
-"""What a stream may do at once: most are over by then."""
-
-LARGE_FRAME_BYTES = 16 * 1024
-
 MAX_MESSAGE_CHARS = 300
 MAX_KNOWN_REFUSALS = 256
-SURELY_SHALLOW = 100
-"""So many opening brackets cannot be nested too deeply."""
-
-Framing = Literal["sse", "ndjson"]
 ACCEPT: Mapping[Framing | None, str] = {
     None: "application/json",
     "sse": "text/event-stream",
@@ -86,12 +67,6 @@ ACCEPT: Mapping[Framing | None, str] = {
 }
 NoteSent = Callable[[bytes], None]
 """Is given each body right before it is sent."""
-
-STREAM_TYPES = frozenset({"text/event-stream", "application/x-ndjson", "application/json", ""})
-
-# What reading a reply of the wrong shape runs into.
-MALFORMED = (LookupError, TypeError, ValueError, AttributeError)
-NOT_IN_FORMAT = "The provider's reply is not in its format."
 
 
 class ProviderSettings(BaseModel):
@@ -115,22 +90,13 @@ class WireCall:
     query: Mapping[str, str] = NOTHING
     dropped_params: tuple[str, ...] = ()
 
+    @property
+    def encoded(self) -> EncodedRequest:
+        return EncodedRequest(self.json or {}, self.dropped_params)
 
-class StreamReader(ABC):
-    """Translates the frames of one streamed answer; made anew for each stream.
-
-    `finished` turns true with the provider's own mark of the end: a stream that ends without is truncated.
-    """
-
-    framing: ClassVar[Framing] = "sse"
-    finished: bool = False
-
-    @abstractmethod
-    def read(self, data: JSONObject) -> Iterable[ChatChunk]:
-        """Translate one frame.
-
-        Errors: a ProviderError where the frame reports one.
-        """
+    def reduced(self, encoded: EncodedRequest | None) -> WireCall | None:
+        """Return this call with another body, None for none."""
+        return replace(self, json=encoded.body, dropped_params=encoded.dropped_params) if encoded else None
 
 
 class BaseProvider(ABC):
@@ -155,8 +121,6 @@ class BaseProvider(ABC):
         self.endpoint = endpoint
         self._client = client
         self.settings = self.settings_model.model_validate(dict(endpoint.settings))
-        self.skipped_frames = 0
-        """How many malformed frames the streams of this provider had."""
         self._refusals: dict[str, ProviderError] = {}
 
     async def chat(
@@ -172,44 +136,34 @@ class BaseProvider(ABC):
             check_answer(response)
             return replace(response, dropped_params=call.dropped_params) if call.dropped_params else response
 
-    async def stream_chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
-        """Yield the answer chunk by chunk; see `stream_pieces`."""
-        async with aclosing(self.stream_pieces(request)) as pieces:
-            async for piece in pieces:
-                for chunk in piece:
-                    yield chunk
+    async def stream_chat(self, request: ChatRequest) -> AsyncGenerator[Delta]:
+        """Yield the answer as it comes; closing the generator closes the connection."""
+        async with await self.open_stream(request) as stream:
+            while deltas := await self.next_of(stream):
+                for delta in deltas:
+                    yield delta
 
-    async def stream_pieces(
-        self, request: ChatRequest, *, note_sent: NoteSent | None = None
-    ) -> AsyncGenerator[list[ChatChunk]]:
-        """Yield the answer as it comes, what came together in one list; closing the generator closes the connection.
+    async def open_stream(self, request: ChatRequest, *, note_sent: NoteSent | None = None) -> ReplyStream:
+        """Ask for a streamed answer, and return it as soon as the provider agrees to give one.
 
-        Errors: any ProviderError, before the first piece or between two; TruncatedReplyError when the
-        stream ends before its end.
+        Errors: any ProviderError.
         """
-        reader = self.stream_reader()
         with self._own_errors():
-            call, reply = await self._open_chat(request, framing=reader.framing, note_sent=note_sent)
-            frames = _FrameReader(reader, dropped_params=call.dropped_params)
-            async with reply:
-                try:
-                    while data := await _next_piece(reply, frames):
-                        for together in frames.feed(data):
-                            if frames.has_large(together):
-                                translate = partial(frames.translate, together)
-                                piece = await self._beside(translate, size_bytes=sum(map(len, together)))
-                            else:
-                                piece = frames.translate(together)
-                            if piece:
-                                yield piece
-                            frames.check()
-                            if frames.spent > frames.turn_cost:
-                                await frames.end_turn()
-                    if piece := frames.translate(frames.flush()):
-                        yield piece
-                    frames.check_whole(content_type=reply.content_type)
-                finally:
-                    self._count_skipped(frames.skipped)
+            decoder = self.stream_decoder()
+            call, reply = await self._open_chat(request, framing=decoder.framing, note_sent=note_sent)
+            owner = f"provider {self.endpoint.name}"
+            return ReplyStream(reply, decoder, owner=owner, dropped_params=call.dropped_params)
+
+    async def next_of(self, stream: ReplyStream) -> Sequence[Delta]:
+        """Return what came next of a stream of this provider; empty at the end.
+
+        Errors: as `ReplyStream.next`, with the provider's name.
+        """
+        try:
+            return await stream.next()
+        except Exception:
+            with self._own_errors():
+                raise
 
     async def list_models(self) -> list[ModelInfo]:
         """Return every model the provider lists, over all its pages."""
@@ -354,7 +308,7 @@ class BaseProvider(ABC):
         return await done_beside(f"provider {self.endpoint.name}", work, size_bytes=size_bytes)
 
     def _translated(self, reply: HttpReply, content: bytes, translate: Callable[[JSONObject], T]) -> T:
-        body = _unwrapped(_decode(content))
+        body = _unwrapped(load_json(content))
         if not isinstance(body, dict):
             raise MalformedReplyError("The provider's reply is not a JSON object.")
         if body.get("error") or body.get("object") == "error":
@@ -372,7 +326,7 @@ class BaseProvider(ABC):
             except ProviderError:  # the status says enough
                 content = b""
         try:
-            body = _decode(content)
+            body = load_json(content)
         except MalformedReplyError:
             body = content.decode(errors="replace")
         return self._classified(reply, body)
@@ -390,11 +344,6 @@ class BaseProvider(ABC):
         error.upstream_request_id = error.upstream_request_id or upstream_request_id(headers)
         return error
 
-    def _count_skipped(self, skipped: int) -> None:
-        if skipped:
-            self.skipped_frames += skipped
-            logger.warning("provider %s: %d malformed frames of a stream skipped", self.endpoint.name, skipped)
-
     @abstractmethod
     def auth_headers(self) -> dict[str, str]:
         """The headers that carry the key."""
@@ -411,8 +360,8 @@ class BaseProvider(ABC):
         """
 
     @abstractmethod
-    def stream_reader(self) -> StreamReader:
-        """Return a reader for one streamed answer."""
+    def stream_decoder(self) -> StreamDecoder:
+        """Return a decoder for one streamed answer."""
 
     @abstractmethod
     def models_call(self, cursor: str | None) -> WireCall:
@@ -438,108 +387,6 @@ class BaseProvider(ABC):
         return None
 
 
-class _FrameReader:
-    """Turns the bytes of one stream into chunks; skips and counts the frames that are not JSON objects."""
-
-    def __init__(self, reader: StreamReader, *, dropped_params: tuple[str, ...]) -> None:
-        self._reader = reader
-        self._parser: FrameParser = SseParser() if reader.framing == "sse" else NdjsonParser()
-        self._dropped_params = dropped_params
-        self._has_frames = False
-        self._failure: ProviderError | None = None
-        self.spent = 0
-        self.turn_cost = FIRST_TURN_COST
-        """What was done in this turn, and what may be."""
-        self._turn_began_s = time.monotonic()
-        self.is_over = False
-        """Whether `[DONE]` was read: what follows is ignored."""
-        self.skipped = 0
-
-    @property
-    def is_finished(self) -> bool:
-        return self._reader.finished
-
-    async def end_turn(self) -> None:
-        """Let others have their turn, until as much time has passed as this one may take."""
-        await asyncio.sleep(max(0.0, self._turn_began_s + TURN_S - time.monotonic()))
-        self.spent, self.turn_cost, self._turn_began_s = 0, TURN_COST, time.monotonic()
-
-    def feed(self, data: bytes) -> Sequence[list[bytes]]:
-        """Cut what came into frames, no more of them together than are done in one turn."""
-        frames = self._parser.feed(data)
-        self.spent += len(data) + LINE_COST * data.count(b"\n")
-        most = self.turn_cost // FRAME_COST
-        if len(frames) <= most:
-            return (frames,)
-        return [frames[first : first + FRAMES_TOGETHER] for first in range(0, len(frames), FRAMES_TOGETHER)]
-
-    def has_large(self, frames: list[bytes]) -> bool:
-        """Whether a frame is so large that it is translated in a thread, so that the loop serves others meanwhile."""
-        return bool(frames) and (len(frames[0]) if len(frames) == 1 else max(map(len, frames))) > LARGE_FRAME_BYTES
-
-    def flush(self) -> list[bytes]:
-        return self._parser.flush()
-
-    def check(self) -> None:
-        """Errors: the ProviderError that a frame reported."""
-        if self._failure is not None:
-            raise self._failure
-
-    def check_whole(self, *, content_type: str) -> None:
-        """Look back at a stream that has ended.
-
-        Errors: as `check`; TruncatedReplyError when the answer is not finished; MalformedReplyError when it was none.
-        """
-        self.check()
-        if self._reader.finished:
-            return
-        if not self._has_frames and (self.skipped or content_type not in STREAM_TYPES):
-            raise MalformedReplyError("The provider's reply is not a stream in its format.")
-        raise TruncatedReplyError("The provider's stream ended before the answer did.")
-
-    def translate(self, frames: list[bytes]) -> list[ChatChunk]:
-        """Translate frames, as far as they are good; `check` tells what was not."""
-        chunks: list[ChatChunk] = []
-        if self.is_over:
-            return chunks
-        self.spent += FRAME_COST * len(frames)
-        try:
-            for data in frames:
-                if data.strip() == b"[DONE]":
-                    self.is_over = True
-                    break
-                self._read(data, chunks)
-        except ProviderError as error:
-            self._failure = error
-        except MALFORMED:
-            self._failure = MalformedReplyError(NOT_IN_FORMAT)
-        if chunks and self._dropped_params:
-            chunks[0] = replace(chunks[0], dropped_params=self._dropped_params)
-            self._dropped_params = ()
-        return chunks
-
-    def _read(self, data: bytes, chunks: list[ChatChunk]) -> None:
-        body = _find_object(data)
-        if body is None:
-            self.skipped += 1
-            return
-        self._has_frames = True
-        chunks.extend(self._reader.read(body))
-
-
-async def _next_piece(reply: HttpReply, frames: _FrameReader) -> bytes:
-    """Return the next bytes of a stream that may matter, empty when there are none."""
-    if frames.is_over:
-        await reply.drain()
-        return b""
-    try:
-        return await reply.next_piece()
-    except ProviderError:
-        if frames.is_finished:  # the answer is whole; what is lost is a usage or a mark of the end
-            return b""
-        raise
-
-
 @contextmanager
 def _malformed_reply() -> Iterator[None]:
     try:
@@ -563,37 +410,8 @@ def _unwrapped(body: Any) -> Any:
     return body[0] if isinstance(body, list) and len(body) == 1 else body
 
 
-def _find_object(data: bytes) -> JSONObject | None:
-    try:
-        body = _unwrapped(_decode(data))
-    except MalformedReplyError:
-        return None
-    return body if isinstance(body, dict) else None
-
-
 def _as_it_is(body: JSONObject) -> JSONObject:
     return body
-
-
-def _decode(content: bytes) -> Any:
-    """Errors: MalformedReplyError; AnswerTooLargeError for more items than are worth their memory."""
-    if len(content) > MAX_JSON_VALUES and find_excess(content, max_values=MAX_JSON_VALUES):
-        raise AnswerTooLargeError(f"The provider sent JSON of more than {MAX_JSON_VALUES} values.")
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        raise MalformedReplyError("The provider's reply is not JSON.") from None
-    if content.count(b"{") + content.count(b"[") > SURELY_SHALLOW:
-        _check_depth(body)
-    return body
-
-
-def _check_depth(body: Any) -> None:
-    """Refuse what could be read but, nested a little deeper in an answer, not written."""
-    try:
-        orjson.dumps([[body]])
-    except orjson.JSONEncodeError:
-        raise MalformedReplyError("The provider's reply is nested too deeply.") from None
 
 
 def _encode_and_note(body: JSONObject, note_sent: NoteSent | None) -> bytes:

@@ -15,6 +15,7 @@ from providers.backends.base import ProviderSettings
 from providers.backends.openai import HeaderValue, OpenAIProvider, OpenAISettings
 from providers.types import JSONObject, ModelInfo, ProviderType
 from providers.wire.json_access import find_count, text_at
+from providers.wire.openai_chat import LengthParam
 
 HOPS_AND_SECRETS = frozenset(
     {
@@ -77,7 +78,7 @@ class CustomProvider(OpenAIProvider):
     needs_api_key: ClassVar[bool] = False
     settings_model: ClassVar[type[ProviderSettings]] = CustomSettings
     settings: CustomSettings
-    length_param: ClassVar[str] = "max_tokens"
+    length_param: ClassVar[LengthParam] = "max_tokens"
 
     def auth_headers(self) -> dict[str, str]:
         extra = {name.lower(): value for name, value in self.settings.extra_headers.items()}

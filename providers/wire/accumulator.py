@@ -8,8 +8,7 @@ from typing import Any
 
 from providers.bounds import MAX_REPLY_BYTES, check_choices, check_tool_calls
 from providers.errors import AnswerTooLargeError, MalformedReplyError
-from providers.wire.rendering import dump_json
-from providers.wire.types import (
+from providers.types import (
     ChatRequest,
     ChatResponse,
     Choice,
@@ -35,6 +34,7 @@ from providers.wire.types import (
     UsageTold,
     WireFormat,
 )
+from providers.wire.rendering import dump_json
 
 CHARACTERS_PER_TOKEN = 4
 MAX_ANSWER_BYTES = MAX_REPLY_BYTES
@@ -385,3 +385,8 @@ def _characters_of(parts: Iterable[Part]) -> int:
 
 def _tokens(characters: int) -> int:
     return -(-characters // CHARACTERS_PER_TOKEN)
+
+
+def with_usage(request: ChatRequest, response: ChatResponse) -> ChatResponse:
+    """Return an answer whose tokens are counted, by the provider or by guess."""
+    return response if response.usage is not None else replace(response, usage=estimated_usage(request, response))

@@ -11,24 +11,7 @@ from itertools import takewhile
 from typing import Any, Literal
 
 from providers.errors import ProviderError, RequestRejectedError, UnsupportedRequestError
-from providers.wire.anthropic_messages_answers import decode_error, decode_reply, encode_reply
-from providers.wire.anthropic_messages_blocks import (
-    FORMAT,
-    TARGET,
-    decode_block,
-    encode_assistant_part,
-    encode_instruction,
-    encode_user_part,
-    rest_of,
-)
-from providers.wire.anthropic_messages_schema import MESSAGES_BODY
-from providers.wire.anthropic_messages_stream import AnthropicStreamDecoder, AnthropicStreamEncoder
-from providers.wire.codec import EncodedRequest
-from providers.wire.efforts import BUDGET_TOKENS_OF_EFFORT, effort_of_budget
-from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
-from providers.wire.json_access import object_at, object_or_empty, objects_at
-from providers.wire.structured_schemas import simplified
-from providers.wire.types import (
+from providers.types import (
     ChatMessage,
     ChatRequest,
     Effort,
@@ -47,6 +30,23 @@ from providers.wire.types import (
     ToolMode,
     ToolResultPart,
 )
+from providers.wire.anthropic_messages_answers import decode_error, decode_reply, encode_reply
+from providers.wire.anthropic_messages_blocks import (
+    FORMAT,
+    TARGET,
+    decode_block,
+    encode_assistant_part,
+    encode_instruction,
+    encode_user_part,
+    rest_of,
+)
+from providers.wire.anthropic_messages_schema import MESSAGES_BODY
+from providers.wire.anthropic_messages_stream import AnthropicStreamDecoder, AnthropicStreamEncoder
+from providers.wire.codec import EncodedRequest
+from providers.wire.efforts import BUDGET_TOKENS_OF_EFFORT, effort_of_budget
+from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
+from providers.wire.json_access import object_at, object_or_empty, objects_at
+from providers.wire.structured_schemas import simplified
 from providers.wire.validation import check_body
 
 __all__ = [

@@ -17,20 +17,7 @@ from providers.errors import (
     RequestRejectedError,
     UpstreamError,
 )
-from providers.wire.anthropic_messages_blocks import (
-    FORMAT,
-    decode_block,
-    encode_file,
-    encode_own_thought,
-    find_object,
-    image_source,
-    rest_of,
-)
-from providers.wire.codec import ReplyHead
-from providers.wire.error_mapping import error_of_status, message_of
-from providers.wire.foreign import own_fields
-from providers.wire.json_access import count_or_none, label_or_none, object_or_empty, objects_at, text_or_none
-from providers.wire.types import (
+from providers.types import (
     AudioPart,
     ChatResponse,
     Choice,
@@ -47,6 +34,19 @@ from providers.wire.types import (
     ToolCallPart,
     Usage,
 )
+from providers.wire.anthropic_messages_blocks import (
+    FORMAT,
+    decode_block,
+    encode_file,
+    encode_own_thought,
+    find_object,
+    image_source,
+    rest_of,
+)
+from providers.wire.codec import ReplyHead
+from providers.wire.error_mapping import error_of_status, message_of
+from providers.wire.foreign import own_fields
+from providers.wire.json_access import count_or_none, label_or_none, object_or_empty, objects_at, text_or_none
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "end_turn": "stop",

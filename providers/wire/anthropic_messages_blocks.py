@@ -11,11 +11,7 @@ from typing import Any
 import orjson
 
 from providers.errors import RequestRejectedError, UnsupportedRequestError
-from providers.wire.data_urls import InlineData, find_inline_data
-from providers.wire.foreign import own_fields
-from providers.wire.json_access import find_text, label_or_none, object_at, objects_at, text_at, text_or_none
-from providers.wire.rendering import compact_json
-from providers.wire.types import (
+from providers.types import (
     ChatMessage,
     FilePart,
     ImagePart,
@@ -31,6 +27,10 @@ from providers.wire.types import (
     ToolResultPart,
     WireFormat,
 )
+from providers.wire.data_urls import InlineData, find_inline_data
+from providers.wire.foreign import own_fields
+from providers.wire.json_access import find_text, label_or_none, object_at, objects_at, text_at, text_or_none
+from providers.wire.rendering import compact_json
 
 FORMAT = WireFormat.ANTHROPIC_MESSAGES
 TARGET = "providers of type anthropic"

@@ -10,6 +10,26 @@ from dataclasses import replace
 from typing import Any
 
 from providers.errors import MalformedReplyError
+from providers.types import (
+    ChatResponse,
+    Choice,
+    ChoiceFinished,
+    Delta,
+    ExtraDelta,
+    JSONObject,
+    Part,
+    PartDelta,
+    PartSigned,
+    PartStarted,
+    Passthrough,
+    ReasoningPart,
+    RefusalPart,
+    ReplyStarted,
+    TextPart,
+    ToolCallPart,
+    Usage,
+    UsageTold,
+)
 from providers.wire.anthropic_messages_answers import (
     REPLY_KEYS,
     STOP_KEYS,
@@ -36,26 +56,6 @@ from providers.wire.json_access import (
     text_or_none,
 )
 from providers.wire.rendering import compact_json, dump_json, event_frame
-from providers.wire.types import (
-    ChatResponse,
-    Choice,
-    ChoiceFinished,
-    Delta,
-    ExtraDelta,
-    JSONObject,
-    Part,
-    PartDelta,
-    PartSigned,
-    PartStarted,
-    Passthrough,
-    ReasoningPart,
-    RefusalPart,
-    ReplyStarted,
-    TextPart,
-    ToolCallPart,
-    Usage,
-    UsageTold,
-)
 
 _TEXT_TAIL = b"}}\n\n"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from providers.wire.types import ChatRequest, ChatResponse, Delta, JSONObject
+from providers.types import ChatRequest, ChatResponse, Delta, JSONObject
 
 Framing = Literal["sse", "ndjson"]
 

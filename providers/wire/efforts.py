@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from providers.wire.types import Effort
+from providers.types import Effort
 
 BUDGET_TOKENS_OF_EFFORT: Mapping[Effort, int] = {
     "none": 0,

@@ -18,10 +18,10 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, with_co
 from typing_extensions import TypedDict
 
 from providers.errors import MalformedReplyError, UnsupportedRequestError
+from providers.types import JSONObject, Usage
 from providers.wire.codec import EncodedRequest
 from providers.wire.foreign import NOTHING
 from providers.wire.json_access import count_or_none, list_at, object_or_empty, objects_at, text_or_none
-from providers.wire.types import JSONObject, Usage
 from providers.wire.validation import check_body
 
 Vector = tuple[float, ...]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providers.errors import UnsupportedRequestError
-from providers.wire.types import ChatRequest, ImagePart, Part, Passthrough, Tool, ToolResultPart, WireFormat
+from providers.types import ChatRequest, ImagePart, Part, Passthrough, Tool, ToolResultPart, WireFormat
 
 REFUSED_PARAMS = (
     "audio", "function_call", "functions", "logit_bias", "logprobs", "response_format", "tool_choice",

@@ -15,8 +15,7 @@ import orjson
 from llmhub.http.json_bounds import find_excess
 from providers.bounds import MAX_JSON_VALUES
 from providers.errors import AnswerTooLargeError, MalformedReplyError
-from providers.wire.codec import StreamDecoder
-from providers.wire.types import (
+from providers.types import (
     ChoiceFinished,
     Delta,
     JSONObject,
@@ -27,6 +26,7 @@ from providers.wire.types import (
     TextPart,
     ToolCallPart,
 )
+from providers.wire.codec import StreamDecoder
 
 SURELY_SHALLOW = 100
 """So many opening brackets cannot be nested too deeply."""

@@ -28,24 +28,7 @@ from providers.errors import (
     UnsupportedRequestError,
     UpstreamError,
 )
-from providers.wire.codec import EncodedRequest, ReplyHead, StreamDecoder, StreamEncoder
-from providers.wire.data_urls import InlineData, find_inline_data, find_media_type
-from providers.wire.efforts import BUDGET_TOKENS_OF_EFFORT, effort_of_budget
-from providers.wire.error_mapping import MAX_RETRY_AFTER_S, error_of_status, message_of
-from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
-from providers.wire.json_access import (
-    MAX_COUNT,
-    count_or_none,
-    find_text,
-    list_at,
-    object_at,
-    object_or_empty,
-    objects_at,
-    text_at,
-    text_or_none,
-)
-from providers.wire.rendering import event_frame
-from providers.wire.types import (
+from providers.types import (
     AudioPart,
     ChatMessage,
     ChatRequest,
@@ -83,6 +66,23 @@ from providers.wire.types import (
     UsageTold,
     WireFormat,
 )
+from providers.wire.codec import EncodedRequest, ReplyHead, StreamDecoder, StreamEncoder
+from providers.wire.data_urls import InlineData, find_inline_data, find_media_type
+from providers.wire.efforts import BUDGET_TOKENS_OF_EFFORT, effort_of_budget
+from providers.wire.error_mapping import MAX_RETRY_AFTER_S, error_of_status, message_of
+from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
+from providers.wire.json_access import (
+    MAX_COUNT,
+    count_or_none,
+    find_text,
+    list_at,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
+    text_or_none,
+)
+from providers.wire.rendering import event_frame
 
 Thinking = Literal["level", "budget"]
 

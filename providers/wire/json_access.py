@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from providers.errors import MalformedReplyError
-from providers.wire.types import JSONObject
+from providers.types import JSONObject
 
 MAX_COUNT = 2**53 - 1
 """What every reader of JSON takes for the same number."""

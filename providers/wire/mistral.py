@@ -14,13 +14,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from providers.errors import UnsupportedRequestError
-from providers.wire import openai_chat
-from providers.wire.codec import EncodedRequest, ReplyHead
-from providers.wire.foreign import unsupported
-from providers.wire.json_access import object_or_empty, objects_or_empty
-from providers.wire.openai_chat import ChatStreamDecoder, ChatStreamEncoder, decode_error, decode_reply
-from providers.wire.openai_chat_answers import arguments_text
-from providers.wire.types import (
+from providers.types import (
     ChatMessage,
     ChatRequest,
     ChatResponse,
@@ -35,6 +29,12 @@ from providers.wire.types import (
     ToolResultPart,
     WireFormat,
 )
+from providers.wire import openai_chat
+from providers.wire.codec import EncodedRequest, ReplyHead
+from providers.wire.foreign import unsupported
+from providers.wire.json_access import object_or_empty, objects_or_empty
+from providers.wire.openai_chat import ChatStreamDecoder, ChatStreamEncoder, decode_error, decode_reply
+from providers.wire.openai_chat_answers import arguments_text
 
 __all__ = [
     "MistralStreamDecoder",

@@ -23,24 +23,7 @@ from providers.errors import (
     UnsupportedRequestError,
     UpstreamError,
 )
-from providers.wire.codec import EncodedRequest, Framing, ReplyHead, StreamDecoder, StreamEncoder
-from providers.wire.data_urls import InlineData, find_inline_data
-from providers.wire.efforts import effort_of_budget
-from providers.wire.error_mapping import error_of_status, message_of
-from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
-from providers.wire.json_access import (
-    count_or_none,
-    find_text,
-    label_or_none,
-    list_at,
-    object_at,
-    object_or_empty,
-    objects_at,
-    text_at,
-    text_or_none,
-)
-from providers.wire.rendering import compact_json
-from providers.wire.types import (
+from providers.types import (
     ChatMessage,
     ChatRequest,
     ChatResponse,
@@ -71,6 +54,23 @@ from providers.wire.types import (
     UsageTold,
     WireFormat,
 )
+from providers.wire.codec import EncodedRequest, Framing, ReplyHead, StreamDecoder, StreamEncoder
+from providers.wire.data_urls import InlineData, find_inline_data
+from providers.wire.efforts import effort_of_budget
+from providers.wire.error_mapping import error_of_status, message_of
+from providers.wire.foreign import check_foreign_params, foreign_names, own_fields, unsupported
+from providers.wire.json_access import (
+    count_or_none,
+    find_text,
+    label_or_none,
+    list_at,
+    object_at,
+    object_or_empty,
+    objects_at,
+    text_at,
+    text_or_none,
+)
+from providers.wire.rendering import compact_json
 
 Think = bool | str
 

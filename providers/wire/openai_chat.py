@@ -9,16 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, cast, get_args
 
-from providers.wire.codec import EncodedRequest
-from providers.wire.efforts import effort_of_budget
-from providers.wire.foreign import NOTHING, check_foreign_params, foreign_names, own_fields, unsupported
-from providers.wire.json_access import object_or_empty, text_or_none
-from providers.wire.openai_chat_answers import decode_reply, encode_reply
-from providers.wire.openai_chat_messages import FORMAT, TARGET, decode_messages, encode_messages, passthrough, rest_of
-from providers.wire.openai_chat_schema import CHAT_BODY, CHAT_WORDS
-from providers.wire.openai_chat_stream import ChatStreamDecoder, ChatStreamEncoder
-from providers.wire.openai_errors import decode_error
-from providers.wire.types import (
+from providers.types import (
     SAMPLING_PARAMS,
     ChatRequest,
     Effort,
@@ -33,6 +24,15 @@ from providers.wire.types import (
     ToolChoice,
     ToolMode,
 )
+from providers.wire.codec import EncodedRequest
+from providers.wire.efforts import effort_of_budget
+from providers.wire.foreign import NOTHING, check_foreign_params, foreign_names, own_fields, unsupported
+from providers.wire.json_access import object_or_empty, text_or_none
+from providers.wire.openai_chat_answers import decode_reply, encode_reply
+from providers.wire.openai_chat_messages import FORMAT, TARGET, decode_messages, encode_messages, passthrough, rest_of
+from providers.wire.openai_chat_schema import CHAT_BODY, CHAT_WORDS
+from providers.wire.openai_chat_stream import ChatStreamDecoder, ChatStreamEncoder
+from providers.wire.openai_errors import decode_error
 from providers.wire.validation import BadRequestError, check_body
 
 __all__ = [

@@ -14,6 +14,23 @@ from typing import Any
 import orjson
 
 from providers.errors import MalformedReplyError, UpstreamError
+from providers.types import (
+    AudioPart,
+    ChatResponse,
+    Choice,
+    FilePart,
+    FinishReason,
+    ImagePart,
+    JSONObject,
+    OpaquePart,
+    Part,
+    Passthrough,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    Usage,
+)
 from providers.wire.codec import ReplyHead
 from providers.wire.foreign import own_fields
 from providers.wire.frames import without_halves
@@ -41,23 +58,6 @@ from providers.wire.openai_chat_messages import (
     rest_of,
 )
 from providers.wire.openai_errors import decode_error
-from providers.wire.types import (
-    AudioPart,
-    ChatResponse,
-    Choice,
-    FilePart,
-    FinishReason,
-    ImagePart,
-    JSONObject,
-    OpaquePart,
-    Part,
-    Passthrough,
-    ReasoningPart,
-    RefusalPart,
-    TextPart,
-    ToolCallPart,
-    Usage,
-)
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "length": "length",

@@ -6,10 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from providers.errors import UnsupportedRequestError
-from providers.wire.data_urls import normalized_url
-from providers.wire.foreign import own_fields
-from providers.wire.json_access import object_or_empty, objects_or_empty, text_or_none
-from providers.wire.types import (
+from providers.types import (
     AudioPart,
     ChatMessage,
     FilePart,
@@ -26,6 +23,9 @@ from providers.wire.types import (
     ToolResultPart,
     WireFormat,
 )
+from providers.wire.data_urls import normalized_url
+from providers.wire.foreign import own_fields
+from providers.wire.json_access import object_or_empty, objects_or_empty, text_or_none
 from providers.wire.validation import BadRequestError
 
 FORMAT = WireFormat.OPENAI_CHAT

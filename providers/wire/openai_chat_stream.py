@@ -10,6 +10,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from providers.errors import MalformedReplyError
+from providers.types import (
+    ChatResponse,
+    ChoiceFinished,
+    Delta,
+    ExtraDelta,
+    ImagePart,
+    JSONObject,
+    OpaquePart,
+    Part,
+    PartDelta,
+    PartSigned,
+    PartStarted,
+    Passthrough,
+    ReasoningPart,
+    RefusalPart,
+    ReplyStarted,
+    Signature,
+    TextPart,
+    ToolCallPart,
+    Usage,
+    UsageTold,
+)
 from providers.wire.accumulator import PiecedText
 from providers.wire.codec import ReplyHead, StreamDecoder, StreamEncoder
 from providers.wire.foreign import own_fields
@@ -51,28 +73,6 @@ from providers.wire.openai_chat_messages import (
     thinking_blocks,
 )
 from providers.wire.rendering import dump_json, event_frame
-from providers.wire.types import (
-    ChatResponse,
-    ChoiceFinished,
-    Delta,
-    ExtraDelta,
-    ImagePart,
-    JSONObject,
-    OpaquePart,
-    Part,
-    PartDelta,
-    PartSigned,
-    PartStarted,
-    Passthrough,
-    ReasoningPart,
-    RefusalPart,
-    ReplyStarted,
-    Signature,
-    TextPart,
-    ToolCallPart,
-    Usage,
-    UsageTold,
-)
 
 DONE = b"data: [DONE]\n\n"
 

@@ -19,9 +19,9 @@ from providers.errors import (
     QuotaExhaustedError,
     RateLimitedError,
 )
+from providers.types import JSONObject
 from providers.wire.error_mapping import error_of_status, message_of
 from providers.wire.json_access import text_or_none
-from providers.wire.types import JSONObject
 
 ERROR_OF_CODE: Mapping[str, type[ProviderError]] = {
     "insufficient_quota": QuotaExhaustedError,

@@ -8,6 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from providers.types import (
+    ChatMessage,
+    ChatRequest,
+    JSONObject,
+    OpaquePart,
+    OpaqueTool,
+    OutputFormat,
+    Part,
+    Passthrough,
+    Reasoning,
+    Role,
+    Sampling,
+    Tool,
+    ToolChoice,
+    ToolResultPart,
+    WireFormat,
+)
 from providers.wire.codec import EncodedRequest
 from providers.wire.foreign import NOTHING, check_foreign_params, foreign_names, unsupported
 from providers.wire.json_access import (
@@ -34,23 +51,6 @@ from providers.wire.openai_responses_items import (
 )
 from providers.wire.openai_responses_schema import RESPONSES_BODY
 from providers.wire.openai_responses_stream import ResponsesStreamDecoder, ResponsesStreamEncoder
-from providers.wire.types import (
-    ChatMessage,
-    ChatRequest,
-    JSONObject,
-    OpaquePart,
-    OpaqueTool,
-    OutputFormat,
-    Part,
-    Passthrough,
-    Reasoning,
-    Role,
-    Sampling,
-    Tool,
-    ToolChoice,
-    ToolResultPart,
-    WireFormat,
-)
 from providers.wire.validation import check_body
 
 __all__ = [

@@ -7,6 +7,22 @@ from dataclasses import replace
 from typing import Any
 
 from providers.errors import MalformedReplyError, UpstreamError
+from providers.types import (
+    ChatRequest,
+    ChatResponse,
+    Choice,
+    FinishReason,
+    JSONObject,
+    OpaqueTool,
+    OutputFormat,
+    Part,
+    Passthrough,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    Usage,
+    WireFormat,
+)
 from providers.wire.codec import ReplyHead
 from providers.wire.foreign import NOTHING, own_fields
 from providers.wire.json_access import (
@@ -34,22 +50,6 @@ from providers.wire.openai_responses_items import (
     phase_of,
     rest_of,
     split_instructions,
-)
-from providers.wire.types import (
-    ChatRequest,
-    ChatResponse,
-    Choice,
-    FinishReason,
-    JSONObject,
-    OpaqueTool,
-    OutputFormat,
-    Part,
-    Passthrough,
-    TextPart,
-    Tool,
-    ToolCallPart,
-    Usage,
-    WireFormat,
 )
 
 ECHOED = frozenset(

@@ -8,18 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from providers.errors import UnsupportedRequestError
-from providers.wire.codec import ReplyHead
-from providers.wire.data_urls import InlineData, find_inline_data, parse_data_url
-from providers.wire.efforts import effort_of_budget
-from providers.wire.foreign import NOTHING, own_fields, unsupported
-from providers.wire.json_access import (
-    find_text,
-    object_or_empty,
-    objects_at,
-    text_at,
-    text_or_none,
-)
-from providers.wire.types import (
+from providers.types import (
     AudioPart,
     ChatMessage,
     FilePart,
@@ -41,6 +30,17 @@ from providers.wire.types import (
     ToolChoice,
     ToolResultPart,
     WireFormat,
+)
+from providers.wire.codec import ReplyHead
+from providers.wire.data_urls import InlineData, find_inline_data, parse_data_url
+from providers.wire.efforts import effort_of_budget
+from providers.wire.foreign import NOTHING, own_fields, unsupported
+from providers.wire.json_access import (
+    find_text,
+    object_or_empty,
+    objects_at,
+    text_at,
+    text_or_none,
 )
 
 FORMAT = WireFormat.OPENAI_RESPONSES

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Required
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from providers.wire.types import Effort
+from providers.types import Effort
 from providers.wire.validation import tagged_by
 
 OPEN = with_config(ConfigDict(extra="allow", strict=True))

@@ -9,6 +9,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from providers.types import (
+    ChatResponse,
+    ChoiceFinished,
+    Delta,
+    ExtraDelta,
+    JSONObject,
+    Part,
+    PartDelta,
+    PartSigned,
+    PartStarted,
+    Passthrough,
+    ReasoningPart,
+    RefusalPart,
+    ReplyStarted,
+    TextPart,
+    ToolCallPart,
+    UsageTold,
+)
 from providers.wire.codec import ReplyHead, StreamDecoder, StreamEncoder
 from providers.wire.foreign import own_fields
 from providers.wire.json_access import (
@@ -46,24 +64,6 @@ from providers.wire.openai_responses_items import (
     with_field,
 )
 from providers.wire.rendering import dump_json, event_frame
-from providers.wire.types import (
-    ChatResponse,
-    ChoiceFinished,
-    Delta,
-    ExtraDelta,
-    JSONObject,
-    Part,
-    PartDelta,
-    PartSigned,
-    PartStarted,
-    Passthrough,
-    ReasoningPart,
-    RefusalPart,
-    ReplyStarted,
-    TextPart,
-    ToolCallPart,
-    UsageTold,
-)
 
 
 class ResponsesStreamDecoder(StreamDecoder):

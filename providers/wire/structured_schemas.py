@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from providers.wire.types import JSONObject
+from providers.types import JSONObject
 
 KEPT_KEYWORDS = frozenset(
     {"$ref", "$defs", "definitions", "type", "enum", "const", "title", "description", "default", "required"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from providers.wire.types import JSONObject
+from providers.types import JSONObject
 
 FaultWords = Mapping[str, str]
 """What a format says of a field that is at fault, by the field's path without numbers: `messages[].content`.

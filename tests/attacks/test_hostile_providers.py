@@ -9,8 +9,8 @@ from contextlib import aclosing
 from itertools import count
 
 import pytest
-
 from chat.gateway.accumulator import MAX_ANSWER_BYTES
+
 from chat.history.models import Chat
 from chat.ledger.models import ChatContent, ChatStatus
 from llmhub.access.principals import Scope

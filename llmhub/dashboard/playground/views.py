@@ -15,9 +15,9 @@ from django.utils import timezone
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
-from chat.dialects.parsing import read_json
 from chat.gateway.errors import served_problem
 from chat.gateway.incoming import check_may_chat
+from chat.gateway.parsing import read_json
 from llmhub.access.authentication import user_principal
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import NotPermittedError, Principal

@@ -1,10 +1,10 @@
 import json
 
 import pytest
+from chat.dialects.parsing import read_chat_request, read_json, refuse_routing_fields
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat.dialects.parsing import read_chat_request, read_json, refuse_routing_fields
 from providers.backends.openai import openai_payload
 from providers.types import ChatMessage, ImagePart, OpaquePart, TextPart, ToolCall
 from providers.wire.validation import BadRequestError

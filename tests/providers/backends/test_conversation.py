@@ -1,6 +1,6 @@
 import pytest
-
 from providers.backends.conversation import check_translatable, dropped_params, inline_image, max_tokens_of
+
 from providers.errors import RequestRejectedError
 from providers.types import ChatMessage, ChatRequest, ImagePart, OpaquePart, ProviderType, TextPart, ToolCall
 

@@ -1,9 +1,9 @@
 import pytest
+from chat.dialects.parsing import read_chat_request
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chat.dialects.parsing import read_chat_request
 from providers import errors
 from providers.backends.openai import OpenAIProvider
 from providers.types import ChatMessage, ChatRequest, Endpoint, ModelInfo, ToolCall, Usage

@@ -6,8 +6,7 @@ from itertools import pairwise
 import orjson
 from hypothesis import HealthCheck, settings
 
-from providers.wire.sse import NdjsonParser, SseParser
-from providers.wire.types import (
+from providers.types import (
     ChatResponse,
     Choice,
     ChoiceFinished,
@@ -20,6 +19,7 @@ from providers.wire.types import (
     ToolCallPart,
     UsageTold,
 )
+from providers.wire.sse import NdjsonParser, SseParser
 
 on_slow_machines_too = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

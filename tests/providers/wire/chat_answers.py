@@ -3,12 +3,7 @@
 from hypothesis import strategies as st
 
 from providers import errors
-from providers.wire.accumulator import Accumulator
-from providers.wire.codec import ReplyHead
-from providers.wire.openai_chat import (
-    ChatStreamDecoder,
-)
-from providers.wire.types import (
+from providers.types import (
     ChatRequest,
     ChatResponse,
     Choice,
@@ -22,6 +17,11 @@ from providers.wire.types import (
     ToolCallPart,
     Usage,
     WireFormat,
+)
+from providers.wire.accumulator import Accumulator
+from providers.wire.codec import ReplyHead
+from providers.wire.openai_chat import (
+    ChatStreamDecoder,
 )
 
 CHAT, GOOGLE, ANTHROPIC = WireFormat.OPENAI_CHAT, WireFormat.GOOGLE, WireFormat.ANTHROPIC_MESSAGES

@@ -6,11 +6,7 @@ from hypothesis import strategies as st
 
 from providers.bounds import MAX_CHOICES, MAX_TOOL_CALLS
 from providers.errors import AnswerTooLargeError, MalformedReplyError
-from providers.wire.accumulator import Accumulator, estimated_usage
-from providers.wire.codec import ReplyHead
-from providers.wire.openai_chat import encode_reply
-from providers.wire.rendering import dump_json
-from providers.wire.types import (
+from providers.types import (
     ChatMessage,
     ChatRequest,
     ChatResponse,
@@ -34,6 +30,10 @@ from providers.wire.types import (
     UsageTold,
     WireFormat,
 )
+from providers.wire.accumulator import Accumulator, estimated_usage
+from providers.wire.codec import ReplyHead
+from providers.wire.openai_chat import encode_reply
+from providers.wire.rendering import dump_json
 from tests.providers.wire.assembling import deltas_of
 
 CHAT, ANTHROPIC = WireFormat.OPENAI_CHAT, WireFormat.ANTHROPIC_MESSAGES

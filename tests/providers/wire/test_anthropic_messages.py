@@ -10,22 +10,7 @@ from hypothesis import strategies as st
 
 from providers import errors
 from providers.error_table import served_error
-from providers.wire.anthropic_messages import (
-    JSON_INSTRUCTION,
-    AnthropicStreamDecoder,
-    AnthropicStreamEncoder,
-    decode_error,
-    decode_reply,
-    decode_request,
-    encode_reply,
-    encode_request,
-    without_refused,
-)
-from providers.wire.anthropic_messages_answers import UNSHOWN_FILE
-from providers.wire.codec import ReplyHead
-from providers.wire.frames import FrameDecoder
-from providers.wire.sse import SseParser
-from providers.wire.types import (
+from providers.types import (
     AudioPart,
     ChatMessage,
     ChatRequest,
@@ -56,6 +41,21 @@ from providers.wire.types import (
     UsageTold,
     WireFormat,
 )
+from providers.wire.anthropic_messages import (
+    JSON_INSTRUCTION,
+    AnthropicStreamDecoder,
+    AnthropicStreamEncoder,
+    decode_error,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+    without_refused,
+)
+from providers.wire.anthropic_messages_answers import UNSHOWN_FILE
+from providers.wire.codec import ReplyHead
+from providers.wire.frames import FrameDecoder
+from providers.wire.sse import SseParser
 from providers.wire.validation import BadRequestError
 from tests.providers.backends.mutations import mutated
 from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of, on_slow_machines_too

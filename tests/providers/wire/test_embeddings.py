@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from openai.types import CreateEmbeddingResponse
 
 from providers import errors
+from providers.types import Usage
 from providers.wire.embeddings import (
     EmbeddingsRequest,
     EmbeddingsResponse,
@@ -22,7 +23,6 @@ from providers.wire.embeddings import (
     encode_openai_request,
     encode_reply,
 )
-from providers.wire.types import Usage
 from providers.wire.validation import BadRequestError
 from tests.providers.wire.assembling import on_slow_machines_too
 

@@ -7,18 +7,7 @@ from hypothesis import strategies as st
 
 from providers import errors
 from providers.error_table import served_error
-from providers.wire.codec import ReplyHead
-from providers.wire.google import (
-    FOREIGN_SIGNATURE,
-    GoogleStreamDecoder,
-    GoogleStreamEncoder,
-    decode_error,
-    decode_reply,
-    decode_request,
-    encode_reply,
-    encode_request,
-)
-from providers.wire.types import (
+from providers.types import (
     AudioPart,
     ChatMessage,
     ChatRequest,
@@ -42,6 +31,17 @@ from providers.wire.types import (
     ToolResultPart,
     Usage,
     WireFormat,
+)
+from providers.wire.codec import ReplyHead
+from providers.wire.google import (
+    FOREIGN_SIGNATURE,
+    GoogleStreamDecoder,
+    GoogleStreamEncoder,
+    decode_error,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
 )
 from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of, on_slow_machines_too
 from tests.wire import sample

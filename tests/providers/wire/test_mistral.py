@@ -5,22 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers import errors
-from providers.wire.accumulator import Accumulator
-from providers.wire.codec import ReplyHead
-from providers.wire.frames import FrameDecoder
-from providers.wire.mistral import (
-    MistralStreamDecoder,
-    MistralStreamEncoder,
-    decode_error,
-    decode_reply,
-    decode_request,
-    encode_reply,
-    encode_request,
-    mistral_call_id,
-)
-from providers.wire.openai_chat import decode_request as decode_chat_request
-from providers.wire.sse import SseParser
-from providers.wire.types import (
+from providers.types import (
     ChatMessage,
     ChatRequest,
     ChatResponse,
@@ -43,6 +28,21 @@ from providers.wire.types import (
     Usage,
     WireFormat,
 )
+from providers.wire.accumulator import Accumulator
+from providers.wire.codec import ReplyHead
+from providers.wire.frames import FrameDecoder
+from providers.wire.mistral import (
+    MistralStreamDecoder,
+    MistralStreamEncoder,
+    decode_error,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+    mistral_call_id,
+)
+from providers.wire.openai_chat import decode_request as decode_chat_request
+from providers.wire.sse import SseParser
 from tests.providers.wire.assembling import assembled, cut, decoded, deltas_of
 from tests.wire import sample
 

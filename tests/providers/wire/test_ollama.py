@@ -10,19 +10,7 @@ from hypothesis import strategies as st
 
 from providers import errors
 from providers.error_table import served_error
-from providers.wire.codec import ReplyHead
-from providers.wire.frames import FrameDecoder
-from providers.wire.ollama import (
-    OllamaStreamDecoder,
-    OllamaStreamEncoder,
-    decode_error,
-    decode_reply,
-    decode_request,
-    encode_reply,
-    encode_request,
-    without_refused,
-)
-from providers.wire.types import (
+from providers.types import (
     AudioPart,
     ChatMessage,
     ChatRequest,
@@ -49,6 +37,18 @@ from providers.wire.types import (
     Usage,
     UsageTold,
     WireFormat,
+)
+from providers.wire.codec import ReplyHead
+from providers.wire.frames import FrameDecoder
+from providers.wire.ollama import (
+    OllamaStreamDecoder,
+    OllamaStreamEncoder,
+    decode_error,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+    without_refused,
 )
 from tests.providers.backends.mutations import mutated
 from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of, on_slow_machines_too

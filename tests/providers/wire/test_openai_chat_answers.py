@@ -4,13 +4,7 @@ import pytest
 from hypothesis import given, settings
 
 from providers import errors
-from providers.wire.openai_chat import (
-    ChatStreamDecoder,
-    decode_error,
-    decode_reply,
-    encode_reply,
-)
-from providers.wire.types import (
+from providers.types import (
     AudioPart,
     ChatResponse,
     Choice,
@@ -24,6 +18,12 @@ from providers.wire.types import (
     TextPart,
     ToolCallPart,
     Usage,
+)
+from providers.wire.openai_chat import (
+    ChatStreamDecoder,
+    decode_error,
+    decode_reply,
+    encode_reply,
 )
 from tests.providers.backends.mutations import mutated
 from tests.providers.wire.chat_answers import (

@@ -3,8 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers import errors
-from providers.wire.openai_chat import decode_request, encode_request, wants_usage
-from providers.wire.types import (
+from providers.types import (
     AudioPart,
     ChatMessage,
     ChatRequest,
@@ -26,6 +25,7 @@ from providers.wire.types import (
     ToolResultPart,
     WireFormat,
 )
+from providers.wire.openai_chat import decode_request, encode_request, wants_usage
 from providers.wire.validation import BadRequestError
 from tests.wire import sample
 

@@ -7,16 +7,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
 from providers import errors
-from providers.wire.accumulator import Accumulator
-from providers.wire.frames import FrameDecoder
-from providers.wire.openai_chat import (
-    ChatStreamDecoder,
-    ChatStreamEncoder,
-    decode_reply,
-    encode_reply,
-)
-from providers.wire.sse import SseParser
-from providers.wire.types import (
+from providers.types import (
     ChatResponse,
     Choice,
     ChoiceFinished,
@@ -35,6 +26,15 @@ from providers.wire.types import (
     Usage,
     UsageTold,
 )
+from providers.wire.accumulator import Accumulator
+from providers.wire.frames import FrameDecoder
+from providers.wire.openai_chat import (
+    ChatStreamDecoder,
+    ChatStreamEncoder,
+    decode_reply,
+    encode_reply,
+)
+from providers.wire.sse import SseParser
 from tests.providers.backends.mutations import mutated
 from tests.providers.wire.assembling import cut, deltas_of
 from tests.providers.wire.chat_answers import (

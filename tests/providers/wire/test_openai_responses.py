@@ -11,18 +11,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from providers import errors
-from providers.wire.codec import ReplyHead
-from providers.wire.openai_responses import (
-    ResponsesStreamDecoder,
-    ResponsesStreamEncoder,
-    decode_error,
-    decode_reply,
-    decode_request,
-    encode_reply,
-    encode_request,
-)
-from providers.wire.sse import SseParser
-from providers.wire.types import (
+from providers.types import (
     AudioPart,
     ChatMessage,
     ChatRequest,
@@ -51,6 +40,17 @@ from providers.wire.types import (
     Usage,
     WireFormat,
 )
+from providers.wire.codec import ReplyHead
+from providers.wire.openai_responses import (
+    ResponsesStreamDecoder,
+    ResponsesStreamEncoder,
+    decode_error,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+)
+from providers.wire.sse import SseParser
 from providers.wire.validation import BadRequestError
 from tests.providers.wire.assembling import assembled, cut, decoded, decoded_bytes, deltas_of, on_slow_machines_too
 from tests.wire import sample
