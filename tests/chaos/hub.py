@@ -31,6 +31,8 @@ from tests.chaos.upstream import MODEL
 from tests.live import until
 from tests.llmhub.embedded.processes import bare_environment, runs
 
+APPLICATION = "llmhub.asgi:application"
+
 GONE_S = 20.0
 STOP_S = DRAIN_TIMEOUT_S + 10.0
 
@@ -174,10 +176,11 @@ class Hub:
     def killed(self) -> frozenset[int]:
         return frozenset(self.web.killed)
 
-    def start_web(self, *, tree: Path = ROOT, **env: str) -> None:
-        """Start web, from another copy of the code or with other variables than before where so told."""
+    def start_web(self, *, application: str = APPLICATION, **env: str) -> None:
+        """Start web, with another ASGI application or other variables than before where so told."""
         command = HubCommands(self.home / "logs", self.env | env).web(LOOPBACK, self.port, processes=self.processes)
-        self.web.command = replace(command, cwd=tree)
+        argv = [application if argument == APPLICATION else argument for argument in command.argv]
+        self.web.command = replace(command, argv=argv)
         self.web.bring_back()
 
     def register(self, upstream_url: str) -> None:

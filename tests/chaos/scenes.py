@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tests.chaos.mutant import make_mutant
 from tests.chaos.trial import Trial
+from tests.mutation.mutants import VARIABLE
+
+MUTANT_APPLICATION = "tests.mutation.asgi:application"
 
 
 def stop_amid_streams(trial: Trial, *, count: int) -> None:
@@ -23,11 +23,10 @@ def stop_amid_streams(trial: Trial, *, count: int) -> None:
     assert {told.marker for told in trial.told if told.is_whole} >= under_way
 
 
-def record_intents_late(trial: Trial, tree: Path) -> None:
+def record_intents_late(trial: Trial) -> None:
     """Run a hub that records the intent after the call, and kill it: the harness finds out."""
-    make_mutant(tree)
     trial.hub.web.kill()
-    trial.hub.start_web(tree=tree)
+    trial.hub.start_web(application=MUTANT_APPLICATION, **{VARIABLE: "ask_before_recording"})
     trial.until_recovered()
     (open_at_death,) = trial.begin("endless")
     trial.note_fire()

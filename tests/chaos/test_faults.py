@@ -66,5 +66,5 @@ def test_chats_go_on_without_redis(trial):
     assert {told.status for told in trial.told} <= {200, None}
 
 
-def test_a_hub_that_records_the_intent_after_the_call_is_found_out(trial, tmp_path):
-    record_intents_late(trial, tmp_path)
+def test_a_hub_that_records_the_intent_after_the_call_is_found_out(trial):
+    record_intents_late(trial)

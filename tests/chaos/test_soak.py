@@ -224,8 +224,8 @@ def test_a_hub_that_is_stopped_and_started_again_loses_nothing(trial):
     assert all(trial.status_of(told) != "lost" for told in trial.told)
 
 
-def test_a_hub_that_records_the_intent_after_the_call_is_found_out(trial, tmp_path):
-    record_intents_late(trial, tmp_path)
+def test_a_hub_that_records_the_intent_after_the_call_is_found_out(trial):
+    record_intents_late(trial)
 
 
 @pytest.fixture

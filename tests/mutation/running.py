@@ -1,28 +1,23 @@
-"""Runs tests against a copy of the code, sound or with one promise broken."""
+"""Runs tests against the code, as it is or with a mutant."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from llmhub.embedded.options import ROOT
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutants import VARIABLE, Mutant
 
-COPIED = ("llmhub", "providers", "chat", "tests")
-FILES = ("manage.py", "pyproject.toml")
 TIMEOUT_S = 240
 NOTICED = ("AssertionError", "assert ", "Failed: DID NOT RAISE")
-
-
-class NoMutantError(Exception):
-    """The code is not what the mutant says it is."""
+OPTIONS = ("-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider")
+TESTS_RAN = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -43,50 +38,25 @@ class Verdict:
         return any(failure.startswith(NOTICED) for failure in self.failures) and not self.errors
 
 
-def copy_tree(folder: Path) -> None:
-    for package in COPIED:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in FILES:
-        shutil.copy2(ROOT / name, folder / name)
+def run_with_mutant(mutant: Mutant, environment: Mapping[str, str]) -> Verdict:
+    return run_tests(mutant.tests, {**environment, VARIABLE: mutant.name}, options=("-p", "tests.mutation.plugin"))
 
 
-@contextmanager
-def applied(mutant: Mutant, folder: Path) -> Iterator[None]:
-    """Break the promise in the copy for a while.
-
-    Errors: NoMutantError.
-    """
-    path = folder / mutant.path
-    sound, stat = path.read_text(), path.stat()
-    path.write_text(broken_text(mutant, sound))
-    try:
-        yield
-    finally:
-        path.write_text(sound)
-        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # for what is compiled already
-
-
-def broken_text(mutant: Mutant, sound: str) -> str:
-    """Errors: NoMutantError unless the sound code is there once."""
-    if (count := sound.count(mutant.sound)) != 1:
-        raise NoMutantError(f"{mutant.path} has {count} times, and not once:\n{mutant.sound}")
-    return sound.replace(mutant.sound, mutant.broken)
-
-
-def run_tests(tests: Iterable[str], folder: Path, environment: Mapping[str, str]) -> Verdict:
-    report = folder / "report.xml"
-    report.unlink(missing_ok=True)
-    options = ("-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider", f"--junitxml={report}")
-    subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *tests],
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    return read_report(report) if report.exists() else Verdict(0, (), ("pytest did not run",))
+def run_tests(tests: Iterable[str], environment: Mapping[str, str], *, options: Iterable[str] = ()) -> Verdict:
+    with tempfile.TemporaryDirectory(prefix="llmhub-mutants-") as folder:
+        report = Path(folder, "report.xml")
+        ran = subprocess.run(
+            [sys.executable, "-m", "pytest", *OPTIONS, *options, f"--junitxml={report}", *tests],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        if ran.returncode not in TESTS_RAN:
+            return Verdict(0, (), (f"pytest did not run: {(ran.stdout + ran.stderr).strip()[-500:]}",))
+        return read_report(report)
 
 
 def read_report(report: Path) -> Verdict:
