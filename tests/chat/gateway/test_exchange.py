@@ -4,7 +4,6 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,7 +17,17 @@ from chat.ledger.events import Caller, RequestSummary
 from llmhub.runtime.memory_budget import MemoryBudget
 from llmhub.runtime.uuid7 import uuid7
 from providers.errors import TruncatedReplyError, UpstreamError
-from providers.types import ChatChunk, ChatMessage, ChatRequest, ChatResponse, Choice, ChoiceDelta, Usage
+from providers.types import (
+    ChatMessage,
+    ChatRequest,
+    ChatResponse,
+    Choice,
+    ChoiceFinished,
+    PartDelta,
+    PartStarted,
+    TextPart,
+    Usage,
+)
 
 WORDS = ("Once", " upon", " a", " time")
 FOREVER = "forever"
@@ -70,13 +79,11 @@ class ScriptedUpstream:
 
     async def chat(self, request, **_):
         texts = [piece async for piece in self._pieces()]
-        choice = Choice(content="".join(texts), finish_reason="stop")
+        choice = Choice(parts=(TextPart("".join(texts)),), finish_reason="stop")
         return ChatResponse(choices=(choice,), model_name="m", usage=Usage(prompt_tokens=1, completion_tokens=2))
 
-    async def stream_pieces(self, request, **_) -> AsyncGenerator[list[ChatChunk]]:
-        async for text in self._pieces():
-            yield [ChatChunk(choices=(ChoiceDelta(content=text),))]
-        yield [ChatChunk(choices=(ChoiceDelta(finish_reason="stop"),))]
+    async def open_stream(self, request, **_):
+        return ScriptedStream(self._pieces())
 
     async def _pieces(self):
         self.calls += 1
@@ -89,6 +96,30 @@ class ScriptedUpstream:
             yield step
 
 
+class ScriptedStream:
+    dropped_params = ()
+
+    def __init__(self, pieces):
+        self._pieces = pieces
+        self._deltas = [PartStarted(0, 0, TextPart(""))]
+
+    async def next(self):
+        if self._deltas is None:
+            return ()
+        text = await anext(self._pieces, None)
+        if text is None:
+            deltas, self._deltas = [*self._deltas, ChoiceFinished(0, "stop")], None
+            return deltas
+        deltas, self._deltas = [*self._deltas, PartDelta(0, 0, text)], []
+        return deltas
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self._pieces.aclose()
+
+
 def new_exchange(ledger, *, is_stream=False, deadline_s=math.inf, memory_bytes=10_000_000) -> Exchange:
     exchange = Exchange(
         chat_id=uuid7(),
@@ -98,7 +129,7 @@ def new_exchange(ledger, *, is_stream=False, deadline_s=math.inf, memory_bytes=1
         caller=Caller(),
         summary=RequestSummary(dialect="openai", model_name="m", is_stream=is_stream),
         content=make_content(b"{}"),
-        request=ChatRequest(messages=(ChatMessage(role="user", content="Go on."),), model_name="m"),
+        request=ChatRequest(messages=(ChatMessage("user", "Go on."),), model_name="m"),
         deadline_s=deadline_s if deadline_s != math.inf else 3600,
         memory=MemoryBudget(memory_bytes).holding("ann"),
     )
