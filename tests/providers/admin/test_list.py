@@ -198,7 +198,7 @@ def test_a_button_of_a_provider_that_is_gone_says_so(admin_client):
     pressed = reverse("admin:providers_providerconfig_do", args=[row.pk, "check_now"])
     row.delete()
 
-    assert said(admin_client.post(pressed, follow=True)) == ["This provider does not exist any more."]
+    assert said(admin_client.post(pressed, follow=True)) == ["This provider no longer exists."]
 
 
 def test_an_operator_switches_and_checks_but_neither_adds_nor_deletes(upstream):

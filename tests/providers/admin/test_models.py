@@ -61,8 +61,8 @@ def test_a_model_is_switched_off_and_allowed_again_with_who_did_it_kept(admin_cl
 
     model.refresh_from_db()
     assert (model.allowed, model.listed) == (False, True)
-    assert told == ["qwen switched off: chats with it are refused within a second."]
-    assert again == ["1 had been switched off already."]
+    assert told == ["qwen disabled: chats with it are refused within a second."]
+    assert again == ["1 already disabled."]
     assert "qwen" in listed
     assert "llama" not in listed
     assert model.events.latest("pgh_id").allowed is False

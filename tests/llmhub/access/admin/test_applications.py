@@ -123,10 +123,10 @@ def test_many_are_switched_at_once_and_counted(admin_client, application):
     on = admin_client.post(LIST, {"action": "switch_on", "_selected_action": pks}, follow=True)
 
     assert said(off) == [
-        "1 application switched off. Keys are refused within a second.",
+        "1 application disabled. Their keys are refused within a second.",
         "1 had been off already.",
     ]
-    assert said(on) == ["2 applications switched on. Keys let in again."]
+    assert said(on) == ["2 applications enabled. Their keys are accepted again."]
 
 
 def test_who_may_only_look_neither_switches_nor_adds_a_key(application):
@@ -163,7 +163,7 @@ def test_whoever_deletes_an_application_is_told_what_goes_and_what_stays(applica
     bulk = admin.post(LIST, {"action": "delete_selected", "_selected_action": [application.pk]}).content.decode()
 
     for page in (one, bulk):
-        assert "2 keys, 1 of them in force; last used" in page
+        assert "2 keys, 1 of them active; last used" in page
         assert "stay in the\n  history, under its name" in page
     assert Application.objects.exists()
 
