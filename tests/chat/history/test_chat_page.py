@@ -182,12 +182,16 @@ def test_how_an_attempt_failed_is_said_in_words(error_type, words):
     ("status", "error_code", "words", "attempts"),
     [
         pytest.param(ChatStatus.LOST, "", "ended or fell silent before it recorded", "None recorded", id="lost"),
-        pytest.param(ChatStatus.REJECTED, "record_unavailable", "no provider was asked", "No provider", id="no-intent"),
+        pytest.param(
+            ChatStatus.REJECTED, "record_unavailable", "no provider was called", "No provider", id="no-intent"
+        ),
         pytest.param(ChatStatus.FAILED, "record_unavailable", "in place of the answer", "No provider", id="no-outcome"),
         pytest.param(ChatStatus.TRUNCATED, "hub_stopping", "The hub was stopped", "No provider", id="hub-stopped"),
         pytest.param(ChatStatus.TRUNCATED, "internal_error", "The hub failed", "No provider", id="hub-failed"),
         pytest.param(ChatStatus.TRUNCATED, "provider_timeout", "The provider timed out", "No provider", id="time-up"),
-        pytest.param(ChatStatus.TRUNCATED, "truncated_reply", "The provider broke off", "No provider", id="cut"),
+        pytest.param(
+            ChatStatus.TRUNCATED, "truncated_reply", "The provider ended the stream early", "No provider", id="cut"
+        ),
     ],
 )
 def test_what_a_status_means_is_said_in_words(admin_client, status, error_code, words, attempts):
@@ -327,7 +331,7 @@ def test_a_page_takes_as_many_queries_however_much_there_is(admin_client):
         pytest.param("", "No chats yet", id="none-at-all"),
         pytest.param("?application=nobody", "No chats match these filters", id="none-found"),
         pytest.param("?q=nobody", "No chats match these filters", id="none-searched"),
-        pytest.param("?cost_from=much", "One of them cannot be read", id="unreadable"),
+        pytest.param("?cost_from=much", "One filter is invalid", id="unreadable"),
         pytest.param("?p=7", "No more chats", id="past-the-end"),
         pytest.param(f"?p={MAX_PAGES + 1}", "No more chats", id="past-the-last-page"),
         pytest.param("?status=failed&status=lost&p=2", "No more chats", id="past-the-end-of-what-is-found"),

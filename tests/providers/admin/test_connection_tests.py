@@ -232,5 +232,5 @@ def test_the_tests_of_a_provider_are_listed_from_its_page(admin_client: Client, 
     assert upstream.url in listed
     assert "127.0.0.1:9" not in listed
     assert "connection refused" in everything
-    assert "no outcome" in everything
+    assert "unknown" in everything
     assert admin_client.get(f"{TESTS}{begun.pk}/change/").status_code == 200

@@ -155,7 +155,7 @@ def test_a_button_of_a_row_does_what_the_action_does(admin_client, upstream):
     assert said(admin_client.get(LIST)) == [
         "1 healthy.",
         "1 refreshed, 2 models.",
-        "up is the default now.",
+        "up is now the default.",
         "up is disabled: chats pass it over.",
         "1 enabled: up.",
     ]

@@ -159,7 +159,7 @@ def test_the_default_is_chosen_one_at_a_time(admin_client):
     done = act(admin_client, "make_default", second)
 
     assert refused == ["Select exactly one provider: there is only one default."]
-    assert done == ["second is the default now."]
+    assert done == ["second is now the default."]
     assert ProviderConfig.objects.get(is_default=True) == second
 
 

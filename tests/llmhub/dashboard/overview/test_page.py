@@ -195,7 +195,7 @@ def test_sums_that_are_late_say_so(admin_client):
     Chat.objects.bulk_create([served(now - timedelta(minutes=70))])
     roll_up(now=now - timedelta(minutes=4))
 
-    assert "Outdated:</strong> as of" in admin_client.get("/admin/").content.decode()
+    assert "Outdated.</strong> Updated" in admin_client.get("/admin/").content.decode()
 
 
 def test_chats_that_were_never_summed_say_so(admin_client):
@@ -203,7 +203,7 @@ def test_chats_that_were_never_summed_say_so(admin_client):
 
     page = admin_client.get("/admin/").content.decode()
 
-    assert "have not been summed up yet" in page
+    assert "No usage data yet" in page
     assert "Three steps" not in page
 
 
