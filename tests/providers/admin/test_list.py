@@ -156,7 +156,7 @@ def test_a_button_of_a_row_does_what_the_action_does(admin_client, upstream):
         "1 healthy.",
         "1 refreshed, 2 models.",
         "up is now the default.",
-        "up is disabled: chats pass it over.",
+        "up is disabled: chats skip it.",
         "1 enabled: up.",
     ]
 

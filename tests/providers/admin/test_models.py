@@ -67,7 +67,7 @@ def test_a_model_is_switched_off_and_allowed_again_with_who_did_it_kept(admin_cl
     assert "llama" not in listed
     assert model.events.latest("pgh_id").allowed is False
 
-    assert said(do_to(admin_client, model, "allow")) == ["qwen allowed."]
+    assert said(do_to(admin_client, model, "allow")) == ["qwen enabled."]
     assert ProviderModel.objects.filter(allowed=True).count() == 2
 
 

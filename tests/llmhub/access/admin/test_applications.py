@@ -164,7 +164,7 @@ def test_whoever_deletes_an_application_is_told_what_goes_and_what_stays(applica
 
     for page in (one, bulk):
         assert "2 keys, 1 of them active; last used" in page
-        assert "stay in the\n  history, under its name" in page
+        assert "stay in the history,\n  under its name" in page
     assert Application.objects.exists()
 
 

@@ -164,7 +164,7 @@ def test_a_silent_part_is_a_warning(admin_client, some_chats, part):
     page = admin_client.get("/admin/").content.decode()
 
     assert {"beat": "Celery beat is not running", "worker": "No Celery worker is running"}[part] in page
-    assert (part.label, False, "silent") in dashboard(admin_client)["services"]
+    assert (part.label, False, "not running") in dashboard(admin_client)["services"]
 
 
 def test_a_redis_that_does_not_answer_is_a_warning(admin_client, some_chats, settings):
