@@ -314,7 +314,7 @@ class ProviderConfig(models.Model):
 
 
 def setting_error_text(fault: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
+    key = ".".join(str(segment) for segment in fault["loc"])
     return f"unknown key `{key}`" if fault["type"] == "extra_forbidden" else f"`{key}`: {fault['msg']}"
 
 

@@ -29,8 +29,8 @@ from chat.ledger.models import ChatStatus
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 DAYS_MADE = 14
-HOURS_KEPT = timedelta(days=DAYS_MADE + 1)
-DAYS_KEPT = timedelta(days=90)
+HOURS_RETENTION = timedelta(days=DAYS_MADE + 1)
+DAYS_RETENTION = timedelta(days=90)
 MAX_S = 30.0
 SETTLED_AFTER = timedelta(minutes=5)
 """How long after its end an hour may still gain chats."""
@@ -158,8 +158,8 @@ def stale_hours(*, now: datetime) -> list[datetime]:
     """Return the hours to roll up, newest first: the last two, those not settled, those with changed chats."""
     this_hour = floor_hour(now)
     hours = _hours(now=now)
-    moved = _moved_hours(min(hours)) & hours
-    return sorted((hours - _rolled_hours()) | {this_hour, this_hour - HOUR} | moved, reverse=True)
+    changed_hours = _changed_hours(min(hours)) & hours
+    return sorted((hours - _rolled_hours()) | {this_hour, this_hour - HOUR} | changed_hours, reverse=True)
 
 
 def _hours(*, now: datetime) -> set[datetime]:
@@ -193,7 +193,7 @@ def _record_empty_hours(*, now: datetime) -> None:
     )
 
 
-def _moved_hours(since: datetime) -> set[datetime]:
+def _changed_hours(since: datetime) -> set[datetime]:
     """Return the hours whose counts of open or lost chats differ from their rollups."""
     first_id = first_id_at(since, shift=-DAY)
     actual = {
@@ -239,8 +239,8 @@ def _roll(granularity: Granularity, at: datetime, *, now: datetime) -> None:
 def delete_expired(*, now: datetime) -> int:
     """Delete rollups past their retention; return how many rows."""
     deleted = 0
-    for granularity, kept in ((Granularity.HOUR, HOURS_KEPT), (Granularity.DAY, DAYS_KEPT)):
-        expired = {"granularity": granularity, "at__lt": now - kept}
+    for granularity, retention in ((Granularity.HOUR, HOURS_RETENTION), (Granularity.DAY, DAYS_RETENTION)):
+        expired = {"granularity": granularity, "at__lt": now - retention}
         if RolledBucket.objects.filter(**expired).exists():
             deleted += UsageRollup.objects.filter(cut__in=Cut.values, **expired).delete()[0]
             RolledBucket.objects.filter(**expired).delete()

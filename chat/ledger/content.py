@@ -38,14 +38,14 @@ class Content:
 def make_content(raw: bytes) -> Content:
     """Return the content to store of a body: all of it, with a description of each file in the file's stead."""
     salt = os.urandom(SALT_BYTES)
-    kept, files = cut_files(raw)
-    described = dump_files(files) if files else NO_FILES
+    body, files = cut_files(raw)
+    files_json = dump_files(files) if files else NO_FILES
     return Content(
-        body=kept,
-        files=described,
+        body=body,
+        files=files_json,
         salt=salt,
         commitment=commit(salt, raw),
-        kept_commitment=commit(salt, b"%b\n%b" % (described.encode(), kept)) if files else None,
+        kept_commitment=commit(salt, b"%b\n%b" % (files_json.encode(), body)) if files else None,
         size_bytes=len(raw),
     )
 

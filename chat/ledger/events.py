@@ -175,8 +175,8 @@ def _entry(
 ) -> LedgerEntry:
     chat_field = {} if chat_id is None else {"chat": str(chat_id)}
     event = canonical_json({"kind": kind.value, **chat_field, **fields})
-    kept = content if content is not None and content.body is not None else None
-    return LedgerEntry(kind=kind.value, chat_id=chat_id, event=event, content=kept)
+    stored_content = content if content is not None and content.body is not None else None
+    return LedgerEntry(kind=kind.value, chat_id=chat_id, event=event, content=stored_content)
 
 
 def _opening_fields(chat: Intent | Rejection) -> dict[str, Any]:

@@ -54,7 +54,7 @@ _DECODE_STEP = 1 << 20  # characters of Base64, a multiple of four
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutFile:
-    """A file that was cut out of a body, from which, with the file itself, the received body can be restored.
+    """A file that was cut out of a body. Together with the file's bytes it restores the received body.
 
     Shape: the file belongs at byte `at` of the remaining body, as `chars` characters of Base64. `is_escaped` tells
     whether each slash was written as `\\/`. `sha256` is in hex.

@@ -17,7 +17,7 @@ MAX_BATCHES = 20
 def reap_open_chats() -> int:
     """Append the outcome `lost` for abandoned chats; return how many.
 
-    A chat is abandoned if its writer has been silent for a minute, or if it has been open for two hours. One run
+    A chat is abandoned after a minute without a sign of its writer, or when open for two hours. One run
     closes a bounded number; the next run continues. Concurrent runs never close the same chat.
     """
     reaped = 0

@@ -281,8 +281,8 @@ class LedgerWriter:
         if self._connection is None:
             raise psycopg.OperationalError
         running = asyncio.create_task(_fetch(self._connection, query, parameters))
-        done, _ = await asyncio.wait({running}, timeout=self._limits.silence_timeout_s)
-        if not done:
+        finished, _ = await asyncio.wait({running}, timeout=self._limits.silence_timeout_s)
+        if not finished:
             self._disconnect()
             running.cancel()
             running.add_done_callback(_consume_result)

@@ -32,8 +32,11 @@ def model_names(offers: Offers) -> list[str]:
 
 def unmatched(providers: Iterable[str], models: Iterable[str], offers: Offers) -> list[str]:
     """Return the names in a key's restrictions that match nothing on offer."""
-    known = set(model_names(offers))
-    return [*(name for name in providers if name not in offers), *(name for name in models if name not in known)]
+    names_on_offer = set(model_names(offers))
+    return [
+        *(name for name in providers if name not in offers),
+        *(name for name in models if name not in names_on_offer),
+    ]
 
 
 def allows_nothing(providers: Iterable[str], models: Iterable[str], offers: Offers) -> bool:

@@ -63,21 +63,21 @@ def make_secrets(home: Path, environment: Mapping[str, str]) -> Secrets:
     Errors: EmbeddedError for a weak key or password, or a malformed key.
     """
     stored = _read_json(home / "secrets.json") | _read_credentials(home)
-    made = {
+    fresh = {
         "LLMHUB_SECRET_KEYS": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
         "LLMHUB_ADMIN_PASSWORD": secrets.token_urlsafe(15),
         "LLMHUB_DEMO_KEY": f"lh_{secrets.token_urlsafe(32)}",
     }
-    chosen = dict(environment) | {name: stored[name] for name in FIRST_SECRETS if name in stored}
+    values = dict(environment) | {name: stored[name] for name in FIRST_SECRETS if name in stored}
     for name in ("LLMHUB_DEMO_KEY", "DJANGO_SECRET_KEY"):
-        if not is_strong(chosen.get(name) or made[name]):
+        if not is_strong(values.get(name) or fresh[name]):
             raise EmbeddedError(f"{name} must be {RULE}. If unset, it is generated.")
-    if len(chosen.get("LLMHUB_ADMIN_PASSWORD") or made["LLMHUB_ADMIN_PASSWORD"]) < MIN_PASSWORD_CHARS:
+    if len(values.get("LLMHUB_ADMIN_PASSWORD") or fresh["LLMHUB_ADMIN_PASSWORD"]) < MIN_PASSWORD_CHARS:
         raise EmbeddedError(
             f"LLMHUB_ADMIN_PASSWORD must have at least {MIN_PASSWORD_CHARS} characters. If unset, it is generated."
         )
-    variables = {name: chosen.get(name) or stored.get(name) or new for name, new in made.items()}
+    variables = {name: values.get(name) or stored.get(name) or new for name, new in fresh.items()}
     generated = {name: value for name, value in variables.items() if name in HUB_SECRETS and not environment.get(name)}
     write_private(home / "secrets.json", json.dumps(_read_json(home / "secrets.json") | generated, indent=2) + "\n")
     return Secrets(variables=variables, is_new="LLMHUB_ADMIN_PASSWORD" not in stored)

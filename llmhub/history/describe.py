@@ -154,9 +154,9 @@ def merge_changes(changes: Iterable[DescribedChange]) -> list[DescribedChange]:
     return merged
 
 
-def _is_same_action(one: DescribedChange, other: DescribedChange) -> bool:
-    is_same = (one.at, one.actor, one.through) == (other.at, other.actor, other.through)
-    return is_same and Kind.CHANGED in (one.kind, other.kind)
+def _is_same_action(left: DescribedChange, right: DescribedChange) -> bool:
+    is_same = (left.at, left.actor, left.through) == (right.at, right.actor, right.through)
+    return is_same and Kind.CHANGED in (left.kind, right.kind)
 
 
 def _load(refs: Iterable[Ref]) -> dict[Ref, tuple[Any, Any]]:
@@ -334,7 +334,8 @@ def _names_of(rows: Iterable[Any]) -> dict[type[Model], dict[Any, str]]:
 
 
 def _names(model: type[Model], keys: set[Any]) -> dict[Any, str]:
-    rows = model._default_manager.select_related(*_name_relations(model)).in_bulk(list(keys))
+    relations = ["content_type"] if _has(model, "content_type") else []  # their names are part of a row's
+    rows = model._default_manager.select_related(*relations).in_bulk(list(keys))
     names = {key: str(row) for key, row in rows.items()}
     deleted, event_model = keys - set(names), find_event_model(model)
     if deleted and event_model:
@@ -342,8 +343,3 @@ def _names(model: type[Model], keys: set[Any]) -> dict[Any, str]:
         for event in events.order_by("pgh_obj_id", "-pgh_id").distinct("pgh_obj_id"):
             names[event.pgh_obj_id] = subject_of(event, {})
     return names
-
-
-def _name_relations(model: type[Model]) -> list[str]:
-    """Return the relations that a row's name needs."""
-    return ["content_type"] if _has(model, "content_type") else []

@@ -68,7 +68,12 @@ class HistoryTab:
         else:
             items = [first | {"active": True}]
         items.append({"title": "History", "link": history, "active": on_history})
-        return [{"models": [{"name": str(self.opts), "detail": True}], "items": [_tab_item(item) for item in items]}]
+        return [
+            {
+                "models": [{"name": str(self.opts), "detail": True}],
+                "items": [{"has_permission": True, **item} for item in items],
+            }
+        ]
 
     def _inline_tabs(self: Any, request: HttpRequest, object_id: str) -> list[tuple[str, str]]:
         if not any(getattr(inline, "tab", False) for inline in self.inlines):
@@ -84,10 +89,6 @@ class HistoryTab:
 def _notice(options: Any, changes: list[DescribedChange]) -> str:
     name = f" {changes[0].subject}" if changes else ""
     return f"{capfirst(str(options.verbose_name))}{name} was deleted. Its history is kept."
-
-
-def _tab_item(item: dict[str, Any]) -> dict[str, Any]:
-    return {"has_permission": True, **item}
 
 
 def _page_number(request: HttpRequest) -> int:

@@ -57,7 +57,7 @@ class PageLimit:
 def release_connections_before_send(application: Application) -> Application:
     """Wrap an application so that a slow reader holds no database connection."""
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    async def application_releasing(scope: Scope, receive: Receive, send: Send) -> None:
         async def release_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await sync_to_async(release_connections)()  # in the request's thread, which owns the connection
@@ -65,7 +65,7 @@ def release_connections_before_send(application: Application) -> Application:
 
         await application(scope, receive, release_and_send)
 
-    return answer
+    return application_releasing
 
 
 async def _refuse(send: Send) -> None:

@@ -75,7 +75,7 @@ def next_run_at(task: PeriodicTask, *, now: datetime) -> datetime:
     last = task.last_run_at or task.date_changed or now
     if task.interval:
         every = timedelta(**{task.interval.period: task.interval.every})
-        due: datetime = last + every
-        return due
+        due_at: datetime = last + every
+        return due_at
     remaining: timedelta = task.schedule.remaining_estimate(last)
     return now + remaining

@@ -1,6 +1,6 @@
 """Run work on large bodies in a thread: one item at a time, round-robin over owners, with pauses between.
 
-A thread holds the interpreter for the length of one C call, which grows with the body, and blocks the event loop. The
+A thread holds the interpreter for one C call, whose length grows with the body, and blocks the event loop. The
 longer an item took, the longer the pause after it, so that other requests are not delayed noticeably.
 """
 
@@ -115,8 +115,8 @@ class _WorkItem:
     def take_error(self) -> Exception | None:
         """Return and drop the exception of the work.
 
-        Its traceback refers to the frames, and these to the body. A reference from a frame back to the exception would
-        be a cycle, which keeps the body in memory until a garbage collection.
+        Its traceback refers to the frames, and these to the body. A reference from a frame back to the exception
+        would be a cycle: the body would stay in memory until a collection.
         """
         error, self._error = self._error, None
         return error

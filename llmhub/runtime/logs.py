@@ -71,8 +71,8 @@ def formatter(log_format: LogFormat | None = None) -> ProcessorFormatter:
 
     Shape: None reads the environment, as the first of several serving processes has no settings.
     """
-    chosen = log_format if log_format is not None else os.environ.get("LLMHUB_LOG_FORMAT")
-    is_json = chosen == "json" or (chosen != "console" and not sys.stderr.isatty())
+    format_name = log_format if log_format is not None else os.environ.get("LLMHUB_LOG_FORMAT")
+    is_json = format_name == "json" or (format_name != "console" and not sys.stderr.isatty())
     return ProcessorFormatter(
         processors=[
             structlog.stdlib.add_logger_name,
@@ -122,13 +122,13 @@ def add_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     return event
 
 
-def _traces(error: BaseException | None, *, seen: frozenset[int] = frozenset()) -> Iterator[dict[str, Any]]:
+def _traces(error: BaseException | None, *, visited: frozenset[int] = frozenset()) -> Iterator[dict[str, Any]]:
     """Yield an exception, then its causes.
 
     Shape: `{"type", "message"?, "frames": ["file:line function", …]}`, innermost frame last.
     """
-    while error is not None and id(error) not in seen:
-        seen |= {id(error)}
+    while error is not None and id(error) not in visited:
+        visited |= {id(error)}
         steps = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)
         kind = type(error)
         message = {"message": str(error)} if isinstance(error, LOGGABLE_ERRORS) else {}
@@ -139,7 +139,7 @@ def _traces(error: BaseException | None, *, seen: frozenset[int] = frozenset()) 
         }
         if isinstance(error, BaseExceptionGroup):
             for inner in error.exceptions:
-                yield from _traces(inner, seen=seen)
+                yield from _traces(inner, visited=visited)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 

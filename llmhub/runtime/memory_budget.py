@@ -35,7 +35,7 @@ class LargerThanBudgetError(Exception):
 class MemoryBudget:
     """A budget of memory. Belongs to one event loop.
 
-    An owner may hold at most as much as stays free for all others, so that no owner can starve another.
+    An owner may hold at most as much as stays free for others: no owner can starve another.
     """
 
     def __init__(self, total_bytes: int) -> None:

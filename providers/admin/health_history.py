@@ -71,7 +71,7 @@ def _chart(spans: Sequence[HealthSpan], *, since: datetime) -> str:
     }
     marks = {
         "label": "failed checks",
-        "data": [_mark(span) for span in by_interval],
+        "data": [round(span.mean_ms or 0) if span and span.failed else None for span in by_interval],
         "borderColor": "var(--color-red-600)",
         "backgroundColor": "var(--color-red-600)",
         "showLine": False,
@@ -80,7 +80,3 @@ def _chart(spans: Sequence[HealthSpan], *, since: datetime) -> str:
         "pointRadius": 5,
     }
     return json.dumps({"labels": [f"{start:%H:%M}" for start in starts], "datasets": [line, marks]})
-
-
-def _mark(span: HealthSpan | None) -> int | None:
-    return round(span.mean_ms or 0) if span and span.failed else None

@@ -43,7 +43,9 @@ class ProviderActions(RowActions):
         except (UnrecordedTestError, ProviderError) as error:
             self.message_user(request, str(error), messages.ERROR)
             return
-        faults = {name: _probe_fault(probe) for name, probe in probes.items()}
+        faults = {
+            name: probe.message if isinstance(probe, ProviderError) else probe.error for name, probe in probes.items()
+        }
         for name, fault in faults.items():
             tests[name].end(ok=not fault, words=fault)
         failed = {name: fault for name, fault in faults.items() if fault}
@@ -122,7 +124,3 @@ async def _run_for_each(call: Callable[[str], Awaitable[T]], names: Iterable[str
 
     names = list(names)
     return dict(zip(names, await asyncio.gather(*map(attempt, names)), strict=True))
-
-
-def _probe_fault(probe: ProbeResult | ProviderError) -> str:
-    return probe.message if isinstance(probe, ProviderError) else probe.error

@@ -36,17 +36,17 @@ def setting_fields() -> dict[str, forms.Field]:
 
 def shown_for() -> dict[str, str]:
     """Return, by field, the script condition on `provider_type` that shows it."""
-    return {
-        f"{PREFIX}{name}": f"{json.dumps([kind for kind in ProviderType if name in _names(kind)])}"
-        ".includes(provider_type)".replace('"', "'")
-        for name in _schemas()
-    }
+    conditions = {}
+    for name in _schemas():
+        types = [kind for kind in ProviderType if name in BACKENDS[kind].settings_model.model_fields]
+        conditions[f"{PREFIX}{name}"] = f"{json.dumps(types)}.includes(provider_type)".replace('"', "'")
+    return conditions
 
 
 def initial_values(stored: Any) -> dict[str, Any]:
     """Return the initial values of the fields for stored settings."""
-    known = stored if isinstance(stored, dict) else {}
-    return {f"{PREFIX}{name}": known[name] for name in _schemas() if name in known}
+    settings = stored if isinstance(stored, dict) else {}
+    return {f"{PREFIX}{name}": settings[name] for name in _schemas() if name in settings}
 
 
 def settings_of(kind: ProviderType, cleaned: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,10 +66,6 @@ def faults_of(kind: ProviderType, settings: Mapping[str, Any]) -> dict[str, str]
     return {}
 
 
-def _names(kind: ProviderType) -> list[str]:
-    return list(BACKENDS[kind].settings_model.model_fields)
-
-
 def _schemas() -> dict[str, Schema]:
     schemas: dict[str, Schema] = {}
     for backend in BACKENDS.values():
@@ -78,9 +74,9 @@ def _schemas() -> dict[str, Schema]:
 
 
 def _form_field(name: str, schema: Schema) -> forms.Field:
-    alternatives = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
-    kinds = {part.get("type") for part in alternatives}
-    values = [value for part in alternatives for value in part.get("enum", ())]
+    alternatives = [alternative for alternative in schema.get("anyOf", [schema]) if alternative.get("type") != "null"]
+    kinds = {alternative.get("type") for alternative in alternatives}
+    values = [value for alternative in alternatives for value in alternative.get("enum", ())]
     common: dict[str, Any] = {
         "label": _label(name, schema),
         "required": False,
@@ -112,11 +108,10 @@ def _label(name: str, schema: Schema) -> str:
 
 def _help(schema: Schema) -> SafeString:
     default, examples = schema.get("default"), schema.get("examples", ())
-    parts = [format_html("{}", schema.get("description", ""))]
-    parts += [format_html(" E.g. <code>{}</code>.", _text(example)) for example in examples[:1]]
-    parts += [format_html(" Empty: {}.", default)] if default and default is not True else []
-    return SafeString("".join(parts))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    sentences = [format_html("{}", schema.get("description", ""))]
+    sentences += [
+        format_html(" E.g. <code>{}</code>.", example if isinstance(example, str) else json.dumps(example))
+        for example in examples[:1]
+    ]
+    sentences += [format_html(" Empty: {}.", default)] if default and default is not True else []
+    return SafeString("".join(sentences))

@@ -19,8 +19,8 @@ class NoUnknownFieldsMixin:
     """Rejects unknown fields by name."""
 
     def to_internal_value(self, data: Any) -> Any:
-        known = self.fields  # type: ignore[attr-defined]  # of the serializer that this is mixed into
-        unknown = sorted(set(data) - set(known)) if isinstance(data, dict) else []
+        fields = self.fields  # type: ignore[attr-defined]  # of the serializer that this is mixed into
+        unknown = sorted(set(data) - set(fields)) if isinstance(data, dict) else []
         if unknown:
             raise serializers.ValidationError({str(name)[:100]: ["Unknown field."] for name in unknown})
         return super().to_internal_value(data)  # type: ignore[misc]  # likewise

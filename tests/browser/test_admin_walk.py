@@ -65,7 +65,7 @@ def refresh_models_and_make_default(page: Page) -> None:
     press_in_row(page, row=NAME, button="Refresh models")
     expect(page.get_by_text("1 refreshed, 2 models")).to_be_visible()
     press_in_row(page, row=NAME, button="Make default")
-    expect(page.get_by_text(f"{NAME} is the default now.")).to_be_visible()
+    expect(page.get_by_text(f"{NAME} is now the default.")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text=NAME)).to_contain_text("default")
 
 

@@ -67,7 +67,7 @@ def text_of(answer: Locator) -> Locator:
 
 def recorded(product: Product, answer: Locator) -> Any:
     """Return the record of an answer's chat, once it is closed."""
-    link = answer.get_by_role("link", name="The recorded chat").get_attribute("href")
+    link = answer.get_by_role("link", name="Recorded chat").get_attribute("href")
     assert link
     assert answer.page.request.get(link).ok
     with product.up.client() as client:
@@ -89,8 +89,8 @@ def test_a_conversation_streams_and_tells_how_it_went(page, product, upstream):
         for words in ("First token", "Whole answer")
     )
     assert first_ms <= whole_ms
-    expect(answer).to_contain_text("Costnot known")
-    expect(answer.get_by_role("list", name="Attempts")).to_contain_text("acme/fake-small answered in")
+    expect(answer).to_contain_text("Cost–")
+    expect(answer.get_by_role("list", name="Attempts")).to_contain_text("acme/fake-small succeeded in")
     assert [message["content"] for message in upstream.chats[1].json["messages"]] == [
         "Who is there?",
         ANSWER,
@@ -107,7 +107,7 @@ def test_system_prompt_and_parameters_are_sent_as_typed(page, upstream):
         "Temperature": "0.25",
         "Top p": "0.9",
         "Max tokens": "7",
-        "Stop at": "END\n##",
+        "Stop sequences": "END\n##",
     }
     for label, value in values.items():
         page.get_by_label(label).fill(value)
@@ -183,7 +183,7 @@ def test_a_failure_is_told_in_words_and_gives_the_message_back(page, admin, prod
 
     expect(page.get_by_label("Message")).to_have_value("Anyone?")
     assert recorded(product, answers(page))["status"] == "failed"
-    answers(page).get_by_role("button", name="Ask again").click()
+    answers(page).get_by_role("button", name="Retry").click()
     expect(text_of(answers(page))).to_have_text(ANSWER)
 
 
@@ -192,7 +192,7 @@ def test_an_answer_that_breaks_off_is_told_from_a_whole_one(page, upstream):
 
     send(page, "Tell me all.")
 
-    expect(answers(page).get_by_role("alert")).to_contain_text("The answer broke off")
+    expect(answers(page).get_by_role("alert")).to_contain_text("The answer is incomplete")
     expect(text_of(answers(page))).to_have_text("PostgreSQL listens")
     expect(answers(page)).to_have_attribute("data-state", "failed")
 
@@ -202,18 +202,18 @@ def test_an_answer_cut_at_its_most_tokens_says_so(page, upstream):
 
     send(page, "Tell me all.")
 
-    expect(answers(page)).to_contain_text("The answer reached the most tokens it may have.")
+    expect(answers(page)).to_contain_text("The answer reached the token limit.")
 
 
 def test_a_lost_connection_keeps_what_was_typed(page, admin):
     page.context.set_offline(True)
     send(page, "Anyone?")
 
-    expect(answers(page).get_by_role("alert")).to_contain_text("The connection to the hub is lost")
+    expect(answers(page).get_by_role("alert")).to_contain_text("Connection to the hub lost")
     expect(page.get_by_label("Message")).to_have_value("Anyone?")
     page.context.set_offline(False)
     admin.complaints.heard.clear()
-    answers(page).get_by_role("button", name="Ask again").click()
+    answers(page).get_by_role("button", name="Retry").click()
     expect(text_of(answers(page))).to_have_text(ANSWER)
 
 
@@ -222,14 +222,14 @@ def test_after_an_ended_session_the_chat_goes_on_once_one_has_signed_in_elsewher
     with admin.complaints.expecting(401):
         send(page, "Am I known?")
         alert = answers(page).get_by_role("alert")
-        expect(alert).to_contain_text("You are not signed in any more")
+        expect(alert).to_contain_text("You are signed out")
     assert str(alert.get_by_role("link").get_attribute("href")).endswith("?next=/admin/playground/")
     expect(page.get_by_label("Message")).to_have_value("Am I known?")
 
     with page.context.expect_page() as opened:
         alert.get_by_role("link").click()
     sign_in(opened.value, ADMIN, PASSWORD)
-    answers(page).get_by_role("button", name="Ask again").click()
+    answers(page).get_by_role("button", name="Retry").click()
 
     expect(text_of(answers(page))).to_have_text(ANSWER)
 
@@ -237,11 +237,11 @@ def test_after_an_ended_session_the_chat_goes_on_once_one_has_signed_in_elsewher
 def test_as_an_application_the_plan_is_shown_and_kept_to(page, product):
     product.manage("shell", "--no-imports", "-v0", "-c", ADD_KEY)
     page.reload()
-    key_id = page.get_by_label("Ask as").locator("option", has_text="playground-bot").get_attribute("value")
-    page.get_by_label("Ask as").select_option(key_id)
+    key_id = page.get_by_label("Send as").locator("option", has_text="playground-bot").get_attribute("value")
+    page.get_by_label("Send as").select_option(key_id)
     page.get_by_label("Provider", exact=True).select_option("")
 
-    plan = page.get_by_role("status").filter(has_text="Would be asked")
+    plan = page.get_by_role("status").filter(has_text="Routing:")
     expect(plan).to_contain_text("acme/fake-large")
     expect(plan).to_contain_text("ollama is not allowed to this API key")
     send(page, "Who answers?")

@@ -19,7 +19,7 @@ def test_an_admin_lets_a_reviewer_in_who_reads_chats_and_changes_nothing(visit, 
     expect(rows).to_have_count(len(CONVERSATION))
     rows.last.get_by_role("link").first.click()
     read(page, CONVERSATION[0])
-    page.get_by_role("link", name="Later in it").click()
+    page.get_by_role("link", name="Later in conversation").click()
     read(page, CONVERSATION[1])
     page.get_by_role("link", name="Newer chat").click()
     read(page, CONVERSATION[2])

@@ -32,8 +32,8 @@ def set_up(page: Page) -> tuple[str, list[str]]:
     key = page.locator("code").inner_text()
     check_accessible(page)
     page.get_by_label("Authenticator code").fill(code_at(key, time.time()))
-    page.get_by_role("button", name="Switch on").click()
-    expect(page.get_by_text("Two-factor authentication is on")).to_be_visible()
+    page.get_by_role("button", name="Enable").click()
+    expect(page.get_by_text("Two-factor authentication is enabled")).to_be_visible()
     return key, page.get_by_role("listitem").locator("code").all_inner_texts()
 
 
@@ -64,8 +64,8 @@ def test_a_second_factor_is_set_up_asked_for_and_switched_off(visit):
 
     expect(other).to_have_url(re.compile("/admin/$"))
     page.goto("/accounts/2fa/totp/deactivate/")
-    page.get_by_role("button", name="Switch off").click()
-    expect(page.get_by_text("Two-factor authentication is off.")).to_be_visible()
+    page.get_by_role("button", name="Disable").click()
+    expect(page.get_by_text("Two-factor authentication is disabled.")).to_be_visible()
 
 
 def test_the_user_menu_leads_to_the_second_factor_and_out(visit):

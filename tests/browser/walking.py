@@ -95,4 +95,4 @@ def ask_in_playground(page: Page, question: str, *, provider: str, model_name: s
     field(page, "Model").first.fill(model_name)
     field(page, "Message").fill(question)
     page.get_by_role("button", name="Send").click()
-    expect(page.get_by_text("Answered.", exact=True)).to_be_visible()
+    expect(page.get_by_text("Done.", exact=True)).to_be_visible()

@@ -24,7 +24,7 @@ def outcomes(trial: ConnectionTestResult) -> list[StepOutcome]:
 
 def cause_of(trial: ConnectionTestResult) -> str:
     (step,) = (step for step in trial.steps if step.outcome is FAILED)
-    return step.words
+    return step.message
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "google", "mistral", "ollama", "custom"])
@@ -140,8 +140,8 @@ async def test_silence_is_told(upstream):
     ("fault", "words"),
     [
         pytest.param(fakes.status(404, "No such page."), "Not found: is the base URL right? No such page.", id="path"),
-        pytest.param(fakes.wrong_content_type(), "The address answers, but not as this type does", id="web-page"),
-        pytest.param(fakes.status(429, "Slow down."), "The key is accepted, but the provider answers", id="throttled"),
+        pytest.param(fakes.wrong_content_type(), "The address answers in another format", id="web-page"),
+        pytest.param(fakes.status(429, "Slow down."), "The key is accepted, but the provider limits", id="throttled"),
         pytest.param(fakes.redirect("https://elsewhere.example/"), "redirects to elsewhere.example", id="redirect"),
         pytest.param(fakes.status(500, "Broken."), "Broken.", id="server-error"),
     ],

@@ -15,7 +15,7 @@ from chat.history.admin.filters import ChatFilterForm, search
 from chat.history.admin.messages import MAX_MESSAGES, ShownMessage, pretty_json, shown_messages
 from chat.history.links import chats_url
 from chat.history.models import Chat
-from chat.history.transcripts import Body, Transcript, get_transcript
+from chat.history.transcripts import Body, get_transcript
 from chat.ledger.models import ContentKind, LedgerEvent
 from providers.types import JSONObject
 
@@ -74,7 +74,7 @@ def get_page(request: HttpRequest, chat: Chat) -> ChatPage:
         messages=shown_messages(transcript.turns[-MAX_MESSAGES:]),
         messages_left_out=max(0, len(transcript.turns) - MAX_MESSAGES),
         attempts=transcript.explain(chat.attempts),
-        raws=_raws(chat, transcript),
+        raws=[_raw(chat, kind, transcript.bodies[kind]) for kind in ContentKind if kind in transcript.bodies],
         events=events[:MAX_EVENTS],
         events_left_out=len(events) > MAX_EVENTS,
         neighbours=_neighbours(chat, list_query),
@@ -118,18 +118,14 @@ def _first_url(chats: Iterable[Chat], list_query: QueryDict) -> str | None:
     return next((chat_url(chat.pk, list_query) for chat in chats), None)
 
 
-def _raws(chat: Chat, transcript: Transcript) -> list[Raw]:
-    return [_raw(chat, part, transcript.bodies[part]) for part in ContentKind if part in transcript.bodies]
-
-
-def _raw(chat: Chat, part: ContentKind, body: Body) -> Raw:
+def _raw(chat: Chat, kind: ContentKind, body: Body) -> Raw:
     text = pretty_json(body.text) or body.text
     return Raw(
-        title=TITLES[part],
+        title=TITLES[kind],
         text=text[:MAX_RAW_CHARS],
         is_cut=len(text) > MAX_RAW_CHARS,
         chars=len(text),
         size_bytes=body.size_bytes,
         has_files=body.has_files,
-        url=reverse("admin:chat_chat_raw", args=[chat.pk, part]),
+        url=reverse("admin:chat_chat_raw", args=[chat.pk, kind]),
     )

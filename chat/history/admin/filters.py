@@ -199,7 +199,7 @@ class ChatFilterForm(forms.Form):
 
 def _without(query: QueryDict, name: str, value: str) -> str:
     """Return the query string without one filter, from the first page."""
-    return _replace(query, name, [other for other in query.getlist(name) if other != value])
+    return _replace(query, name, [kept_value for kept_value in query.getlist(name) if kept_value != value])
 
 
 def _with(query: QueryDict, name: str, value: str) -> str:
@@ -237,9 +237,10 @@ class ChatFilter(admin.ListFilter):
 
     def presets(self) -> list[Preset]:
         """Return the periods offered as links."""
-        chosen = self.form.data.get("within", "")
+        selected = self.form.data.get("within", "")
         return [
-            Preset(f"Last {name}", _with(self.form.data, "within", name), is_chosen=name == chosen) for name in PERIODS
+            Preset(f"Last {name}", _with(self.form.data, "within", name), is_chosen=name == selected)
+            for name in PERIODS
         ]
 
     def has_output(self) -> bool:

@@ -34,7 +34,7 @@ class ShownPart:
     title: str = ""
 
     @property
-    def shown(self) -> str:
+    def visible_text(self) -> str:
         return self.text[:MAX_SHOWN_CHARS]
 
     @property

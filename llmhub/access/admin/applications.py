@@ -98,15 +98,15 @@ class ApplicationAdmin(HistoryTab, RowActions):
         self._switch(request, applications, on=False)
 
     def _switch(self, request: HttpRequest, applications: ApplicationQuerySet, *, on: bool) -> None:
-        chosen = list(applications.values_list("pk", "name"))
-        changed = Application.objects.filter(pk__in=[pk for pk, _ in chosen]).switch(on=on)
-        subject = chosen[0][1] if len(chosen) == 1 else f"{changed} application{pluralize(changed)}"
+        selected = list(applications.values_list("pk", "name"))
+        changed = Application.objects.filter(pk__in=[pk for pk, _ in selected]).switch(on=on)
+        subject = selected[0][1] if len(selected) == 1 else f"{changed} application{pluralize(changed)}"
         word = "enabled" if on else "disabled"
         effect = "Their keys are accepted again." if on else "Their keys are refused within a second."
         if changed:
             self.message_user(request, f"{subject} {word}. {effect}", messages.SUCCESS)
-        if len(chosen) > changed:
-            already = f"{len(chosen) - changed} already {word}."
+        if len(selected) > changed:
+            already = f"{len(selected) - changed} already {word}."
             self.message_user(request, already, messages.WARNING)
 
     @action(description="Add key", permissions=["add_key"], url_path="add-key", icon="key")  # type: ignore[untyped-decorator]  # untyped

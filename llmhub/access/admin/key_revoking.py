@@ -70,13 +70,13 @@ class KeyRevoking(ModelAdmin):  # type: ignore[misc]  # untyped
 
     def _revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse:
         first_two = list(keys.filter(revoked_at=None).select_related("application")[:2])
-        chosen, revoked = keys.count(), keys.revoke(now=timezone.now())
+        selected_count, revoked = keys.count(), keys.revoke(now=timezone.now())
         if revoked:
             subject = str(first_two[0]) if revoked == len(first_two) == 1 else f"{revoked} key{pluralize(revoked)}"
             self.message_user(request, f"Revoked {subject}. Requests are refused within a second.", messages.SUCCESS)
-        if chosen > revoked:
-            self.message_user(request, f"{chosen - revoked} already revoked.", messages.WARNING)
-        if not chosen:
+        if selected_count > revoked:
+            self.message_user(request, f"{selected_count - revoked} already revoked.", messages.WARNING)
+        if not selected_count:
             self.message_user(request, "No such key.", messages.WARNING)
         return HttpResponseRedirect(reverse("admin:access_apikey_changelist"))
 

@@ -141,15 +141,15 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
 
     @admin.display(description="last used")
     def last_used_exactly(self, key: ApiKey) -> str:
-        return _exactly(key.last_used_at, none="never")
+        return _exact_time(key.last_used_at, none="never")
 
     @admin.display(description="created")
     def created_exactly(self, key: ApiKey) -> str:
-        return _exactly(key.created_at)
+        return _exact_time(key.created_at)
 
     @admin.display(description="revoked")
     def revoked_exactly(self, key: ApiKey) -> str:
-        return _exactly(key.revoked_at, none="–")
+        return _exact_time(key.revoked_at, none="–")
 
     def get_form(self, request: Any, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change, **kwargs)
@@ -197,7 +197,7 @@ class ApiKeyAdmin(CheckedInitialValues, HistoryTab, SecretColumns, KeyRevoking):
         if (secret := take_secret(request.session, key.pk)) is None:
             message = "The secret was shown once and is not stored. If you did not copy it, revoke this key."
             self.message_user(request, message, messages.WARNING)
-            return HttpResponseRedirect(_page_of(key))
+            return HttpResponseRedirect(reverse("admin:access_apikey_change", args=[key.pk]))
         return self._page(
             request,
             "access/issued_key.html",
@@ -217,9 +217,5 @@ def _unmatched(key: ApiKey) -> list[str]:
     return unmatched(key.allowed_providers, key.allowed_models, get_offers())
 
 
-def _page_of(key: ApiKey) -> str:
-    return reverse("admin:access_apikey_change", args=[key.pk])
-
-
-def _exactly(at: Any, *, none: str = "–") -> str:
+def _exact_time(at: Any, *, none: str = "–") -> str:
     return format_html("{} ({})", time_ago(at), exact_time(at)) if at else none

@@ -86,7 +86,7 @@ class PeriodicTaskAdmin(CheckedInitialValues, HistoryTab, RowActions):
 
     @admin.action(description="Run now", permissions=["change"])
     def run_now(self, request: HttpRequest, tasks: QuerySet[PeriodicTask]) -> None:
-        sent = 0
+        sent_count = 0
         for task in tasks:
             try:
                 send_now(task)
@@ -96,10 +96,10 @@ class PeriodicTaskAdmin(CheckedInitialValues, HistoryTab, RowActions):
             except CannotSendError as error:
                 self.message_user(request, f"{task.name} was not sent: {error}", messages.ERROR)
             else:
-                sent += 1
-        if sent:
-            self.message_user(request, f"{sent} sent. The result appears here in a moment.", messages.SUCCESS)
-        if sent and Service.WORKER not in Heartbeat.objects.alive(now=timezone.now()):
+                sent_count += 1
+        if sent_count:
+            self.message_user(request, f"{sent_count} sent. The result appears here in a moment.", messages.SUCCESS)
+        if sent_count and Service.WORKER not in Heartbeat.objects.alive(now=timezone.now()):
             message = "No worker is running: the tasks wait in the queue. Start a worker."
             self.message_user(request, message, messages.WARNING)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q, QuerySet
 from django.utils.text import capfirst
 
-from llmhub.access.granting import PermissionNames, check_grant, has_all, names_of
+from llmhub.access.granting import check_grant, has_all, names_of
 from llmhub.adminkit.read_only import ReadOnlyAdmin
 
 
@@ -48,7 +48,7 @@ class GrantingForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
     def clean_groups(self) -> Any:
         selected = self.cleaned_data["groups"]
         new = set(selected) - set(self.instance.groups.all() if self.instance.pk else ())
-        missing = [group.name for group in new if not has_all(self.actor, _permissions_of_group(group))]
+        missing = [group.name for group in new if not has_all(self.actor, names_of(group.permissions.all()))]
         check_grant(missing)
         return selected
 
@@ -58,7 +58,3 @@ class GrantingForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         missing = [str(p.name) for p in new if not has_all(self.actor, [f"{p.content_type.app_label}.{p.codename}"])]
         check_grant(missing)
         return selected
-
-
-def _permissions_of_group(group: Group) -> PermissionNames:
-    return names_of(group.permissions.all())

@@ -200,7 +200,7 @@ def test_a_rejected_and_an_open_chat_are_shown(admin_client):
     pages = [admin_client.get(page_of(chat_id)) for chat_id in (rejected, still_open)]
 
     assert [page.status_code for page in pages] == [200, 200]
-    assert "No provider was asked" in pages[0].content.decode()
+    assert "No provider was called" in pages[0].content.decode()
     assert "model_not_found" in pages[0].content.decode()
 
 

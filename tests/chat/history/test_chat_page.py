@@ -181,13 +181,17 @@ def test_how_an_attempt_failed_is_said_in_words(error_type, words):
 @pytest.mark.parametrize(
     ("status", "error_code", "words", "attempts"),
     [
-        pytest.param(ChatStatus.LOST, "", "ended or fell silent before it recorded", "None is recorded", id="lost"),
-        pytest.param(ChatStatus.REJECTED, "record_unavailable", "no provider was asked", "No provider", id="no-intent"),
+        pytest.param(ChatStatus.LOST, "", "ended or fell silent before it recorded", "None recorded", id="lost"),
+        pytest.param(
+            ChatStatus.REJECTED, "record_unavailable", "no provider was called", "No provider", id="no-intent"
+        ),
         pytest.param(ChatStatus.FAILED, "record_unavailable", "in place of the answer", "No provider", id="no-outcome"),
         pytest.param(ChatStatus.TRUNCATED, "hub_stopping", "The hub was stopped", "No provider", id="hub-stopped"),
         pytest.param(ChatStatus.TRUNCATED, "internal_error", "The hub failed", "No provider", id="hub-failed"),
-        pytest.param(ChatStatus.TRUNCATED, "provider_timeout", "The time was up", "No provider", id="time-up"),
-        pytest.param(ChatStatus.TRUNCATED, "truncated_reply", "The provider broke off", "No provider", id="cut"),
+        pytest.param(ChatStatus.TRUNCATED, "provider_timeout", "The provider timed out", "No provider", id="time-up"),
+        pytest.param(
+            ChatStatus.TRUNCATED, "truncated_reply", "The provider ended the stream early", "No provider", id="cut"
+        ),
     ],
 )
 def test_what_a_status_means_is_said_in_words(admin_client, status, error_code, words, attempts):
@@ -247,7 +251,7 @@ def test_a_body_says_whether_files_were_left_out_of_it(admin_client, has_file):
 
     page = admin_client.get(page_of(chat)).content.decode()
 
-    assert page.count("Its files are not kept") == page.count("bytes, not kept; SHA-256") == has_file
+    assert page.count("Files are not stored") == page.count("bytes, not stored; SHA-256") == has_file
 
 
 @pytest.mark.parametrize(("part", "said"), [("request", "what is this"), ("response", "a test")])
@@ -325,9 +329,9 @@ def test_a_page_takes_as_many_queries_however_much_there_is(admin_client):
     ("query", "told"),
     [
         pytest.param("", "No chats yet", id="none-at-all"),
-        pytest.param("?application=nobody", "No chat meets all of these filters", id="none-found"),
-        pytest.param("?q=nobody", "No chat meets all of these filters", id="none-searched"),
-        pytest.param("?cost_from=much", "One of them cannot be read", id="unreadable"),
+        pytest.param("?application=nobody", "No chats match these filters", id="none-found"),
+        pytest.param("?q=nobody", "No chats match these filters", id="none-searched"),
+        pytest.param("?cost_from=much", "One filter is invalid", id="unreadable"),
         pytest.param("?p=7", "No more chats", id="past-the-end"),
         pytest.param(f"?p={MAX_PAGES + 1}", "No more chats", id="past-the-last-page"),
         pytest.param("?status=failed&status=lost&p=2", "No more chats", id="past-the-end-of-what-is-found"),

@@ -6,7 +6,7 @@ from chat.history.admin.messages import MAX_SHOWN_CHARS, ShownPart, pretty_json,
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"order":4711}'}}
 STORED = {"media_type": "image/png", "bytes": 12345, "sha256": "ab" * 32}
-TOLD = f"image/png, 12,345 bytes, not kept; SHA-256 {'ab' * 32}"
+TOLD = f"image/png, 12,345 bytes, not stored; SHA-256 {'ab' * 32}"
 
 
 def parts_of(**turn):
@@ -46,10 +46,10 @@ def parts_of(**turn):
         ),
         pytest.param(
             {"content": [{"type": "odd", "n": 1}]},
-            [ShownPart("code", '{\n  "type": "odd",\n  "n": 1\n}', "Content of another kind")],
+            [ShownPart("code", '{\n  "type": "odd",\n  "n": 1\n}', "Unknown content")],
             id="another-kind",
         ),
-        pytest.param({"content": 5}, [ShownPart("code", "5", "Content of another kind")], id="number"),
+        pytest.param({"content": 5}, [ShownPart("code", "5", "Unknown content")], id="number"),
         pytest.param(
             {"content": None, "tool_calls": [CALL]},
             [ShownPart("code", '{\n  "order": 4711\n}', "Calls look_up (call_1)")],

@@ -91,7 +91,7 @@ def test_a_link_chooses_provider_and_model(admin_client):
 def test_a_provider_that_is_gone_stays_chosen_and_is_told_to_be_none(admin_client):
     page = admin_client.get(PAGE, {"provider": "gone"}).content.decode()
 
-    assert '<option value="gone" selected>gone (there is none of this name)</option>' in page
+    assert '<option value="gone" selected>gone (does not exist)</option>' in page
 
 
 def test_names_cannot_leave_their_place_in_the_page(admin_client):
@@ -111,7 +111,7 @@ def test_an_application_can_be_asked_as_with_each_of_its_keys_in_force(admin_cli
 
     choices = admin_client.get(PAGE).context["form"].fields["as_key"].choices
 
-    assert choices == [("", "Myself"), ("An application", [(str(key.pk), str(key))])]
+    assert choices == [("", "Myself"), ("Application keys", [(str(key.pk), str(key))])]
 
 
 def test_who_may_not_see_keys_is_offered_none():

@@ -68,7 +68,7 @@ def test_a_user_is_shown_every_candidate_in_the_order_of_asking(hub, two_provide
     found = plan(browser)
 
     assert names(found) == ["first/fake-large", "second/fake-small", "ollama/llama3.2"]
-    assert [each["health"] for each in found["candidates"]] == ["not checked yet", "not checked yet", "unhealthy"]
+    assert [each["health"] for each in found["candidates"]] == ["not checked", "not checked", "unhealthy"]
     assert (found["left_out"], found["problem"]) == ([], None)
 
 

@@ -21,7 +21,7 @@ def test_only_one_holds_a_home_at_a_time(home):
 def test_a_home_that_cannot_be_made_is_said_to_be_so(home):
     home.write_text("a file")
 
-    with pytest.raises(EmbeddedError, match="cannot be made"):
+    with pytest.raises(EmbeddedError, match="cannot be created"):
         homes.open_home(home / "inside").__enter__()
 
 

@@ -72,7 +72,7 @@ def test_a_form_leaves_who_where_and_both_values(admin_client, application):
     change, added = changes_of(application)
 
     assert (change.kind, change.actor, change.through) == (Kind.CHANGED, "admin", f"admin page {form}")
-    assert told(change) == {"Description": ("empty", "Ask Ann")}
+    assert told(change) == {"Description": ("–", "Ask Ann")}
     assert (added.kind, told(added)["Name"]) == (Kind.ADDED, (None, "support-bot"))
     assert "Description" not in told(added)
 
@@ -98,7 +98,7 @@ def test_what_no_request_changed_is_told_too(application, change):
     newest = changes_of(application)[0]
 
     assert (newest.actor, newest.through) == (OUTSIDE, "database login postgres")
-    assert told(newest) == {"Active": ("yes", "no")}
+    assert told(newest) == {"Enabled": ("yes", "no")}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -236,7 +236,7 @@ def test_values_are_told_as_people_call_them(application):
 
     change = changes_of(key)[0]
 
-    assert told(change)["Expires at"] == ("empty", "2 Jan 2027, 03:04:05 UTC")
+    assert told(change)["Expires at"] == ("–", "2 Jan 2027, 03:04:05 UTC")
 
 
 def test_what_is_gone_is_called_as_it_was_last(application):
@@ -257,7 +257,7 @@ def test_the_history_of_what_is_deleted_stays_readable(admin_client, application
     page = admin_client.get(url)
 
     assert page.status_code == 200
-    assert "Application support-bot is deleted. Its history stays." in page.content.decode()
+    assert "Application support-bot was deleted. Its history is kept." in page.content.decode()
     assert [change.kind for change in page.context["changes"]] == [Kind.DELETED, Kind.ADDED]
 
 

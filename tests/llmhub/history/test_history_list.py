@@ -26,7 +26,7 @@ def rows(client: Client, **query: str) -> list[tuple[str, str, str]]:
     """What the list shows: of which model, what, and what it was called."""
     answer = client.get(LIST, query)
     assert answer.status_code == 200
-    return [(row.model, row.kind, row.told.subject) for row in answer.context["cl"].result_list]
+    return [(row.model, row.kind, row.described.subject) for row in answer.context["cl"].result_list]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_change_leads_to_the_history_of_what_is_gone(admin_client, some_change
     page = admin_client.get(reverse("admin:history_change_change", args=[change.pk]), follow=True)
 
     assert page.redirect_chain[0][0] == reverse("admin:access_application_history", args=[change.object_id])
-    assert "Application bot is deleted" in page.content.decode()
+    assert "Application bot was deleted" in page.content.decode()
 
 
 def test_of_a_long_change_the_list_shows_the_beginning(admin_client):

@@ -226,7 +226,7 @@ def test_of_two_at_once_the_second_waits_and_finds_nothing_to_do(prepare):
         assert not second.done()
         other.close()
 
-        assert second.result(timeout=10) == "Another `prepare` is at work: waiting for it.\n"
+        assert second.result(timeout=10) == "Another `prepare` is running: waiting for it.\n"
 
 
 LOGIN = "llmhub_test_login"

@@ -34,7 +34,7 @@ def test_a_group_is_not_given_what_its_maker_lacks(ann_client):
     answer = ann_client.post(f"{LIST}add/", {"name": "Keepers", "permissions": [permission("delete_apikey").pk]})
 
     errors = answer.context["adminform"].form.errors
-    assert errors == {"permissions": ["You cannot give what you may not do yourself: Can delete API key."]}
+    assert errors == {"permissions": ["You cannot grant permissions that you do not have: Can delete API key."]}
     assert not Group.objects.filter(name="Keepers").exists()
 
 

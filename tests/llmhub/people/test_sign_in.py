@@ -147,7 +147,7 @@ def test_an_account_that_is_switched_off_is_told_to_its_owner_alone(client, ann)
     owner = client.post(LOGIN, {"login": "ann", "password": PASSWORD}, follow=True)
     guesser = sign_in(client, password="wrong")
 
-    assert "This account is switched off" in owner.content.decode()
+    assert "This account is disabled" in owner.content.decode()
     assert "The username or the password is wrong." in guesser.content.decode()
     assert "_auth_user_id" not in client.session
 

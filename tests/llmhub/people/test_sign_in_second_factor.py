@@ -80,7 +80,7 @@ def test_a_wrong_code_sets_nothing_up(client, ann):
 
     page = client.post(SET_UP, {"code": "000000"}).content.decode()
 
-    assert "The code is wrong, or no longer valid." in page
+    assert "The code is wrong or expired." in page
     assert 'aria-describedby="id_code_error"' in page
     assert not Authenticator.objects.exists()
 
@@ -109,7 +109,7 @@ def test_a_code_works_once(client, ann):
     refused = another.post(ASKED, {"code": code_at(secret, NOW_S)})
 
     assert one.get("/admin/").status_code == 200
-    assert "The code is wrong, or no longer valid." in refused.content.decode()
+    assert "The code is wrong or expired." in refused.content.decode()
     assert another.get("/admin/").status_code == 302
 
 

@@ -130,7 +130,7 @@ def test_nobody_gives_permissions_beyond_their_own(ann, bob):
     accepted = save(signed_in(ann), bob, user_permissions=[own.pk])
 
     assert refused.context["adminform"].form.errors == {
-        "user_permissions": ["You cannot give what you may not do yourself: Can delete API key."]
+        "user_permissions": ["You cannot grant permissions that you do not have: Can delete API key."]
     }
     assert accepted.status_code == 302
     assert list(bob.user_permissions.all()) == [own]
@@ -144,7 +144,7 @@ def test_nobody_gives_a_group_that_may_do_more(ann, bob):
 
     for answer in refused:
         errors = answer.context["adminform"].form.errors
-        assert errors == {"groups": ["You cannot give what you may not do yourself: Keepers."]}
+        assert errors == {"groups": ["You cannot grant permissions that you do not have: Keepers."]}
     assert not keepers.user_set.exists()
 
 
@@ -207,7 +207,7 @@ def test_the_second_factor_of_who_may_do_more_stays(ann, above):
     answer = signed_in(ann).post(LIST, chosen, follow=True)
 
     assert Authenticator.objects.count() == 1
-    assert [str(m) for m in answer.context["messages"]][1] == "1 left alone: they may do more than you."
+    assert [str(m) for m in answer.context["messages"]][1] == "1 skipped: they have more permissions than you."
 
 
 def test_nor_is_it_taken_by_the_page_of_second_factors(ann, above):

@@ -173,7 +173,7 @@ def test_it_is_told_that_no_record_is_possible(
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "record_unavailable")
     assert "cannot be recorded" in try_it(admin_client, row)
-    assert act(admin_client, "check_now", row) == ["A connection test cannot be recorded now, so none is made."]
+    assert act(admin_client, "check_now", row) == ["The connection test cannot be recorded now, so it was not run."]
 
 
 @pytest.mark.parametrize(
@@ -232,5 +232,5 @@ def test_the_tests_of_a_provider_are_listed_from_its_page(admin_client: Client, 
     assert upstream.url in listed
     assert "127.0.0.1:9" not in listed
     assert "connection refused" in everything
-    assert "no outcome" in everything
+    assert "unknown" in everything
     assert admin_client.get(f"{TESTS}{begun.pk}/change/").status_code == 200

@@ -154,7 +154,7 @@ def test_what_is_wrong_with_the_form_is_told_as_such(admin_client, changes, word
 
     page = admin_client.post(try_url(row), fields_of(row, **changes)).content.decode()
 
-    assert "Read the form" in page
+    assert "Validate the form" in page
     assert words in page
 
 
@@ -172,7 +172,7 @@ def test_a_provider_that_is_gone_cannot_be_tried(admin_client):
     sent, url = fields_of(row), try_url(row)
     row.delete()
 
-    assert "does not exist any more" in admin_client.post(url, sent).content.decode()
+    assert "no longer exists" in admin_client.post(url, sent).content.decode()
 
 
 def test_a_trial_needs_a_post_with_the_token_of_a_form(admin_client, admin_user, upstream):

@@ -155,8 +155,8 @@ def test_a_button_of_a_row_does_what_the_action_does(admin_client, upstream):
     assert said(admin_client.get(LIST)) == [
         "1 healthy.",
         "1 refreshed, 2 models.",
-        "up is the default now.",
-        "up is disabled: chats pass it over.",
+        "up is now the default.",
+        "up is disabled: chats skip it.",
         "1 enabled: up.",
     ]
 
@@ -198,7 +198,7 @@ def test_a_button_of_a_provider_that_is_gone_says_so(admin_client):
     pressed = reverse("admin:providers_providerconfig_do", args=[row.pk, "check_now"])
     row.delete()
 
-    assert said(admin_client.post(pressed, follow=True)) == ["This provider does not exist any more."]
+    assert said(admin_client.post(pressed, follow=True)) == ["This provider no longer exists."]
 
 
 def test_an_operator_switches_and_checks_but_neither_adds_nor_deletes(upstream):

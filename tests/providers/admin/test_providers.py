@@ -158,8 +158,8 @@ def test_the_default_is_chosen_one_at_a_time(admin_client):
     refused = act(admin_client, "make_default", first, second)
     done = act(admin_client, "make_default", second)
 
-    assert refused == ["Choose one provider: there is one default."]
-    assert done == ["second is the default now."]
+    assert refused == ["Select exactly one provider: there is only one default."]
+    assert done == ["second is now the default."]
     assert ProviderConfig.objects.get(is_default=True) == second
 
 

@@ -1,11 +1,11 @@
-// One answer: asks the hub, shows what comes, and tells how it ended.
+// One answer: sends the chat, shows the stream, and reports how it ended.
 
 import { Problem, chatEvents, post, problemOf, readJSON } from "./playground-api.js";
 import { AnswerView } from "./playground-view.js";
 
 const ENDINGS = {
-  length: { title: "Cut off", message: "The answer reached the most tokens it may have." },
-  content_filter: { title: "Cut off", message: "The provider's filter ended the answer." },
+  length: { title: "Truncated", message: "The answer reached the token limit." },
+  content_filter: { title: "Truncated", message: "The provider's content filter ended the answer." },
 };
 
 export class Answer {
@@ -51,7 +51,7 @@ export class Answer {
       else if (event === "done") this.done = data;
       else if (event === "error") throw problemOf(data.error);
     }
-    if (!this.done) throw new Problem("The answer broke off", "The connection ended before the answer was whole.");
+    if (!this.done) throw new Problem("The answer is incomplete", "The connection ended before the answer was complete.");
     if (!this.text && this.done.content) this.#append(this.done.content);
     this.wholeMs = this.#elapsedMs();
   }
@@ -72,21 +72,21 @@ export class Answer {
   }
 
   #noticeOf(error) {
-    if (error.name === "AbortError") return { title: "Stopped", message: "What came until then stands here." };
+    if (error.name === "AbortError") return { title: "Stopped", message: "The partial answer is shown here." };
     if (!(error instanceof Problem)) return { title: "The page failed", message: String(error) };
-    const title = this.text ? `The answer broke off: ${lowerFirst(error.title)}` : error.title;
+    const title = this.text ? `The answer is incomplete: ${lowerFirst(error.title)}` : error.title;
     if (!error.needsSignIn) return { title, message: error.message };
-    const link = { text: "Sign in in another window, then ask again", url: this.config.login_url };
+    const link = { text: "Sign in in another window, then retry", url: this.config.login_url };
     return { title, message: error.message, link };
   }
 
   #figures() {
     const figures = [];
-    if (this.firstMs !== null) figures.push(["First token after", milliseconds(this.firstMs)]);
+    if (this.firstMs !== null) figures.push(["First token", milliseconds(this.firstMs)]);
     if (!this.done) return figures;
     const { usage, cost_usd: cost } = this.done;
-    figures.push(["Whole answer after", milliseconds(this.wholeMs)], ["Tokens", tokens(usage)]);
-    figures.push(["Cost", cost === null ? "not known" : `$${cost.toFixed(6)}`]);
+    figures.push(["Latency", milliseconds(this.wholeMs)], ["Tokens", tokens(usage)]);
+    figures.push(["Cost", cost === null ? "–" : `$${cost.toFixed(6)}`]);
     return figures;
   }
 
@@ -102,7 +102,7 @@ export class Answer {
 }
 
 function tokens(usage) {
-  if (!usage) return "not known";
+  if (!usage) return "–";
   const { prompt_tokens: prompt, completion_tokens: completion, source } = usage;
   return `${prompt} in, ${completion} out${source === "estimated" ? " (estimated)" : ""}`;
 }

@@ -1,7 +1,7 @@
-// Talking to the hub: one chat as a stream of events, every failure in words.
+// The hub's API: one chat as a stream of events, and messages for failures.
 
 const TITLES = {
-  rate_limit_exceeded: "A limit is reached",
+  rate_limit_exceeded: "Rate limit exceeded",
   no_provider: "No provider answered",
   record_unavailable: "The hub cannot record chats now",
   database_unavailable: "The hub's database does not answer",
@@ -9,11 +9,11 @@ const TITLES = {
   provider_timeout: "The provider took too long",
   provider_auth_error: "The provider refused the hub's key",
   provider_misconfigured: "The provider is not set up",
-  model_not_found: "Nobody here has this model",
-  provider_not_found: "There is no such provider",
-  context_length_exceeded: "This is too long for the model",
-  content_filter: "The provider's filter blocked this",
-  truncated_reply: "The provider ended the answer before it was whole",
+  model_not_found: "No provider has this model",
+  provider_not_found: "Unknown provider",
+  context_length_exceeded: "The prompt is too long for the model",
+  content_filter: "The provider's content filter blocked this",
+  truncated_reply: "The provider ended the answer early",
 };
 
 /** A failure as it is shown; `needsSignIn` when only signing in again helps. */
@@ -26,13 +26,13 @@ export class Problem extends Error {
 }
 
 function lost() {
-  const advice = "Whatever came before stands here. The hub may have answered all the same: see the history.";
-  return new Problem("The connection to the hub is lost", advice);
+  const advice = "The partial answer is shown here. The hub may have completed it: see the history.";
+  return new Problem("Connection to the hub lost", advice);
 }
 
 function cookie(name) {
-  const found = document.cookie.split("; ").find((each) => each.startsWith(`${name}=`));
-  return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
+  const pair = document.cookie.split("; ").find((each) => each.startsWith(`${name}=`));
+  return pair ? decodeURIComponent(pair.slice(name.length + 1)) : "";
 }
 
 /** Post JSON as the signed-in user. */
@@ -46,7 +46,7 @@ export async function post(url, body, { csrfCookie, headers = {}, signal } = {})
   }
 }
 
-/** Return JSON, or throw what an answer that is none means. */
+/** Return JSON, or throw a Problem. */
 export async function readJSON(response) {
   if (response.redirected || response.status === 401) throw signedOut(await words(response));
   if (!response.ok) throw problemOf(await envelope(response), response);
@@ -57,7 +57,7 @@ export async function readJSON(response) {
 export async function* chatEvents(response) {
   if (!(response.headers.get("content-type") ?? "").startsWith("text/event-stream")) {
     await readJSON(response);
-    throw new Problem("The hub's answer makes no sense", "It was no stream.");
+    throw new Problem("Unexpected response", "The hub did not send a stream.");
   }
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -93,17 +93,17 @@ async function envelope(response) {
 const words = async (response) => (await envelope(response)).message ?? "";
 
 function signedOut(message) {
-  return new Problem("You are not signed in any more", message, { needsSignIn: true });
+  return new Problem("You are signed out", message, { needsSignIn: true });
 }
 
-/** Put a hub's error object in words. */
+/** Convert a hub's error object to a Problem. */
 export function problemOf(error, response = null) {
   const wait = response?.headers.get("retry-after");
-  const said = error.message ?? `The hub answered with status ${response?.status} and nothing that can be read.`;
-  return new Problem(TITLES[error.code] ?? titleOf(error.type), wait ? `${said} Try again in ${wait} s.` : said);
+  const text = error.message ?? `The hub returned status ${response?.status} without a message.`;
+  return new Problem(TITLES[error.code] ?? titleOf(error.type), wait ? `${text} Try again in ${wait} s.` : text);
 }
 
 function titleOf(type) {
-  if (type === "permission_error") return "This is not allowed";
-  return type === "invalid_request_error" ? "The request was refused" : "This failed";
+  if (type === "permission_error") return "Not permitted";
+  return type === "invalid_request_error" ? "The request was rejected" : "The request failed";
 }

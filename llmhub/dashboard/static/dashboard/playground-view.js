@@ -70,7 +70,7 @@ export class AnswerView {
     said.setAttribute("role", "status");
     const room = element("div");
     const copy = (kind, name) => button(`Copy as ${name}`, () => this.#copy(kind, name, { said, room }));
-    row.append(copy("curl", "curl"), copy("python", "Python"), button("Ask again", this.onAgain));
+    row.append(copy("curl", "curl"), copy("python", "Python"), button("Retry", this.onAgain));
     if (chatUrl) row.append(recordLink(chatUrl));
     row.append(said);
     const both = element("div", "playground-actions");
@@ -97,7 +97,7 @@ async function toClipboard(text, field) {
   } catch {
     field.focus();
     field.select();
-    return "The browser does not let this page copy. The text is selected: copy it from here.";
+    return "The browser blocks copying. The text is selected: copy it from here.";
   }
 }
 
@@ -111,7 +111,7 @@ function snippetElement(text, name) {
 }
 
 function recordLink(url) {
-  const link = element("a", "", "The recorded chat");
+  const link = element("a", "", "Recorded chat");
   link.href = url;
   link.target = "_blank";
   link.rel = "noopener";
@@ -158,19 +158,19 @@ function attemptsElement(attempts) {
 
 function attemptWords({ provider, model, ok, error, upstream_status: status, latency_ms: ms }) {
   const whom = `${provider}/${model}`;
-  if (ok) return `${whom} answered in ${ms.toLocaleString("en")} ms`;
+  if (ok) return `${whom} succeeded in ${ms.toLocaleString("en")} ms`;
   return `${whom} failed after ${ms.toLocaleString("en")} ms${status ? ` with status ${status}` : ""}: ${error}`;
 }
 
-/** Show where a chat would be tried. */
+/** Show the routing of a chat. */
 export function showPlan(room, { candidates, left_out: leftOut, problem }) {
   const shown = [];
   if (problem) shown.push(element("p", "", problem));
   if (candidates.length) {
-    shown.push(element("p", "", candidates.length > 1 ? "Would be asked, in this order:" : "Would be asked:"));
+    shown.push(element("p", "", "Routing:"));
     shown.push(...listsOf("ol", candidates.map(({ provider, model, health }) => `${provider}/${model} · ${health}`)));
   }
-  if (leftOut.length) shown.push(element("p", "", "Left out:"), ...listsOf("ul", leftOut));
+  if (leftOut.length) shown.push(element("p", "", "Skipped:"), ...listsOf("ul", leftOut));
   room.replaceChildren(...shown);
 }
 

@@ -73,7 +73,7 @@ async function send() {
 async function run(answers) {
   if (stopper) return;
   stopper = new AbortController();
-  setBusy(true, "Asking…");
+  setBusy(true, "Sending…");
   try {
     await Promise.all(answers.map((answer) => answer.run(stopper.signal)));
   } finally {
@@ -81,7 +81,7 @@ async function run(answers) {
     stopper = null;
     const failed = answers.filter((answer) => answer.failed).length;
     const wasAtStop = [document.body, byId("stop-all")].includes(document.activeElement);
-    setBusy(false, stopped ? "Stopped." : failed ? `${failed} of ${answers.length} failed.` : "Answered.");
+    setBusy(false, stopped ? "Stopped." : failed ? `${failed} of ${answers.length} failed.` : "Done.");
     if (wasAtStop) fields.message.focus();
   }
 }

@@ -94,8 +94,8 @@ def test_an_application_is_switched_off_in_its_form(admin_client, application):
     assert not ApiKey.objects.find_entry(secret).is_active
 
 
-@pytest.mark.parametrize(("switch", "is_active"), [("off", False), ("on", True)])
-def test_an_application_is_switched_in_the_list_as_the_button_says(admin_client, application, switch, is_active):
+@pytest.mark.parametrize(("switch", "word", "is_active"), [("off", "disabled", False), ("on", "enabled", True)])
+def test_an_application_is_switched_in_the_list_as_the_button_says(admin_client, application, switch, word, is_active):
     Application.objects.update(is_active=not is_active)
     button = f'formaction="{url_to(switch, application)}"'
 
@@ -104,8 +104,8 @@ def test_an_application_is_switched_in_the_list_as_the_button_says(admin_client,
     again = admin_client.post(url_to(switch, application), follow=True)
 
     assert (button in shown, button in answer.content.decode()) == (True, False)
-    assert f"support-bot switched {switch}." in said(answer)[0]
-    assert said(again) == [f"1 had been {switch} already."]
+    assert f"support-bot {word}." in said(answer)[0]
+    assert said(again) == [f"1 already {word}."]
     assert Application.objects.get().is_active is is_active
 
 
@@ -123,10 +123,10 @@ def test_many_are_switched_at_once_and_counted(admin_client, application):
     on = admin_client.post(LIST, {"action": "switch_on", "_selected_action": pks}, follow=True)
 
     assert said(off) == [
-        "1 application switched off. Keys are refused within a second.",
-        "1 had been off already.",
+        "1 application disabled. Their keys are refused within a second.",
+        "1 already disabled.",
     ]
-    assert said(on) == ["2 applications switched on. Keys let in again."]
+    assert said(on) == ["2 applications enabled. Their keys are accepted again."]
 
 
 def test_who_may_only_look_neither_switches_nor_adds_a_key(application):
@@ -163,8 +163,8 @@ def test_whoever_deletes_an_application_is_told_what_goes_and_what_stays(applica
     bulk = admin.post(LIST, {"action": "delete_selected", "_selected_action": [application.pk]}).content.decode()
 
     for page in (one, bulk):
-        assert "2 keys, 1 of them in force; last used" in page
-        assert "stay in the\n  history, under its name" in page
+        assert "2 keys, 1 of them active; last used" in page
+        assert "stay in the history,\n  under its name" in page
     assert Application.objects.exists()
 
 

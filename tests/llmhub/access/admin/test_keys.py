@@ -141,8 +141,8 @@ def test_a_key_ends_at_the_named_time(admin_client, application):
 @pytest.mark.parametrize(
     ("date", "words"),
     [
-        pytest.param({"expires_at_0": "2020-01-01", "expires_at_1": "00:00"}, "passed already", id="past"),
-        pytest.param({}, "Name the date", id="none"),
+        pytest.param({"expires_at_0": "2020-01-01", "expires_at_1": "00:00"}, "in the past", id="past"),
+        pytest.param({}, "Enter a date", id="none"),
     ],
 )
 def test_an_end_on_a_date_needs_one_that_is_to_come(admin_client, application, date, words):
@@ -204,8 +204,8 @@ def test_what_matches_nothing_any_more_is_said_and_may_stay(admin_client, applic
     looked_at = member_of(permissions=("view_apikey",)).get(page_of(row)).content.decode()
     admin_client.post(page_of(row), {"name": "renamed", "scopes": ["chat"], "lifetime": "never", **allowed})
 
-    assert "matches nothing now" not in before.lower()
-    assert "local (matches nothing now)" in page
+    assert "no match" not in before.lower()
+    assert "local (no match)" in page
     assert "local, local/smollm2" in looked_at
     row.refresh_from_db()
     assert (row.name, row.allowed_providers, row.allowed_models) == ("renamed", ["local"], ["local/smollm2"])

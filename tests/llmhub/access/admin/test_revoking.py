@@ -68,7 +68,7 @@ def test_revoking_counts_and_cannot_be_undone(admin_client, application):
     gone.refresh_from_db()
     assert said(answer) == [
         "Revoked 2 keys. Requests are refused within a second.",
-        "1 had been revoked before.",
+        "1 already revoked.",
     ]
     assert (revoked(), back.status_code) == ({"one", "two", "gone"}, 403)
     assert (gone.revoked_at, gone.name) == (long_ago, "gone")

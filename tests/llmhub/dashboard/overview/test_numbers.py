@@ -41,7 +41,7 @@ def test_a_sum_has_cents_or_two_digits_that_count(nano_usd, words):
 @pytest.mark.parametrize(
     ("ms", "words"),
     [
-        (None, ("–", "no chat succeeded")),
+        (None, ("–", "no succeeded chats")),
         (320.4, ("320 ms", "about 320 ms")),
         (999.6, ("1.0 s", "about 1,000 ms")),
         (1_432.0, ("1.4 s", "about 1,432 ms")),
@@ -57,9 +57,9 @@ def test_a_time_has_the_unit_that_fits(ms, words):
     ("share", "words"),
     [
         (0.0, "0.0 %"),
-        (0.0004, "under 0.1 %"),
+        (0.0004, "< 0.1 %"),
         (0.0453, "4.5 %"),
-        (0.9996, "over 99.9 %"),
+        (0.9996, "> 99.9 %"),
         (1.0, "100.0 %"),
     ],
 )

@@ -104,7 +104,7 @@ def test_charts_show_the_sums_and_say_them_in_words(admin_client, some_chats):
     chats, latency, tokens = dashboard(admin_client)["charts"]
 
     by_status = {line["label"]: sum(line["data"]) for line in json.loads(chats.data)["datasets"]}
-    assert by_status == {"Succeeded": 6, "Caller left": 1, "Rejected": 1, "Failed": 1}
+    assert by_status == {"Succeeded": 6, "Disconnected": 1, "Rejected": 1, "Failed": 1}
     assert "succeeded 6" in chats.summary
     assert sum(json.loads(tokens.data)["datasets"][0]["data"]) == 7 * 42
     assert len([seconds for seconds in json.loads(latency.data)["datasets"][0]["data"] if seconds]) == 2
@@ -116,7 +116,7 @@ def test_a_chart_has_its_words_beside_it_and_its_numbers_in_a_table(admin_client
 
     assert page.count('<canvas class="chart"') == page.count('role="img" aria-label="') == 3
     assert len(dashboard(admin_client)["buckets"].lines) == 24
-    assert "Hour by hour" in page
+    assert "By hour" in page
 
 
 def test_an_unknown_price_is_said(admin_client):
@@ -152,7 +152,7 @@ def test_staff_who_may_see_neither_get_a_sentence_and_no_numbers(some_chats):
 
     page = answer.content.decode()
     assert "dashboard" not in answer.context
-    assert page.count("Ask an admin to add you to a group") == 1
+    assert page.count("Ask an administrator to add you to a group") == 1
     assert "permission to view or edit" not in page
     assert "<canvas" not in page
 
@@ -163,8 +163,8 @@ def test_a_silent_part_is_a_warning(admin_client, some_chats, part):
 
     page = admin_client.get("/admin/").content.decode()
 
-    assert {"beat": "Celery beat gives no sign of life", "worker": "No Celery worker gives a sign"}[part] in page
-    assert (part.label, False, "silent") in dashboard(admin_client)["parts"]
+    assert {"beat": "Celery beat is not running", "worker": "No Celery worker is running"}[part] in page
+    assert (part.label, False, "not running") in dashboard(admin_client)["services"]
 
 
 def test_a_redis_that_does_not_answer_is_a_warning(admin_client, some_chats, settings):
@@ -180,14 +180,14 @@ def test_all_being_well_nothing_warns(admin_client, some_chats):
 
     assert "ov-warnings" not in page
     assert "1 healthy" in page
-    assert "Out of date" not in page
+    assert "Outdated" not in page
 
 
 def test_what_was_not_checked_is_not_called_well(admin_client, some_chats):
     ProviderConfig.objects.update(health=Health.UNKNOWN)
     make_providers(1, health=Health.HEALTHY, enabled=False)
 
-    assert dashboard(admin_client)["providers_state"].endswith("not checked yet, 1 switched off")
+    assert dashboard(admin_client)["providers_state"].endswith("not checked, 1 disabled")
 
 
 def test_sums_that_are_late_say_so(admin_client):
@@ -195,7 +195,7 @@ def test_sums_that_are_late_say_so(admin_client):
     Chat.objects.bulk_create([served(now - timedelta(minutes=70))])
     roll_up(now=now - timedelta(minutes=4))
 
-    assert "Out of date:</strong> as of" in admin_client.get("/admin/").content.decode()
+    assert "Outdated.</strong> Updated" in admin_client.get("/admin/").content.decode()
 
 
 def test_chats_that_were_never_summed_say_so(admin_client):
@@ -203,7 +203,7 @@ def test_chats_that_were_never_summed_say_so(admin_client):
 
     page = admin_client.get("/admin/").content.decode()
 
-    assert "have not been summed up yet" in page
+    assert "No usage data yet" in page
     assert "Three steps" not in page
 
 
