@@ -19,9 +19,9 @@ from providers.types import (
 )
 from providers.wire import openai_chat
 from providers.wire.codec import StreamEncoder
-from providers.wire.encoding import sse
 from providers.wire.openai_chat_answers import is_answer_call
 from providers.wire.openai_chat_messages import encode_call
+from providers.wire.rendering import event_frame
 from providers.wire.validation import BadRequestError, json_type
 
 OWN_FIELDS = ("message", "provider")
@@ -68,7 +68,7 @@ class HubDialect(Dialect):
         return problem.body
 
     def error_frame(self, problem: ServedError) -> bytes:
-        return sse(problem.body, event="error")
+        return event_frame(problem.body, event="error")
 
 
 class HubStreamEncoder(StreamEncoder):
@@ -83,7 +83,7 @@ class HubStreamEncoder(StreamEncoder):
 
     def encode(self, deltas: Iterable[Delta]) -> bytes:
         texts = [text for delta in deltas if (text := self._text_of(delta))]
-        return b"".join([sse({"id": self._id, "content": text}, event="chunk") for text in texts])
+        return b"".join([event_frame({"id": self._id, "content": text}, event="chunk") for text in texts])
 
     def _text_of(self, delta: Delta) -> str:
         if isinstance(delta, PartDelta):
@@ -94,7 +94,7 @@ class HubStreamEncoder(StreamEncoder):
         return ""
 
     def end(self, response: ChatResponse) -> bytes:
-        return sse(self._dialect.answer(response, self._facts, self._request), event="done")
+        return event_frame(self._dialect.answer(response, self._facts, self._request), event="done")
 
 
 def _text(body: JSONObject, name: str) -> str | None:

@@ -7,7 +7,7 @@ from providers.error_table import ServedError
 from providers.types import ChatRequest, ChatResponse, JSONObject
 from providers.wire import openai_chat
 from providers.wire.codec import ReplyHead, StreamEncoder
-from providers.wire.encoding import sse
+from providers.wire.rendering import event_frame
 
 
 class OpenAIDialect(Dialect):
@@ -26,7 +26,7 @@ class OpenAIDialect(Dialect):
         return problem.body
 
     def error_frame(self, problem: ServedError) -> bytes:
-        return sse(problem.body)
+        return event_frame(problem.body)
 
 
 def _head(facts: Facts, request: ChatRequest) -> ReplyHead:

@@ -36,7 +36,7 @@ from providers.manager import ProviderManager, is_content
 from providers.resolution.candidates import Plan
 from providers.types import ChatRequest, ChatResponse, JSONObject
 from providers.wire.accumulator import MAX_ANSWER_BYTES, Accumulator, with_usage
-from providers.wire.encoding import dump
+from providers.wire.rendering import dump_json
 
 if TYPE_CHECKING:
     from chat.gateway.recorder import Recorder
@@ -249,7 +249,7 @@ class Exchange:
         )
         self.dropped_params = response.dropped_params
         response = with_usage(self.request, response)
-        self.answer_json = await self.handled(lambda: dump(self._rendered(response)))
+        self.answer_json = await self.handled(lambda: dump_json(self._rendered(response)))
         if len(self.answer_json) > MAX_ANSWER_BYTES:
             raise AnswerTooLargeError(f"The answer is larger than {MAX_ANSWER_BYTES // 1024 // 1024} MiB.")
         self.response = response
@@ -280,7 +280,7 @@ class Exchange:
             accumulator.check()
         finally:
             self.response = response = with_usage(self.request, accumulator.response())
-        self.answer_json = await self.handled(lambda: dump(self._rendered(response)))
+        self.answer_json = await self.handled(lambda: dump_json(self._rendered(response)))
         self._last_frames = encoder.encode(held) + encoder.end(response)
 
     def _rendered(self, response: ChatResponse) -> JSONObject:
@@ -321,8 +321,8 @@ class Exchange:
         """Return what is recorded as the answer: what the caller was given of it, and the error it was told."""
         part = self._rendered(self.response) if self.response and self.response.choices else None
         if self.error is None:
-            return self.answer_json or dump(part)
-        return dump({**(part or {}), **self.dialect.error(self.error)})
+            return self.answer_json or dump_json(part)
+        return dump_json({**(part or {}), **self.dialect.error(self.error)})
 
     def charge(self, answer_bytes: int) -> None:
         """Hold so much more of an answer, which is large then; below zero, so much less.

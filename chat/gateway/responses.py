@@ -9,7 +9,7 @@ from django.http import HttpResponse
 
 from chat.gateway.exchange import Exchange
 from providers.types import JSONObject
-from providers.wire.encoding import dump
+from providers.wire.rendering import dump_json
 
 
 def chat_headers(exchange: Exchange) -> dict[str, str]:
@@ -35,7 +35,7 @@ def header_value(text: str) -> str:
 
 
 def json_response(body: JSONObject, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    return whole_response(dump(body), status=status, headers=headers)
+    return whole_response(dump_json(body), status=status, headers=headers)
 
 
 def whole_response(answer_json: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:

@@ -38,7 +38,7 @@ from llmhub.runtime.large_work import HUGE_BYTES, done_beside
 from llmhub.runtime.memory_budget import MemoryBudget
 from providers.error_table import ServedError
 from providers.manager import ProviderManager
-from providers.wire.encoding import PING
+from providers.wire.rendering import PING
 
 logger = logging.getLogger(__name__)
 

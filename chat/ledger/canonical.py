@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -25,21 +24,18 @@ def canonical_json(value: Any) -> str:
 
 
 def _check(value: Any) -> None:
-    kind = type(value)
-    if kind is dict:
-        if not "".join(value).isascii():  # a TypeError by itself, where a key is no string
-            raise TypeError("A key of canonical JSON is an ASCII string.")
-        _check_all(value.values())
-    elif kind is list:
-        _check_all(value)
-    elif kind not in _SCALARS:
-        raise TypeError(f"Canonical JSON has no {kind.__name__}.")
-
-
-def _check_all(values: Collection[Any]) -> None:
-    if not _SCALARS.issuperset(map(type, values)):
-        for value in values:
-            _check(value)
+    pending = [value]
+    while pending:
+        value = pending.pop()
+        kind = type(value)
+        if kind is dict:
+            if not "".join(value).isascii():  # a TypeError by itself, where a key is no string
+                raise TypeError("A key of canonical JSON is an ASCII string.")
+            pending += value.values()
+        elif kind is list:
+            pending += value
+        elif kind not in _SCALARS:
+            raise TypeError(f"Canonical JSON has no {kind.__name__}.")
 
 
 def storable_text(text: str, *, max_chars: int | None = None) -> str:

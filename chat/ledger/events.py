@@ -167,7 +167,9 @@ class Search:
 
 def label(text: str | None) -> str | None:
     """Return a name as an event stores it: valid in PostgreSQL, and short enough for an index."""
-    return None if text is None else storable_text(text, max_chars=MAX_LABEL_CHARS)
+    if text is None or (len(text) <= MAX_LABEL_CHARS and text.isascii() and "\x00" not in text):
+        return text
+    return storable_text(text, max_chars=MAX_LABEL_CHARS)
 
 
 def _entry(

@@ -52,21 +52,23 @@ def foreign_names(request: ChatRequest, format_: WireFormat) -> Iterator[str]:
     fields = foreign_fields(request.extra, format_)
     yield from (key for key, value in fields.items() if value is not None and key not in SAID_ELSEWHERE)
     for message in request.messages:
-        yield from _names_in(message.extra, format_, "messages")
+        if message.extra is not None:
+            yield from _names_in(message.extra, format_, "messages")
         yield from _names_in_parts(message.parts, format_)
     for tool in request.tools:
-        if isinstance(tool, Tool):
+        if isinstance(tool, Tool) and tool.extra is not None:
             yield from _names_in(tool.extra, format_, "tools")
 
 
 def _names_in_parts(parts: tuple[Part, ...], format_: WireFormat) -> Iterator[str]:
     for part in parts:
-        yield from _names_in(getattr(part, "extra", None), format_, "messages")
+        if (extra := getattr(part, "extra", None)) is not None:
+            yield from _names_in(extra, format_, "messages")
         if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
             yield "messages.detail"
         if isinstance(part, ToolResultPart):
             yield from _names_in_parts(part.parts, format_)
 
 
-def _names_in(extra: Passthrough | None, format_: WireFormat, place: str) -> Iterator[str]:
+def _names_in(extra: Passthrough, format_: WireFormat, place: str) -> Iterator[str]:
     yield from (f"{place}.{key}" for key, value in foreign_fields(extra, format_).items() if value)

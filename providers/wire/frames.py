@@ -119,7 +119,7 @@ class FrameDecoder:
         Errors: as `load_frame`, and as the format's own decoder.
         """
         deltas = self._decoder.decode(load_frame(data))
-        return self._join(deltas) if self._halves or has_halves(data) else deltas
+        return self._join(deltas) if self._halves or (b"\\u" in data and has_halves(data)) else deltas
 
     def end_mark(self) -> Sequence[Delta]:
         return self._join(self._decoder.end_mark())

@@ -81,15 +81,21 @@ FAILED_FINISH = re.compile(
     r"error|\w+_error|abort(ed)?|cancel(l)?ed|insufficient_system_resource|timeout", re.IGNORECASE
 )
 
-COUNT_NAMES: Mapping[str, tuple[str, ...]] = {
-    "prompt": ("prompt_tokens", "input_tokens"),
-    "completion": ("completion_tokens", "output_tokens"),
-    "total": ("total_tokens",),
-    "cached": ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"),
-    "cache_write": ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens"),
-    "reasoning": ("reasoning_tokens",),
+COUNT_NAMES: Mapping[str, str] = {
+    "prompt_tokens": "prompt",
+    "input_tokens": "prompt",
+    "completion_tokens": "completion",
+    "output_tokens": "completion",
+    "total_tokens": "total",
+    "cached_tokens": "cached",
+    "prompt_cache_hit_tokens": "cached",
+    "cache_read_input_tokens": "cached",
+    "cache_write_tokens": "cache_write",
+    "cache_creation_tokens": "cache_write",
+    "cache_creation_input_tokens": "cache_write",
+    "reasoning_tokens": "reasoning",
 }
-"""What servers call the counts, in `usage` and in the objects inside it."""
+"""What each name of a count means, in `usage` and in the objects inside it, with all that servers call it."""
 
 SILENT_KEYS = frozenset({"choices", "created", "object", "obfuscation"})
 """What a body or a frame says that is no part of the answer; padding ends with the connection that it pads."""
@@ -294,17 +300,16 @@ def counts_in(body: JSONObject) -> dict[str, int]:
     holders = [body, object_or_empty(body.get("x_groq")), *(objects_or_empty(choices) if choices else ())]
     counts: dict[str, int] = {}
     for holder in holders:
-        if usage := object_or_empty(holder.get("usage")):
-            for place in (usage, *(object_or_empty(usage.get(name)) for name in _USAGE_PARTS)):
+        if isinstance(usage := holder.get("usage"), dict):
+            for place in (usage, *[inner for key in _USAGE_PARTS if isinstance(inner := usage.get(key), dict)]):
                 _add_counts(counts, place)
     return counts
 
 
 def _add_counts(counts: dict[str, int], place: JSONObject) -> None:
-    for name, spellings in COUNT_NAMES.items():
-        for spelling in spellings:
-            if (count := count_or_none(place.get(spelling))) is not None:
-                counts[name] = max(count, counts.get(name, 0))
+    for key, value in place.items():
+        if (name := COUNT_NAMES.get(key)) and (count := count_or_none(value)) is not None:
+            counts[name] = max(count, counts.get(name, 0))
 
 
 def usage_of(counts: Mapping[str, int]) -> Usage | None:

@@ -354,7 +354,7 @@ class ChatStreamEncoder(StreamEncoder):
         waiting: dict[int, JSONObject] = {}
         for delta in deltas:
             if type(delta) is PartDelta and not waiting and not self._once:
-                head, tail = self._ends_of(delta.choice, delta.part)
+                head, tail = self._ends.get((delta.choice, delta.part)) or self._ends_of(delta.choice, delta.part)
                 frames.append(head + dump_json(delta.text) + tail)
                 if self._thoughts:
                     self._note_thoughts(delta)
@@ -367,7 +367,8 @@ class ChatStreamEncoder(StreamEncoder):
                     waiting[delta.choice] = {**waiting.get(delta.choice, {}), **fields}
             elif not isinstance(delta, UsageTold):
                 frames += self._frames(delta, waiting)
-        frames += [self._frame(index, {}, beside=fields) for index, fields in waiting.items()]
+        for index, fields in waiting.items():
+            frames.append(self._frame(index, {}, beside=fields))
         return b"".join(frames)
 
     def _note_thoughts(self, delta: PartDelta) -> None:
@@ -378,11 +379,9 @@ class ChatStreamEncoder(StreamEncoder):
     def _ends_of(self, choice: int, part: int) -> tuple[bytes, bytes]:
         """Return what stands before and behind the text of a chunk."""
         place = (choice, part)
-        ends = self._ends.get(place)
-        if ends is None:
-            chunk = dump_json(self._chunk([self._choice_object(choice, self._text_fields(place, "\0"))]))
-            head, tail = chunk.rsplit(rb'"\u0000"', 1)
-            ends = self._ends[place] = (b"data: " + head, tail + b"\n\n")
+        chunk = dump_json(self._chunk([self._choice_object(choice, self._text_fields(place, "\0"))]))
+        head, tail = chunk.rsplit(rb'"\u0000"', 1)
+        ends = self._ends[place] = (b"data: " + head, tail + b"\n\n")
         return ends
 
     def _text_fields(self, place: tuple[int, int], text: str) -> JSONObject:

@@ -34,3 +34,6 @@ def compact_json(value: Any) -> str:
 def event_frame(value: Any, *, event: str | None = None) -> bytes:
     head = f"event: {event}\n".encode() if event else b""
     return head + b"data: " + dump_json(value) + b"\n\n"
+
+
+PING = b": ping\n\n"

@@ -22,11 +22,8 @@ class LineSplitter:
     def __init__(self) -> None:
         self._rest = bytearray()
         self._after_cr = False
-
-    @property
-    def is_amid(self) -> bool:
+        self.is_amid = False
         """Whether what comes next belongs to what came last."""
-        return self._after_cr or bool(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that `data` completes, without their ends; of many empty ones in a row, some.
@@ -51,6 +48,7 @@ class LineSplitter:
 
     def _keep(self, data: bytes) -> None:
         self._rest += data
+        self.is_amid = self._after_cr or bool(self._rest)
         if len(self._rest) > MAX_FRAME_BYTES:
             raise MalformedReplyError("The provider sent a line of more than 8 MiB.")
 
@@ -58,6 +56,7 @@ class LineSplitter:
         """Return what came after the last line's end."""
         rest = bytes(self._rest)
         self._rest.clear()
+        self.is_amid = self._after_cr
         return rest
 
 

@@ -11,7 +11,7 @@ from llmhub.http.event_stream import EventStream
 from llmhub.http.handler import GatewayHandler, Interruption
 from llmhub.http.request_bodies import HANG_UP, BodyTooLargeError, BodyTooSlowError
 from llmhub.runtime.memory_budget import UNBOUNDED
-from providers.wire.encoding import PING
+from providers.wire.rendering import PING
 
 CANARY = b'{"prompt": "canary-of-the-tests"}'
 DISCONNECT = {"type": "http.disconnect"}
