@@ -269,10 +269,12 @@ class Exchange:
                 while deltas := await stream.next():
                     if self.first_token_ms is None and any(is_content(delta) for delta in deltas):
                         self.first_token_ms = round(self.elapsed_s * 1000)
-                    free = accumulator.take(hold_back.take(deltas))
+                    passed = hold_back.take(deltas)
+                    free = accumulator.take(passed)
                     if free and (frames := encoder.encode(free)):
                         await self.outbox.put(frames)
-                    accumulator.check()
+                    if len(free) < len(passed):
+                        accumulator.check()
                     while accumulator.held_bytes - charged_bytes > STEP_BYTES:
                         self.charge(STEP_BYTES)
                         charged_bytes += STEP_BYTES
