@@ -21,13 +21,12 @@ from chat.ledger.binary import (
     APPEND_BINARY,
     APPEND_ONE_BINARY,
     binary_parameters,
-    binary_parameters_of_one,
+    parameters_of_one,
     register_binary,
 )
 from chat.ledger.entries import LedgerEntry, Receipt, WriterIdentity
 from chat.ledger.errors import EntryRefusedError, LedgerUnavailableError, UnsureError
 from chat.ledger.metrics import Lane
-from llmhub.runtime.large_work import LARGE_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -256,8 +255,8 @@ class LedgerWriter:
                     pending.receipt.set_result(Receipt(*row))
 
     def _statement(self, entries: Sequence[LedgerEntry]) -> tuple[str, tuple[Any, ...]]:
-        if len(entries) == 1 and entries[0].size_bytes > LARGE_BYTES:
-            return APPEND_ONE_BINARY, binary_parameters_of_one(self._identity, entries[0])
+        if len(entries) == 1:
+            return APPEND_ONE_BINARY, parameters_of_one(self._identity, entries[0])
         return APPEND_BINARY, binary_parameters(self._identity, entries)
 
     async def _write_apart(self, batch: Sequence[_PendingEntry], error: Exception) -> None:

@@ -1,7 +1,8 @@
 """Count the calls of functions whose code lies in some folders.
 
 A call is a function that begins, or a generator that is asked for its next item. What goes on after an await is none.
-Lambdas and comprehensions are called too, except that Python 3.12 and later run most comprehensions where they stand.
+Lambdas and generator expressions are called too. A comprehension is none, on any Python: since 3.12 it runs where it
+stands (https://peps.python.org/pep-0709/).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 AT_START, AFTER_YIELD = 0, 1
+RUN_IN_PLACE = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>"})
 WHERE = 0b11
 """The bits of RESUME's argument that say where. Source: https://docs.python.org/3/library/dis.html#opcode-RESUME."""
 
@@ -79,5 +81,7 @@ class CallCounter:
 
 def _is_call(frame: FrameType) -> bool:
     """Tell a call from what a profiler takes for one: every way in which a frame goes on."""
+    if frame.f_code.co_name in RUN_IN_PLACE:
+        return False
     operation, argument = frame.f_code.co_code[frame.f_lasti : frame.f_lasti + 2]
     return dis.opname[operation] == "RESUME" and argument & WHERE in (AT_START, AFTER_YIELD)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat.ledger.binary import binary_parameters, binary_parameters_of_one, register_binary
+from chat.ledger.binary import binary_parameters, parameters_of_one, register_binary
 from chat.ledger.content import Content
 from chat.ledger.entries import LedgerEntry, WriterIdentity, append_parameters
 from llmhub.runtime.database import conninfo
@@ -52,8 +54,8 @@ def test_the_database_reads_what_psycopg_would_have_written(connection, entries)
 def test_one_entry_alone_reads_the_same(connection, entry):
     identity = WriterIdentity()
 
-    taken = TAKEN.replace("%b::bytea[]", "ARRAY[%b::bytea]", 1)
-    row = connection.execute(f"SELECT {taken}", binary_parameters_of_one(identity, entry)).fetchone()
+    taken = re.sub(r"%b::(\w+)\[\]", r"ARRAY[%b::\1]", TAKEN)
+    row = connection.execute(f"SELECT {taken}", parameters_of_one(identity, entry)).fetchone()
 
     assert row == append_parameters(identity, [entry])
 
