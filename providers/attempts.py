@@ -21,7 +21,7 @@ from providers.errors import (
     UnsupportedRequestError,
 )
 from providers.pricing import cost_usd
-from providers.resolution.candidates import Candidate
+from providers.resolution.plan import Candidate
 from providers.types import Attempt, SentBody, Usage
 
 

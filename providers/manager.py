@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from asgiref.sync import AsyncToSync, sync_to_async
 from django.utils import timezone
 
+from llmhub.access.principals import Principal
 from llmhub.http.places import leave_place
 from llmhub.runtime.database import release_connections
 from llmhub.runtime.live_snapshot import LiveSnapshot
@@ -34,8 +35,8 @@ from providers.errors import (
 from providers.faults import named_faults
 from providers.http import Charge, free_of_charge
 from providers.models import ProviderConfig
-from providers.resolution import candidates
-from providers.resolution.candidates import Candidate, MayUse, Plan
+from providers.resolution.plan import Candidate, Plan
+from providers.resolution.resolve import resolve
 from providers.shared_calls import SharedCalls
 from providers.snapshot import PROVIDERS, ProviderSnapshot, entry_of
 from providers.types import (
@@ -63,10 +64,6 @@ MAX_RUNS = 32
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def anything(_provider: str, _model_name: str) -> bool:
-    return True
 
 
 class ProviderManager:
@@ -138,12 +135,12 @@ class ProviderManager:
             raise NoProviderError(f"There is no provider named `{name}`.", provider=name)
         return self._connections().get(entry)
 
-    def plan(self, *, provider: str | None = None, model_name: str = "", may_use: MayUse = anything) -> Plan:
+    def plan(self, request: ChatRequest, *, principal: Principal | None = None, provider: str | None = None) -> Plan:
         """Return where a chat would be tried, in order.
 
-        Errors: see candidates.plan.
+        Errors: see `resolve`.
         """
-        return candidates.plan(self.snapshot(), provider=provider, model_name=model_name, may_use=may_use)
+        return resolve(request, principal, self.snapshot(), provider=provider)
 
     async def chat(
         self,
@@ -223,7 +220,7 @@ class ProviderManager:
         raise all_failed(failures, journey)
 
     def _to_try(self, request: ChatRequest, plan: Plan | None, *, failover: bool) -> tuple[Candidate, ...]:
-        candidates = (plan or self.plan(model_name=request.model_name)).candidates
+        candidates = (plan or self.plan(request)).candidates
         return candidates if failover else candidates[:1]
 
     @asynccontextmanager

@@ -24,6 +24,8 @@ class ModelEntry:
     allowed: bool
     price: Price
     first_seen_at: datetime
+    capabilities: frozenset[str] = frozenset()
+    """What the model takes and does, as ModelInfo has it; empty where nobody told."""
 
     @property
     def is_offered(self) -> bool:
@@ -103,7 +105,12 @@ def _models_by_provider() -> dict[int, Mapping[str, ModelEntry]]:
 
 def _model_entry(row: ProviderModel) -> ModelEntry:
     return ModelEntry(
-        name=row.name, listed=row.listed, allowed=row.allowed, price=row.price, first_seen_at=row.first_seen_at
+        name=row.name,
+        listed=row.listed,
+        allowed=row.allowed,
+        price=row.price,
+        first_seen_at=row.first_seen_at,
+        capabilities=frozenset(row.capabilities),
     )
 
 

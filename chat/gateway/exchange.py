@@ -33,7 +33,7 @@ from providers.error_table import ServedError, served_error
 from providers.errors import AnswerTooLargeError, ProviderTimeoutError, TruncatedReplyError
 from providers.http import STEP_BYTES
 from providers.manager import ProviderManager, is_content
-from providers.resolution.candidates import Plan
+from providers.resolution.plan import Plan
 from providers.types import ChatRequest, ChatResponse, JSONObject
 from providers.wire.accumulator import MAX_ANSWER_BYTES, Accumulator, with_usage
 from providers.wire.rendering import dump_json

@@ -119,9 +119,7 @@ class ChatServer:
             parsed = await self._read(request, exchange, principal=principal)
             check_may_name(principal, parsed.request)
             note_request(exchange, request, parsed)
-            exchange.plan = self.manager.plan(
-                provider=parsed.provider, model_name=parsed.request.model_name, may_use=principal.may_use
-            )
+            exchange.plan = self.manager.plan(parsed.request, principal=principal, provider=parsed.provider)
         except tuple(SERVED) as error:
             await self._reject(exchange, error, request=request, is_in_force=is_in_force)
             raise

@@ -26,7 +26,7 @@ from chat.gateway.exchange import Exchange
 from chat.ledger.events import Outcome, Rejection, label
 from chat.ledger.models import ChatStatus
 from providers.backends import BACKENDS
-from providers.resolution.candidates import Candidate
+from providers.resolution.plan import Candidate
 from providers.types import SAMPLING_PARAMS, Attempt, ChatRequest, ChatResponse
 
 logger = logging.getLogger(__name__)

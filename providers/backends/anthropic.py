@@ -52,7 +52,7 @@ def _has_sampling(request: ChatRequest) -> bool:
 
 def read_model(item: JSONObject) -> ModelInfo:
     capabilities = object_at(item, "capabilities")
-    vision = object_at(capabilities, "image_input").get("supported") is True
+    vision = object_at(capabilities, "image_input").get("supported") is not False  # every model of today has it
     reasoning = object_at(capabilities, "thinking").get("supported") is True
     return ModelInfo(
         name=text_at(item, "id"),

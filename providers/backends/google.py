@@ -19,6 +19,7 @@ from providers.wire.json_access import find_count, find_text, list_at, objects_a
 
 CAPABILITY_OF_METHOD = {"generateContent": "chat", "embedContent": "embeddings", "batchEmbedContents": "embeddings"}
 MODELS_PAGE_SIZE = "1000"
+GEMINI = "gemini-"
 
 THINKS_BY_BUDGET = re.compile(r"gemini-2\.5\b")
 THINKS_BY_LEVEL = re.compile(r"gemini-[3-9]")
@@ -59,6 +60,8 @@ def _capabilities(item: JSONObject) -> tuple[str, ...]:
     found = {CAPABILITY_OF_METHOD[method] for method in methods if method in CAPABILITY_OF_METHOD}
     if "chat" in found and item.get("thinking") is True:
         found.add("reasoning")
+    if "chat" in found and GEMINI in text_at(item, "name"):
+        found |= {"tools", "vision"}  # which the list does not tell
     return tuple(sorted(found))
 
 

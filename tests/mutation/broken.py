@@ -27,7 +27,7 @@ from providers.backends.base import MAX_MESSAGE_CHARS, BaseProvider
 from providers.errors import ProviderError
 from providers.http import HttpClient, _GuardedResolver
 from providers.manager import ProviderManager
-from providers.resolution.candidates import Plan
+from providers.resolution.plan import Plan
 from providers.types import ChatChunk, ChatRequest
 
 sound_answer_streamed = Exchange._answer_streamed

@@ -117,7 +117,7 @@ async def test_who_wants_no_fallback_gets_the_failure_of_the_first(two, manager,
     ],
 )
 async def test_a_provider_that_is_switched_off_meanwhile_is_not_asked(two, manager, first, change):
-    plan, journey = manager.plan(), AttemptLog()
+    plan, journey = manager.plan(HELLO), AttemptLog()
 
     await in_thread(change, two)
 
@@ -128,7 +128,7 @@ async def test_a_provider_that_is_switched_off_meanwhile_is_not_asked(two, manag
 
 
 async def test_a_provider_that_moves_meanwhile_is_asked_at_its_new_address(two, manager, first, second):
-    plan = manager.plan()
+    plan = manager.plan(HELLO)
 
     await in_thread(two.change, "first", base_url=second.url)
 
@@ -204,7 +204,7 @@ async def test_when_the_only_candidate_fails_its_failure_is_told_as_it_is(two, m
     second.fail(fakes.status(401, "Who are you?"))
 
     with pytest.raises(CredentialRejectedError, match=r"^Who are you\?$") as failed:
-        await manager.chat(HELLO, plan=manager.plan(provider="second"))
+        await manager.chat(HELLO, plan=manager.plan(HELLO, provider="second"))
 
     assert [attempt.error_type for attempt in failed.value.attempts] == ["CredentialRejectedError"]
 

@@ -29,7 +29,7 @@ async def test_a_cancelled_chat_hangs_up_and_is_noted(two, manager, first, secon
 async def test_the_attempt_under_way_counts(two, manager, first):
     first.fail(fakes.status(500), fakes.stall_before_headers())
     journey = AttemptLog()
-    plan = manager.plan(provider="first")
+    plan = manager.plan(HELLO, provider="first")
     task = asyncio.create_task(manager.chat(HELLO, plan=plan, journey=journey))
     with pytest.raises(UpstreamError):
         await task
@@ -62,7 +62,7 @@ async def test_a_stream_that_fails_before_any_content_goes_to_the_next(two, mana
     assert text_of(chunks) == "The second answers."
     assert [attempt.ok for attempt in journey.attempts] == [False, True]
     assert (len(first.chats), len(second.chats)) == (1, 1)
-    assert len(chunks) == len(await streamed(manager, plan=manager.plan(provider="second")))
+    assert len(chunks) == len(await streamed(manager, plan=manager.plan(HELLO, provider="second")))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_a_stream_that_fails_after_content_is_broken_and_not_begun_anew(
 
 
 async def test_what_comes_before_the_first_content_is_held_and_not_lost(two, manager):
-    through_manager = await streamed(manager, plan=manager.plan(provider="first"))
+    through_manager = await streamed(manager, plan=manager.plan(HELLO, provider="first"))
 
     straight = []
     await collect(manager.get_provider("first").stream_chat(HELLO), straight)

@@ -27,7 +27,8 @@ from llmhub.dashboard.playground.shell_commands import curl_snippet, python_snip
 from providers.errors import ProviderError
 from providers.manager import get_provider_manager
 from providers.models import ProviderConfig, ProviderModel
-from providers.resolution.candidates import Candidate
+from providers.resolution.plan import Candidate
+from providers.types import ChatRequest
 from providers.wire.validation import BadRequestError
 
 CHAT_PATH = "/api/chat/multi"
@@ -91,15 +92,13 @@ def routing(request: HttpRequest) -> HttpResponse:
     try:
         principal = _principal(request)
         check_may_chat(principal)
-        plan = get_provider_manager().plan(
-            provider=request.GET.get("provider") or None,
-            model_name=request.GET.get("model", ""),
-            may_use=principal.may_use,
-        )
+        asked = ChatRequest(messages=(), model_name=request.GET.get("model", ""))
+        plan = get_provider_manager().plan(asked, principal=principal, provider=request.GET.get("provider") or None)
     except (UnknownKeyError, NotPermittedError, ProviderError) as error:
         return JsonResponse({"candidates": [], "left_out": [], "problem": str(error)})
     candidates = [_candidate(candidate) for candidate in plan.candidates]
-    return JsonResponse({"candidates": candidates, "left_out": plan.left_out, "problem": None})
+    left_out = [str(exclusion) for exclusion in plan.exclusions]
+    return JsonResponse({"candidates": candidates, "left_out": left_out, "problem": None})
 
 
 def _principal(request: HttpRequest) -> Principal:

@@ -7,6 +7,7 @@ CREATE TRIGGER announce_config
   FOR EACH STATEMENT EXECUTE FUNCTION llmhub_announce_config();
 CREATE TRIGGER announce_config
   AFTER INSERT OR DELETE OR TRUNCATE
-    OR UPDATE OF provider_id, name, listed, allowed, input_usd_per_mtok, output_usd_per_mtok, cached_input_usd_per_mtok
+    OR UPDATE OF provider_id, name, listed, allowed, capabilities, input_usd_per_mtok, output_usd_per_mtok,
+      cached_input_usd_per_mtok
   ON providers_providermodel
   FOR EACH STATEMENT EXECUTE FUNCTION llmhub_announce_config();

@@ -19,7 +19,7 @@ from llmhub.runtime.database import conninfo
 from llmhub.runtime.memory_budget import MemoryBudget
 from llmhub.runtime.uuid7 import uuid7
 from providers.manager import get_provider_manager
-from providers.resolution.candidates import Plan
+from providers.resolution.plan import Plan
 from providers.types import ChatMessage, ChatRequest
 from tests import fakes
 from tests.chat.ledger.proxy import proxied
@@ -46,7 +46,7 @@ def new_exchange(recorder: Recorder, plan: Plan, *, is_stream: bool = False) -> 
 @pytest.fixture
 def plan(hub: LiveHub, upstream: FakeProvider) -> Plan:
     hub.add_provider(upstream, name="up")
-    return get_provider_manager().plan(model_name="up/m")
+    return get_provider_manager().plan(ChatRequest(messages=(), model_name="up/m"))
 
 
 async def test_a_chat_whose_intent_was_stored_in_silence_ends_as_rejected_and_asks_no_provider(plan, upstream):

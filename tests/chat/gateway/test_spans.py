@@ -63,7 +63,7 @@ class Traced:
     async def ask(self, exchange: Exchange, model_name: str = "up/m") -> None:
         manager = get_provider_manager()
         exchange.recorder = self.recorder
-        exchange.plan = manager.plan(model_name=model_name)
+        exchange.plan = manager.plan(ChatRequest(messages=(), model_name=model_name))
         exchange.enter(State.PLANNED)
         if not exchange.summary.is_stream:
             await exchange.answer(manager)

@@ -80,7 +80,7 @@ def test_as_an_application_only_what_its_key_allows_is_left_and_the_rest_has_its
     found = plan(browser, as_key=key)
 
     assert names(found) == ["second/fake-small"]
-    assert found["left_out"] == ["first is disabled", "ollama is not allowed to this API key"]
+    assert found["left_out"] == ["ollama is not allowed to this API key", "first is disabled"]
 
 
 def test_a_plan_that_fails_says_why(hub, two_providers, browser):

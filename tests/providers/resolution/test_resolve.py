@@ -3,19 +3,27 @@ from decimal import Decimal
 
 import pytest
 
-from llmhub.access.principals import NotPermittedError
-from providers.errors import ModelNotServedError, NoProviderError
+from llmhub.access.principals import NotPermittedError, Principal
+from providers.errors import ModelNotServedError, NoProviderError, UnsupportedRequestError
 from providers.models import Health
-from providers.resolution.candidates import Candidate, plan
+from providers.resolution.plan import Candidate
+from providers.resolution.resolve import resolve
 from providers.snapshot import ModelEntry, ProviderEntry, ProviderSnapshot
-from providers.types import Price, ProviderType
+from providers.types import ChatMessage, ChatRequest, ImagePart, Price, ProviderType, TextPart, Tool, ToolResultPart
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 PRICE = Price(input_usd_per_mtok=Decimal(1), output_usd_per_mtok=Decimal(2))
 
 
-def model(name, *, listed=True, allowed=True):
-    return ModelEntry(name=name, listed=listed, allowed=allowed, price=PRICE, first_seen_at=NOW)
+def model(name, *, listed=True, allowed=True, capabilities=()):
+    return ModelEntry(
+        name=name,
+        listed=listed,
+        allowed=allowed,
+        price=PRICE,
+        first_seen_at=NOW,
+        capabilities=frozenset(capabilities),
+    )
 
 
 def provider(name, *models, gone=(), off=(), **fields):
@@ -30,8 +38,18 @@ def snapshot(*entries):
     return ProviderSnapshot(providers={entry.name: entry for entry in entries}, in_order=entries)
 
 
-def planned(*entries, provider=None, model_name="", may_use=lambda _provider, _model: True):
-    return plan(snapshot(*entries), provider=provider, model_name=model_name, may_use=may_use)
+def planned(*entries, provider=None, model_name="", principal=None, messages=(), tools=()):
+    request = ChatRequest(messages=messages, model_name=model_name, tools=tools)
+    return resolve(request, principal, snapshot(*entries), provider=provider)
+
+
+def key(**allowed):
+    """The caller with a key that allows some providers or models only."""
+    return Principal(application="app", **{name: frozenset(names) for name, names in allowed.items()})
+
+
+def told(found):
+    return [str(exclusion) for exclusion in found.exclusions]
 
 
 def tried(found):
@@ -129,7 +147,7 @@ def test_a_model_that_is_switched_off_at_one_provider_is_asked_of_another():
     found = planned(OFF, A, model_name="large")
 
     assert tried(found) == ["a/large"]
-    assert found.left_out == ("off has the model `large` switched off",)
+    assert told(found) == ["off has the model `large` switched off"]
 
 
 def test_the_other_models_of_a_provider_are_asked_as_ever():
@@ -145,22 +163,26 @@ def test_a_model_that_is_switched_off_and_gone_stays_switched_off():
 
 
 @pytest.mark.parametrize(
-    ("unusable", "reason"),
+    ("unusable", "code", "reason"),
     [
-        pytest.param(provider("x", default_model="m", enabled=False), "x is disabled", id="disabled"),
-        pytest.param(provider("x", "large"), "x has no default model", id="no-default-model"),
+        pytest.param(
+            provider("x", default_model="m", enabled=False), "provider_disabled", "x is disabled", id="disabled"
+        ),
+        pytest.param(provider("x", "large"), "no_default_model", "x has no default model", id="no-default-model"),
         pytest.param(
             provider("x", "large", default_model="m", settings={"strict_models": True}),
+            "model_not_listed",
             "x does not have the model `m`",
             id="unlisted-at-a-strict-one",
         ),
     ],
 )
-def test_who_is_left_out_is_told_with_the_reason(unusable, reason):
+def test_who_is_left_out_is_told_with_the_reason(unusable, code, reason):
     found = planned(unusable, A)
 
     assert tried(found) == ["a/large"]
-    assert found.left_out == (reason,)
+    assert told(found) == [reason]
+    assert found.exclusions[0].code == code
 
 
 def test_a_strict_provider_without_a_model_list_yet_is_tried():
@@ -170,14 +192,14 @@ def test_a_strict_provider_without_a_model_list_yet_is_tried():
 
 
 def test_who_the_key_forbids_is_left_out_with_the_reason():
-    found = planned(A, B, may_use=lambda name, _model: name == "b")
+    found = planned(A, B, principal=key(allowed_providers=["b"]))
 
     assert tried(found) == ["b/tiny"]
-    assert found.left_out == ("a is not allowed to this API key",)
+    assert told(found) == ["a is not allowed to this API key"]
 
 
 def test_the_key_is_asked_about_the_model_that_would_be_used():
-    found = planned(A, B, may_use=lambda name, model_name: f"{name}/{model_name}" == "b/tiny")
+    found = planned(A, B, principal=key(allowed_models=["b/tiny"]))
 
     assert tried(found) == ["b/tiny"]
 
@@ -185,7 +207,7 @@ def test_the_key_is_asked_about_the_model_that_would_be_used():
 @pytest.mark.parametrize("asked", [{}, {"model_name": "large"}, {"model_name": "a/large"}, {"provider": "b"}])
 def test_a_key_that_allows_none_of_them_is_refused(asked):
     with pytest.raises(NotPermittedError) as refused:
-        planned(A, B, **asked, may_use=lambda _provider, _model: False)
+        planned(A, B, **asked, principal=key(allowed_providers=["c"]))
 
     assert (refused.value.code, refused.value.param) == ("model_not_allowed", "model")
 
@@ -251,3 +273,63 @@ def test_a_candidate_whose_model_has_vanished_costs_what_it_did():
 
 def test_a_candidate_whose_model_is_not_listed_has_no_known_price():
     assert Candidate(A, "never-heard-of").price == Price()
+
+
+TOOL = Tool("look_up", parameters={"type": "object"})
+IMAGE = ImagePart("https://example.org/cat.png")
+ASKS_WITH_IMAGE = ChatMessage("user", [TextPart("What is this?"), IMAGE])
+RESULT_WITH_IMAGE = ChatMessage("tool", [ToolResultPart("call_1", (IMAGE,))])
+ABLE = provider("able", models={"m": model("m", capabilities=["chat", "tools", "vision"])}, default_model="m")
+PLAIN = provider("plain", models={"m": model("m", capabilities=["chat"])}, default_model="m")
+UNTOLD = provider("untold", models={"m": model("m")}, default_model="m")
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "words"),
+    [
+        pytest.param({"tools": (TOOL,)}, "model_lacks_tools", "plain takes no tools with the model `m`", id="tools"),
+        pytest.param(
+            {"messages": (ASKS_WITH_IMAGE,)},
+            "model_lacks_vision",
+            "plain takes no images with the model `m`",
+            id="image",
+        ),
+        pytest.param(
+            {"messages": (RESULT_WITH_IMAGE,)},
+            "model_lacks_vision",
+            "plain takes no images with the model `m`",
+            id="image-in-a-result",
+        ),
+    ],
+)
+def test_a_model_known_not_to_take_what_is_asked_is_left_out(asked, code, words):
+    found = planned(PLAIN, ABLE, UNTOLD, model_name="m", **asked)
+
+    assert tried(found) == ["able/m", "untold/m"]
+    assert [(exclusion.code, str(exclusion)) for exclusion in found.exclusions] == [(code, words)]
+
+
+def test_a_model_takes_what_needs_no_special_capability():
+    assert tried(planned(PLAIN, messages=(ChatMessage("user", "Hello"),))) == ["plain/m"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        pytest.param({"tools": (TOOL,)}, "tools", id="tools"),
+        pytest.param({"messages": (ASKS_WITH_IMAGE,)}, "messages", id="image"),
+    ],
+)
+def test_where_no_model_takes_it_the_lack_is_told_and_nobody_is_asked(asked, param):
+    with pytest.raises(UnsupportedRequestError, match="plain takes no") as refused:
+        planned(PLAIN, provider("off", default_model="m", enabled=False), **asked)
+
+    assert refused.value.param == param
+    assert "off" not in refused.value.message
+
+
+def test_a_key_learns_nothing_of_the_models_that_it_does_not_allow():
+    with pytest.raises(UnsupportedRequestError) as refused:
+        planned(PLAIN, ABLE, model_name="m", tools=(TOOL,), principal=key(allowed_providers=["plain"]))
+
+    assert "able" not in refused.value.message
