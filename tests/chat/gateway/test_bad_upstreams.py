@@ -145,6 +145,7 @@ MID_STREAM = [
     Bad("reset", fakes.cut_after(3), words="in mid-reply", **UPSTREAM, **BROKEN),
     Bad("an early end", fakes.end_after(3), **CUT_SHORT),
     Bad("a stall", fakes.stall_after(3), **STALLED, **BROKEN),
+    Bad("a frame that is none", fakes.bad_line_after(3), **BROKEN),
     Bad("an error frame", fakes.error_frame_after(3), words="Scripted failure.", **UPSTREAM, **BROKEN),
 ]
 
