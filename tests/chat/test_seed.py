@@ -15,7 +15,7 @@ from chat.history.rebuild import rebuild_chats
 from chat.history.rollups import DAY, roll_up
 from chat.history.transcripts import get_transcript
 from chat.ledger.append import append_events
-from chat.ledger.entries import APPEND, Seat, append_parameters
+from chat.ledger.entries import APPEND, WriterIdentity, append_parameters
 from chat.ledger.models import ChatContent, ChatStatus, LedgerEvent, LedgerWriterRecord
 from chat.seeding.history import APPEND_AT, PastLedger, SeedError
 from chat.seeding.samples import APPLICATIONS, MODELS, start_times
@@ -61,9 +61,9 @@ def test_made_up_chats_began_when_they_say():
 def test_the_ledger_of_made_up_chats_is_sound():
     seed_chats(300)
 
-    (seat,) = LedgerWriterRecord.objects.filter(role="seed")
-    events = list(LedgerEvent.objects.filter(writer_id=seat.pk).order_by("writer_seq"))
-    assert [event.writer_seq for event in events] == list(range(1, seat.last_seq + 1))
+    (writer,) = LedgerWriterRecord.objects.filter(role="seed")
+    events = list(LedgerEvent.objects.filter(writer_id=writer.pk).order_by("writer_seq"))
+    assert [event.writer_seq for event in events] == list(range(1, writer.last_seq + 1))
     assert events == sorted(events, key=lambda event: (event.at, event.id))
     assert {content.id for content in ChatContent.objects.all()} <= {event.id for event in events}
 
@@ -169,48 +169,48 @@ def test_only_the_owner_of_the_ledger_can_seed_it():
     ],
 )
 def test_each_event_of_the_past_has_its_time(ats):
-    seat = take_seat(role="seed")
+    identity = add_writer(role="seed")
 
     with pytest.raises(DataError, match="Each event has a time"), transaction.atomic():
-        append_at(ats, seat)
+        append_at(ats, identity)
 
     assert not LedgerEvent.objects.exists()
 
 
 def test_not_even_the_owner_gives_times_to_chats_that_do_not_show_as_made_up():
-    seat = take_seat(role="web")
+    identity = add_writer(role="web")
 
     with pytest.raises(ProgrammingError, match="Only made-up chats"), transaction.atomic():
-        append_at([SUNDAY], seat)
+        append_at([SUNDAY], identity)
 
     assert not LedgerEvent.objects.exists()
 
 
 def test_times_are_for_the_one_batch_that_they_are_given_for():
-    seat = take_seat(role="seed")
-    append_at([SUNDAY], seat)
+    identity = add_writer(role="seed")
+    append_at([SUNDAY], identity)
 
     with connection.cursor() as cursor:
-        cursor.execute(APPEND, append_parameters(seat, [make_intent(new_chat_id())]))
+        cursor.execute(APPEND, append_parameters(identity, [make_intent(new_chat_id())]))
 
-    first, second = LedgerEvent.objects.filter(writer_id=seat.writer_id).order_by("writer_seq")
+    first, second = LedgerEvent.objects.filter(writer_id=identity.writer_id).order_by("writer_seq")
     assert first.at == SUNDAY
     assert timezone.now() - second.at < timedelta(minutes=1)
 
 
-def take_seat(*, role):
-    seat = Seat()
+def add_writer(*, role):
+    identity = WriterIdentity()
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO ledger_ledgerwriterrecord (writer_id, secret_hash, role) VALUES (%s, sha256(%s), %s)",
-            (seat.writer_id, seat.secret, role),
+            (identity.writer_id, identity.secret, role),
         )
-    return seat
+    return identity
 
 
-def append_at(ats, seat):
+def append_at(ats, identity):
     with connection.cursor() as cursor:
-        cursor.execute(APPEND_AT, (ats, *append_parameters(seat, [make_intent(new_chat_id())])))
+        cursor.execute(APPEND_AT, (ats, *append_parameters(identity, [make_intent(new_chat_id())])))
 
 
 def test_made_up_applications_let_nobody_in():

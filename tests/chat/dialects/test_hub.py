@@ -10,14 +10,23 @@ from providers.error_table import served_error
 from providers.errors import NoProviderError
 from providers.types import (
     Attempt,
-    ChatChunk,
     ChatMessage,
+    ChatRequest,
     ChatResponse,
     Choice,
-    ChoiceDelta,
-    ToolCall,
-    ToolCallDelta,
+    ChoiceFinished,
+    OpaquePart,
+    PartDelta,
+    PartStarted,
+    Passthrough,
+    ReasoningPart,
+    RefusalPart,
+    ReplyStarted,
+    TextPart,
+    ToolCallPart,
     Usage,
+    UsageTold,
+    WireFormat,
 )
 from providers.wire.validation import BadRequestError
 
@@ -34,7 +43,10 @@ FAILED = Attempt(
 )
 SUCCEEDED = Attempt(provider="local", model_name="smollm2", ok=True, latency_ms=40)
 USAGE = Usage(prompt_tokens=9, completion_tokens=5)
-RESPONSE = ChatResponse(choices=(Choice(content="Hi", finish_reason="length"),), model_name="smollm2-135m", usage=USAGE)
+REQUEST = ChatRequest(messages=(ChatMessage("user", "Hello"),))
+RESPONSE = ChatResponse(
+    choices=(Choice(parts=(TextPart("Hi"),), finish_reason="length"),), model_name="smollm2-135m", usage=USAGE
+)
 ANSWER = {
     "id": "019a9f3e-7c00-7000-8000-0000000000aa",
     "content": "Hi",
@@ -86,35 +98,35 @@ def facts(**more):
     return Facts(chat_id=CHAT_ID, created_s=1790000000, **{**known, **more})
 
 
-def chunk(**delta):
-    return ChatChunk(choices=(ChoiceDelta(**delta),))
+def answer(response, **more):
+    return DIALECT.answer(response, facts(**more), REQUEST)
 
 
-def frames(*chunks):
-    return [frames for one in chunks if (frames := DIALECT.frames(one, facts()))]
+def encode(*deltas):
+    return DIALECT.encoder(facts(), REQUEST).encode(deltas)
 
 
 def test_a_message_is_a_users_turn():
-    asked = DIALECT.read({"message": "Hello"})
+    parsed = DIALECT.read({"message": "Hello"})
 
-    assert asked.request.messages == (ChatMessage(role="user", content="Hello"),)
-    assert (asked.provider, asked.request.model_name, asked.is_stream) == (None, "", False)
+    assert parsed.request.messages == (ChatMessage("user", "Hello"),)
+    assert (parsed.provider, parsed.request.model_name, parsed.request.is_stream) == (None, "", False)
 
 
 def test_a_conversation_is_read_as_it_is():
-    asked = DIALECT.read({"messages": [{"role": "system", "content": "Be brief."}, *HELLO], "message": None})
+    parsed = DIALECT.read({"messages": [{"role": "system", "content": "Be brief."}, *HELLO], "message": None})
 
-    assert [message.role for message in asked.request.messages] == ["system", "user"]
+    assert [message.role for message in parsed.request.messages] == ["system", "user"]
 
 
 def test_provider_model_stream_and_parameters_are_read():
-    asked = DIALECT.read(
+    parsed = DIALECT.read(
         {"message": "Hello", "provider": "acme", "model": "large", "stream": True, "temperature": 0.5, "min_p": 0.1}
     )
 
-    assert (asked.provider, asked.request.model_name, asked.is_stream) == ("acme", "large", True)
-    assert asked.request.temperature == 0.5
-    assert asked.request.extra == {"min_p": 0.1}
+    assert (parsed.provider, parsed.request.model_name, parsed.request.is_stream) == ("acme", "large", True)
+    assert parsed.request.sampling.temperature == 0.5
+    assert parsed.request.extra == Passthrough(WireFormat.OPENAI_CHAT, {"min_p": 0.1})
 
 
 @pytest.mark.parametrize(
@@ -141,62 +153,79 @@ def test_a_request_at_fault_is_refused_by_its_field(body, param, words):
 
 
 def test_an_answer_has_exactly_its_fields():
-    assert DIALECT.answer(RESPONSE, facts()) == ANSWER
+    assert answer(RESPONSE) == ANSWER
 
 
 def test_what_nobody_knows_is_null_and_not_nothing():
-    found = DIALECT.answer(ChatResponse(choices=RESPONSE.choices, model_name=""), facts(cost_usd=None))
+    body = answer(ChatResponse(choices=RESPONSE.choices), cost_usd=None)
 
-    assert (found["tokens_used"], found["usage"], found["cost_usd"]) == (None, None, None)
-    assert found["model"] == "smollm2"
+    assert (body["tokens_used"], body["usage"], body["cost_usd"]) == (None, None, None)
+    assert body["model"] == "smollm2"
 
 
 def test_a_free_answer_costs_nothing():
-    assert DIALECT.answer(RESPONSE, facts(cost_usd=Decimal(0)))["cost_usd"] == 0.0
+    assert answer(RESPONSE, cost_usd=Decimal(0))["cost_usd"] == 0.0
 
 
 def test_estimated_usage_says_so():
     usage = Usage(prompt_tokens=1, completion_tokens=1, source="estimated")
 
-    found = DIALECT.answer(ChatResponse(choices=(), model_name="m", usage=usage), facts())
+    body = answer(ChatResponse(choices=(), model_name="m", usage=usage))
 
-    assert found["usage"]["source"] == "estimated"
-    assert (found["content"], found["finish_reason"]) == ("", None)
+    assert body["usage"]["source"] == "estimated"
+    assert (body["content"], body["finish_reason"]) == ("", None)
 
 
 def test_tool_calls_are_in_the_answer_when_there_are_any():
-    choice = Choice(tool_calls=(ToolCall("call_1", "look", "{}"), ToolCall("call_2", "find", "{}")))
+    custom = {"id": "call_2", "type": "custom", "custom": {"name": "run", "input": "ls"}}
+    parts = (ToolCallPart("call_1", "look", "{}"), OpaquePart(WireFormat.OPENAI_CHAT, custom, "tool_calls"))
 
-    found = DIALECT.answer(ChatResponse(choices=(choice,), model_name="m"), facts())
+    body = answer(ChatResponse(choices=(Choice(parts=parts), Choice(index=1, parts=parts)), model_name="m"))
 
-    assert [call["id"] for call in found["tool_calls"]] == ["call_1", "call_2"]
-    assert found.keys() == ANSWER.keys() | {"tool_calls"}
+    function = {"name": "look", "arguments": "{}"}
+    assert body["tool_calls"] == [{"id": "call_1", "type": "function", "function": function}, custom]
+    assert body.keys() == ANSWER.keys() | {"tool_calls"}
+
+
+def test_only_the_text_of_an_answer_is_its_content():
+    parts = (ReasoningPart("Hm."), TextPart("Re"), TextPart("d."), RefusalPart("No."))
+
+    body = answer(ChatResponse(choices=(Choice(parts=parts),), model_name="m"))
+
+    assert body["content"] == "Red."
+    assert body.keys() == ANSWER.keys()
 
 
 def test_a_stream_sends_the_content_in_named_events():
-    assert frames(chunk(content="Hel"), chunk(content="lo")) == [
-        b'event: chunk\ndata: {"id":"019a9f3e-7c00-7000-8000-0000000000aa","content":"Hel"}\n\n',
-        b'event: chunk\ndata: {"id":"019a9f3e-7c00-7000-8000-0000000000aa","content":"lo"}\n\n',
+    encoder = DIALECT.encoder(facts(), REQUEST)
+
+    sent = [
+        encoder.encode([ReplyStarted("m"), PartStarted(0, 0, TextPart("")), PartDelta(0, 0, "Hel")]),
+        encoder.encode([PartDelta(0, 0, "lo"), PartStarted(0, 1, TextPart("!"))]),
     ]
+
+    head = b'event: chunk\ndata: {"id":"019a9f3e-7c00-7000-8000-0000000000aa","content":'
+    assert sent == [head + b'"Hel"}\n\n', head + b'"lo"}\n\n' + head + b'"!"}\n\n']
 
 
 @pytest.mark.parametrize(
     "silent",
     [
-        pytest.param(chunk(content=""), id="empty-content"),
-        pytest.param(chunk(reasoning="Hm."), id="reasoning"),
-        pytest.param(chunk(finish_reason="stop"), id="end"),
-        pytest.param(chunk(index=1, content="B"), id="another-choice"),
-        pytest.param(chunk(tool_calls=(ToolCallDelta(0, "call_1", "look"),)), id="tool-call"),
-        pytest.param(ChatChunk(usage=USAGE), id="usage"),
+        pytest.param([PartStarted(0, 0, TextPart("")), PartDelta(0, 0, "")], id="empty-content"),
+        pytest.param([PartStarted(0, 0, ReasoningPart("H")), PartDelta(0, 0, "m.")], id="reasoning"),
+        pytest.param([PartStarted(0, 0, RefusalPart("N")), PartDelta(0, 0, "o.")], id="refusal"),
+        pytest.param([ChoiceFinished(0, "stop")], id="end"),
+        pytest.param([PartStarted(1, 0, TextPart("B")), PartDelta(1, 0, "C")], id="another-choice"),
+        pytest.param([PartStarted(0, 0, ToolCallPart("call_1", "look", "")), PartDelta(0, 0, "{}")], id="tool-call"),
+        pytest.param([UsageTold(USAGE)], id="usage"),
     ],
 )
 def test_what_is_no_content_is_left_for_the_end(silent):
-    assert frames(silent) == []
+    assert encode(*silent) == b""
 
 
 def test_a_stream_ends_with_the_whole_answer():
-    frame = DIALECT.last_frames(RESPONSE, facts())
+    frame = DIALECT.encoder(facts(), REQUEST).end(RESPONSE)
 
     assert frame.startswith(b"event: done\ndata: ")
     assert frame.endswith(b"\n\n")

@@ -174,6 +174,8 @@ NO_OBJECT = {"code": "invalid_json", "words": "must be a JSON object"}
 TIMEOUT = {"param": "x-llmhub-timeout-s", "words": "a number of seconds above 0"}
 NO_KEY = {"status": 401, "code": "invalid_api_key", "recorded": None}
 
+LENGTHS = ("max_tokens", "max_completion_tokens")
+
 BODIES = [
     Bad("empty", b"", code="invalid_json", words="empty"),
     Bad("white space", b" \n", **NOT_JSON),
@@ -216,13 +218,25 @@ BODIES = [
     wrong("messages", [{"role": "user"}], param="messages[0].content"),
     wrong("messages", [{"role": "user", "content": 7}], param="messages[0].content"),
     wrong("messages", [{"role": "user", "content": [7]}], param="messages[0].content[0]"),
+    wrong(
+        "messages",
+        [
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": "https://a.example/a", "detail": 7}}],
+            }
+        ],
+        param="messages[0].content[0].image_url.detail",
+    ),
     *(wrong(name, value) for name in ("model", "user", "reasoning_effort") for value in (7, [], {})),
     *(wrong(name, "hot") for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty")),
-    *(wrong(name, 1.5) for name in ("top_k", "seed", "max_tokens", "n")),
-    *(wrong(name, -1) for name in ("max_tokens", "n")),
-    *(wrong(name, "yes") for name in ("stream", "parallel_tool_calls", "response_format", "tools")),
+    *(wrong(name, 1.5) for name in ("top_k", "seed", *LENGTHS, "n", "top_logprobs")),
+    *(wrong(name, -1) for name in (*LENGTHS, "n", "top_logprobs")),
+    *(wrong(name, "yes") for name in ("stream", "logprobs", "parallel_tool_calls", "response_format", "tools")),
     *(wrong(name, 7) for name in ("stop", "tool_choice")),
     wrong("tools", [7]),
+    wrong("tools", [{"type": "function"}], param="tools[0].function"),
+    wrong("tools", [{"type": "function", "function": {"name": 7}}], param="tools[0].function.name"),
     *(smuggled(name) for name in ("api_base", "api_key", "base_url", "api_version", "endpoint", "proxy")),
     smuggled("extra_headers"),
     smuggled_in("extra_body", {"api_base": "http://127.0.0.1:9"}, "api_base"),

@@ -123,11 +123,8 @@ WHOLE = [
     Bad("an empty object", fakes.body(b"{}")),
     Bad("no choices", fakes.body(json.dumps(completion(choices=None)).encode())),
     Bad("a choice that is none", fakes.body(json.dumps(completion(choices=[7])).encode())),
-    Bad("not UTF-8", said(b'"\xff"'), words="not JSON"),
-    Bad("half of a surrogate pair", said(rb'"\ud800"'), words="not JSON"),
     Bad("10,000 levels", said(deep(10_000)), words="not JSON"),
     Bad("900 levels in another field", fakes.body(b'{"x":' + deep(1020) + b',"choices":[]}')),
-    Bad("NaN", counted(b"NaN"), words="not JSON"),
     Bad(
         "compressed though asked not to", fakes.body(gzip.compress(b"{}"), content_encoding="gzip"), words="compressed"
     ),
@@ -148,6 +145,7 @@ MID_STREAM = [
     Bad("reset", fakes.cut_after(3), words="in mid-reply", **UPSTREAM, **BROKEN),
     Bad("an early end", fakes.end_after(3), **CUT_SHORT),
     Bad("a stall", fakes.stall_after(3), **STALLED, **BROKEN),
+    Bad("a frame that is none", fakes.bad_line_after(3), **BROKEN),
     Bad("an error frame", fakes.error_frame_after(3), words="Scripted failure.", **UPSTREAM, **BROKEN),
 ]
 
@@ -282,7 +280,9 @@ def test_a_rate_limits_hint_is_passed_on_where_it_makes_sense(stage, hint, told)
     assert reply.headers.get("retry-after") == told
 
 
-@pytest.mark.parametrize("tokens", ["18446744073709551616", "-5", "1.5", '"5"', "null", "{}", "true"])
+@pytest.mark.parametrize(
+    "tokens", ["18446744073709551616", "-5", "1.5", "NaN", "-Infinity", '"5"', "null", "{}", "true"]
+)
 def test_a_count_that_is_none_spoils_no_answer_and_is_estimated(stage, tokens):
     stage.upstreams["custom"].fail(counted(tokens.encode()))
 
@@ -301,6 +301,20 @@ def test_answers_announced_a_thousand_times_are_still_read(stage, stream):
     reply = stage.ask(stream=stream)
 
     assert (reply.status_code, "Hello" in reply.text) == (200, True)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("content", [b'"a\xffb"', rb'"a\ud800b"'], ids=["not UTF-8", "half of a surrogate pair"])
+def test_a_character_that_is_none_spoils_no_answer(stage, content, stream):
+    frame = b'data: {"choices":[{"index":0,"delta":{"content":' + content + b'},"finish_reason":"stop"}]}\n\n'
+    stage.upstreams["custom"].fail(fakes.pieces(frame, b"data: [DONE]\n\n") if stream else said(content))
+
+    reply = stage.ask(stream=stream)
+
+    assert "a\ufffdb" in reply.content.decode()
+    chat = closed_chat(reply.headers["x-request-id"])
+    assert chat.status == ChatStatus.SUCCEEDED
+    assert "a\ufffdb" in bytes(ChatContent.objects.get(chat_id=chat.pk, part="response").body).decode()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

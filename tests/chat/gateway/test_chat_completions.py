@@ -444,14 +444,12 @@ def test_a_provider_that_cannot_be_asked_that_is_passed_over_for_one_that_can(hu
             priority=1,
         )
         hub.add_provider(upstream, name="up", models=("shared",), priority=2)
-        tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
-
-        passed_over = post(hub, key, model="shared", tools=tools)
-        refused = post(hub, key, model="claude/shared", tools=tools)
+        passed_over = post(hub, key, model="shared", n=2)
+        refused = post(hub, key, model="claude/shared", n=2)
 
     assert passed_over.headers["x-llmhub-provider"] == "up"
     assert fake.chats == []
-    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "tools")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "n")
 
 
 def test_with_several_choices_none_is_held_back_until_the_last_has_finished(hub, upstream, key):

@@ -116,9 +116,9 @@ class WatchingDialect(OpenAIDialect):
     def __init__(self, look):
         self._look = look
 
-    def answer(self, response, facts):
+    def answer(self, response, facts, request):
         self._look()
-        return super().answer(response, facts)
+        return super().answer(response, facts, request)
 
 
 async def test_an_answer_of_which_nothing_is_left_is_held_no_longer(plan):

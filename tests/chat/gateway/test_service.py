@@ -19,6 +19,7 @@ from chat.ledger.writer import LedgerWriter
 from llmhub.http.handler import GatewayRequest, Interruption
 from llmhub.runtime.database import conninfo
 from providers.manager import get_provider_manager
+from providers.wire.codec import StreamEncoder
 from tests.chat_requests import MEMORY, chat_request
 from tests.fakes import stall_after
 
@@ -71,12 +72,27 @@ async def test_others_are_answered_while_a_large_body_is_read(key):
     assert (meanwhile.status_code, answer.status_code) == (400, 200)
 
 
-class LeavingDialect(OpenAIDialect):
-    """Renders the first frame in the moment in which the request is interrupted."""
+class ActingEncoder(StreamEncoder):
+    """Does something in the moment in which frames are rendered."""
 
-    def frames(self, chunk, facts):
-        self.client.interrupt(self.interruption)
-        return super().frames(chunk, facts)
+    def __init__(self, encoder, act):
+        self._encoder, self._act = encoder, act
+
+    def encode(self, deltas):
+        if frames := self._encoder.encode(deltas):
+            self._act()
+        return frames
+
+    def end(self, response):
+        return self._encoder.end(response)
+
+
+class ActingDialect(OpenAIDialect):
+    def __init__(self, act):
+        self._act = act
+
+    def encoder(self, facts, request):
+        return ActingEncoder(super().encoder(facts, request), self._act)
 
 
 @pytest.fixture
@@ -93,11 +109,10 @@ def key(hub, upstream):
     ],
 )
 async def test_who_is_cut_off_as_the_first_frame_comes_is_recorded_for_the_true_reason(key, interruption, end):
-    request, dialect = stream_request_of(key), LeavingDialect()
-    dialect.client, dialect.interruption = request.client, interruption
+    request = stream_request_of(key)
 
     async with serving_chats() as server:
-        answer = await server.serve(request, dialect)
+        answer = await server.serve(request, ActingDialect(lambda: request.client.interrupt(interruption)))
         await read_to_the_end(answer.source)
 
         assert last_end() == end
@@ -119,14 +134,13 @@ async def test_a_stream_that_has_begun_ends_in_words_when_the_hub_stops(key, ups
     assert b"[DONE]" not in b"".join(frames)
 
 
-class BrokenDialect(OpenAIDialect):
-    def frames(self, chunk, facts):
-        raise RuntimeError
+def be_at_fault():
+    raise RuntimeError
 
 
 async def test_a_stream_that_a_fault_of_the_hub_breaks_is_recorded_as_that(key):
     async with serving_chats() as server:
-        answer = await server.serve(stream_request_of(key), BrokenDialect())
+        answer = await server.serve(stream_request_of(key), ActingDialect(be_at_fault))
 
         assert last_end() == (ChatStatus.TRUNCATED, FAULT.code or "")
     assert answer.status_code == 500

@@ -31,7 +31,7 @@ from llmhub.runtime.uuid7 import uuid7
 from providers.error_table import served_error
 from providers.errors import ProviderError
 from providers.manager import get_provider_manager
-from providers.types import ChatMessage, ChatRequest
+from providers.types import ChatMessage, ChatRequest, Sampling
 from tests import fakes
 from tests.fakes import FakeProvider
 from tests.live import LiveHub
@@ -87,7 +87,9 @@ def new_exchange(**fields: object) -> Exchange:
             "caller": Caller(application="desk", conversation="c-1"),
             "summary": RequestSummary(dialect="openai", model_name="up/m"),
             "content": make_content(b"{}"),
-            "request": ChatRequest(messages=(message,), model_name="up/m", temperature=0.5, user=CANARY),
+            "request": ChatRequest(
+                messages=(message,), model_name="up/m", sampling=Sampling(temperature=0.5), user=CANARY
+            ),
             **fields,
         }
     )
