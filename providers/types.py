@@ -90,7 +90,11 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FilePart:
-    """A document. Shape: `url` is an http(s) or a `data:` URL; empty where `file_id` names it at its provider."""
+    """A document.
+
+    Shape: `url` is an http(s) or a `data:` URL; empty where `file_id` names it at its provider. `filename` is
+    None where the format has none, empty where the caller gave none.
+    """
 
     url: str = ""
     filename: str | None = None

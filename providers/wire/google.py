@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import orjson
 
+from providers.bounds import check_choices
 from providers.errors import (
     ConfigurationError,
     ContentBlockedError,
@@ -717,6 +718,7 @@ class GoogleStreamDecoder(StreamDecoder):
     def _decode_candidate(self, candidate: JSONObject) -> Iterator[Delta]:
         index = count_or_none(candidate.get("index")) or 0
         choice = self._choices.setdefault(index, _OpenCandidate())
+        check_choices(len(self._choices))
         for wire in objects_at(object_at(candidate, "content"), "parts"):
             part = _decode_part(wire, call_id=_synthetic_call_id(self._upstream_id, choice.calls))
             if part is not None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import orjson
 
@@ -72,7 +72,7 @@ from providers.wire.json_access import (
 )
 from providers.wire.rendering import compact_json
 
-Think = bool | str
+Think = bool | Literal["low", "medium", "high", "max"]
 
 FORMAT = WireFormat.OLLAMA
 TARGET = "providers of type ollama"
@@ -324,7 +324,7 @@ def decode_request(body: JSONObject) -> ChatRequest:
     if options_rest := {key: value for key, value in options.items() if key not in OPTION_OF_PARAM.values()}:
         rest["options"] = options_rest
     think = body.get("think")
-    effort = EFFORT_OF_THINK.get(think) if isinstance(think, Think) else None
+    effort = EFFORT_OF_THINK.get(think) if isinstance(think, bool | str) else None
     if effort is None and think is not None:
         rest["think"] = think
     return ChatRequest(

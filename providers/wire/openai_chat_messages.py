@@ -194,13 +194,14 @@ def _part_extra(wire: JSONObject, inner: JSONObject, known: tuple[str, ...]) -> 
 
 
 def _find_file(wire: JSONObject, inner: JSONObject) -> FilePart | None:
-    url, file_id = inner.get("file_data"), inner.get("file_id")
-    if not isinstance(url, str | None) or not isinstance(file_id, str | None) or not (url or file_id):
+    """Return a file, None unless it is told by its data alone, or by its id alone."""
+    url, file_id, filename = inner.get("file_data"), inner.get("file_id"), inner.get("filename")
+    if any(not isinstance(value, str | None) for value in (url, file_id, filename)) or bool(url) == bool(file_id):
         return None
     if url and not url.startswith("data:"):
         return None
     extra = _part_extra(wire, inner, ("file_data", "file_id", "filename"))
-    return FilePart(url or "", text_or_none(inner.get("filename")), file_id, extra)
+    return FilePart(url or "", filename or "", file_id, extra)
 
 
 def encode_messages(messages: Iterable[ChatMessage]) -> list[JSONObject]:
@@ -296,12 +297,14 @@ def _encode_object(kind: str, fields: JSONObject, extra: Passthrough | None) -> 
 
 
 def _file_object(part: FilePart) -> JSONObject:
+    """Return a file; one from a format that has no names for files gets one, as OpenAI demands it."""
     name = {"filename": part.filename} if part.filename else {}
     if part.file_id:
         return {"file_id": part.file_id, **name}
     if not part.url.startswith("data:"):
         raise unsupported_content("a file that lies elsewhere")
-    return {"filename": DEFAULT_FILENAME, **name, "file_data": part.url}
+    default = {"filename": DEFAULT_FILENAME} if part.filename is None else {}
+    return {**default, **name, "file_data": part.url}
 
 
 def encode_call(part: Part) -> JSONObject:

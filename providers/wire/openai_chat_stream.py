@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from providers.bounds import check_choices, check_tool_calls
 from providers.errors import MalformedReplyError
 from providers.types import (
     ChatResponse,
@@ -88,6 +89,11 @@ _TEXT_FIELDS: Mapping[type[Part], str] = {
     RefusalPart: "refusal",
 }
 _PLACE_KEYS = frozenset({"index", "id", "type"})
+
+MAX_NAMELESS_CHARS = 16 * 1024
+"""So much of a call's arguments may come before its name."""
+
+NAMELESS = "The provider's tool call lacks `name`."
 
 
 class _OpenCall:
@@ -237,6 +243,7 @@ class ChatStreamDecoder(StreamDecoder):
         index = count_or_none(wire.get("index")) or 0
         choice = self._choices.get(index)
         if choice is None:
+            check_choices(len(self._choices) + 1)
             choice = self._choices[index] = _BegunChoice(index)
         delta = object_at(wire, "delta") or object_at(wire, "message")  # the latter from servers that do not stream
         deltas = list(self._decode_delta(choice, delta))
@@ -283,7 +290,10 @@ class ChatStreamDecoder(StreamDecoder):
             yield from self._begin_call(choice, call, wire)
 
     def _begin_call(self, choice: _BegunChoice, call: _OpenCall, wire: JSONObject) -> Iterator[Delta]:
-        """Begin a call once its name is there."""
+        """Begin a call once its name is there.
+
+        Errors: MalformedReplyError, AnswerTooLargeError where too much comes before it.
+        """
         function = object_at(wire, "function")
         call.id = call.id or label_or_none(wire.get("id"))
         call.name = text_or_none(function.get("name")) or None
@@ -291,6 +301,9 @@ class ChatStreamDecoder(StreamDecoder):
         call.signature = find_call_signature(wire) or call.signature
         call.extra = call_extra(wire) or call.extra
         if call.name is None:
+            check_tool_calls(sum(len(one.calls) for one in self._choices.values()))
+            if len(call.arguments) > MAX_NAMELESS_CHARS:
+                raise MalformedReplyError(NAMELESS)
             return
         call.place = choice.parts
         id_ = call.id or synthetic_call_id(self._upstream_id, call.number)
@@ -299,7 +312,7 @@ class ChatStreamDecoder(StreamDecoder):
     def _finish(self, choice: _BegunChoice, native: str | None) -> ChoiceFinished:
         """Errors: UpstreamError; MalformedReplyError for a call whose name never came."""
         if any(call.place is None and (call.id or call.arguments) for call in choice.calls):
-            raise MalformedReplyError("The provider's tool call lacks `name`.")
+            raise MalformedReplyError(NAMELESS)
         choice.is_finished = True
         if native is None:
             return ChoiceFinished(choice.index, "tool_calls" if choice.calls else "stop")

@@ -256,7 +256,7 @@ def _encode_file(part: FilePart) -> JSONObject:
         wire["file_url" if find_inline_data(part.url, what="file") is None else "file_data"] = part.url
     if part.file_id is not None:
         wire["file_id"] = part.file_id
-    return wire if part.filename is None else wire | {"filename": part.filename}
+    return wire | {"filename": part.filename} if part.filename else wire
 
 
 def decode_output_item(item: JSONObject, slot: str) -> Part:

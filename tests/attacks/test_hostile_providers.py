@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from contextlib import aclosing
 from itertools import count
 
 import pytest
-from chat.gateway.accumulator import MAX_ANSWER_BYTES
 
 from chat.history.models import Chat
 from chat.ledger.models import ChatContent, ChatStatus
 from llmhub.access.principals import Scope
-from providers.backends.base import FIRST_TURN_COST, FRAME_COST, FRAMES_TOGETHER
+from providers.backends.reply_stream import FIRST_TURN_COST, FRAME_COST, FRAMES_TOGETHER
 from providers.bounds import MAX_CHOICES, MAX_TOOL_CALLS
 from providers.hubs import own_mark
 from providers.manager import get_provider_manager, run
 from providers.models import HealthCheck, ProviderConfig, ProviderModel
 from providers.types import ChatMessage, ChatRequest
+from providers.wire.accumulator import MAX_ANSWER_BYTES
 from tests import fakes
 from tests.live import closed_chat
 from tests.providers.asking import in_thread
@@ -167,7 +166,7 @@ def test_what_a_stream_says_in_fields_that_the_hub_does_not_know_is_recorded_too
     [
         pytest.param((frame(n, content="x") for n in count()), MAX_CHOICES, id="choices"),
         pytest.param(
-            (frame(tool_calls=[{"index": n, "function": {"arguments": "x"}}]) for n in count()),
+            (frame(tool_calls=[{"index": n, "function": {"name": "f", "arguments": "x"}}]) for n in count()),
             MAX_TOOL_CALLS,
             id="tool calls",
         ),
@@ -179,11 +178,36 @@ def test_a_stream_that_begins_ever_more_ends_in_an_error_at_the_bound(hub, hosti
     reply = ask(hub, stream=True)
 
     *told, last = events(reply)
-    assert (last["error"]["code"], len(told)) == ("answer_too_large", most)
+    texts = [event for event in told if event["choices"][0]["delta"] != {"role": "assistant", "content": ""}]
+    assert (last["error"]["code"], len(texts)) == ("answer_too_large", most)
     chat, answer = recorded(reply)
     assert chat.status == ChatStatus.TRUNCATED
     messages = [choice["message"] for choice in answer["choices"]]
     assert max(len(messages), *(len(message.get("tool_calls", ())) for message in messages)) == most
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        pytest.param((frame(n) for n in count()), "answer_too_large", id="choices"),
+        pytest.param(
+            (frame(tool_calls=[{"index": n, "function": {"arguments": "x"}}]) for n in count()),
+            "answer_too_large",
+            id="tool calls",
+        ),
+        pytest.param(
+            (frame(tool_calls=[{"index": 0, "function": {"arguments": "x" * 1000}}]) for _ in count()),
+            "malformed_reply",
+            id="arguments",
+        ),
+    ],
+)
+def test_a_stream_of_what_never_begins_is_not_held_for_ever(hub, hostile, frames, code):
+    hostile.fail(fakes.pieces(*[next(frames) for _ in range(20_000)]))
+
+    reply = ask(hub, stream=True)
+
+    assert (reply.status_code, reply.json()["error"]["code"]) == (502, code)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -233,10 +257,10 @@ async def test_a_stream_without_pause_leaves_turns_to_others(hub, upstream, floo
     request = ChatRequest(messages=(ChatMessage(role="user", content="Hello"),), model_name="flood/m")
     last_turn = since = total = 0
     try:
-        async with aclosing(manager.stream_pieces(request)) as pieces:
-            async for piece in pieces:
-                since = since + len(piece) if turns[0] == last_turn else len(piece)
-                total += len(piece)
+        async with await manager.open_stream(request) as stream:
+            while deltas := await stream.next():
+                since = since + len(deltas) if turns[0] == last_turn else len(deltas)
+                total += len(deltas)
                 last_turn, longest = turns[0], max(longest, since if total > 2 * FIRST_TURN_COST // FRAME_COST else 0)
     except Exception as error:
         assert "ended before" in str(error)  # noqa: PT017

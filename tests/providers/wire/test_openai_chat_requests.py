@@ -329,7 +329,12 @@ def test_a_budget_of_thoughts_becomes_the_nearest_effort(budget_tokens, effort):
             FilePart("data:application/pdf;base64,AA==", "a.pdf"),
             id="file",
         ),
-        pytest.param({"type": "file", "file": {"file_id": "file-1"}}, FilePart(file_id="file-1"), id="file-id"),
+        pytest.param(
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA=="}},
+            FilePart("data:application/pdf;base64,AA==", ""),
+            id="file-without-name",
+        ),
+        pytest.param({"type": "file", "file": {"file_id": "file-1"}}, FilePart("", "", "file-1"), id="file-id"),
         *(
             pytest.param(wire, OpaquePart(CHAT, wire), id=f"opaque-{number}")
             for number, wire in enumerate(
@@ -338,6 +343,8 @@ def test_a_budget_of_thoughts_becomes_the_nearest_effort(budget_tokens, effort):
                     {"type": "input_audio", "input_audio": {"data": 1, "format": "wav"}},
                     {"type": "file", "file": {"file_data": "AA=="}},
                     {"type": "file", "file": {}},
+                    {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA==", "file_id": "file-1"}},
+                    {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA==", "filename": 1}},
                     {"type": "video_url", "video_url": {"url": "u"}},
                 ]
             )
@@ -351,6 +358,14 @@ def test_each_kind_of_part_is_read_and_sent_as_it_came(wire, expected):
 
     assert request.messages[0].parts[1] == expected
     assert encode_request(request, stream=False).body["messages"] == messages
+
+
+def test_a_file_from_a_format_without_names_gets_one():
+    file = FilePart("data:application/pdf;base64,AA==")
+
+    encoded = sent(ChatMessage("user", [file]))
+
+    assert encoded.body["messages"][0]["content"][0]["file"] == {"filename": "document.pdf", "file_data": file.url}
 
 
 def test_calls_and_their_results_are_read():
@@ -562,7 +577,9 @@ extras = st.none() | st.builds(own, cache_control=st.just({"type": "ephemeral"})
 texts = st.builds(TextPart, words, extra=extras)
 images = st.builds(ImagePart, names.map("https://images.example/{}".format), st.sampled_from([None, "low"]), extras)
 sounds = st.builds(AudioPart, names, st.just("wav"), extras)
-files = st.builds(FilePart, st.just("data:application/pdf;base64,AA=="), names) | st.builds(FilePart, file_id=names)
+files = st.builds(FilePart, st.just("data:application/pdf;base64,AA=="), names | st.just("")) | st.builds(
+    FilePart, filename=names | st.just(""), file_id=names
+)
 unknown = st.builds(OpaquePart, st.just(CHAT), st.builds(lambda x: {"type": "video_url", "x": x}, words))
 contents = st.lists(texts | images | sounds | files | unknown, min_size=2, max_size=4) | st.lists(
     st.builds(TextPart, words), min_size=1, max_size=1
