@@ -21,7 +21,16 @@ from django.urls import Resolver404, ResolverMatch, get_resolver
 
 from llmhub.http.error_envelope import error_body
 from llmhub.http.event_stream import EventStream
-from llmhub.http.request_bodies import BODY_S, CallerGoneError, Message, Receive, RequestBody, Scope, Send, hang_up
+from llmhub.http.request_bodies import (
+    BODY_S,
+    CallerGoneError,
+    Message,
+    Receive,
+    RequestBody,
+    Scope,
+    Send,
+    close_after_answer,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +77,8 @@ class GatewayHandler:
         try:
             request = GatewayRequest(scope, io.BytesIO())
         except UnicodeDecodeError:
-            hang_up(scope)
-            await send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
+            close_after_answer(scope)
+            await send_whole(_error_response(400, "The query string is not valid UTF-8."), send)
             return
         caller = _Caller(receive)
         request.caller_gone = caller.gone
@@ -84,7 +93,7 @@ class GatewayHandler:
         except CallerGoneError:
             return
         if not request.unread_body.is_read:
-            hang_up(request.scope)
+            close_after_answer(request.scope)
         if isinstance(response, EventStream):
             await _send_stream(response, send, ping_s=self._ping_s)
         else:
@@ -96,12 +105,12 @@ class GatewayHandler:
             request.resolver_match = match
             response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
         except Resolver404:
-            return _refusal(404, f"There is nothing at {request.path}.")
+            return _error_response(404, f"There is nothing at {request.path}.")
         except CallerGoneError:
             raise
         except Exception:
             logger.exception("%s %s failed", request.method, request.path)
-            return _refusal(500, "The hub failed; see its log.")
+            return _error_response(500, "The hub failed; see its log.")
         return response
 
 
@@ -145,7 +154,7 @@ def _resolve(urlconf: str, path: str) -> ResolverMatch:
     return get_resolver(urlconf).resolve(path)
 
 
-def _refusal(status: int, message: str) -> HttpResponse:
+def _error_response(status: int, message: str) -> HttpResponse:
     type_ = "not_found_error" if status == 404 else "invalid_request_error" if status < 500 else "server_error"
     return JsonResponse(error_body(message, type_=type_), status=status)
 
