@@ -1,1 +1,1 @@
-"""The Django project: wiring, and what the apps stand on."""
+"""The Django project: wiring, and the foundations of the apps."""

@@ -31,8 +31,8 @@ from llmhub.http.probes import READINESS
 from llmhub.http.request_bodies import Receive, Scope, Send
 from llmhub.http.server import CONNECTIONS, BoundedHttpProtocol
 from llmhub.http.stop_notice import StopNotice
-from llmhub.runtime.loop_lag import watch_lag
-from llmhub.runtime.malloc import give_memory_back
+from llmhub.runtime.loop_lag import measure_lag
+from llmhub.runtime.malloc import configure_malloc
 from llmhub.runtime.memory_budget import MemoryBudget
 
 PAGE_BODY_BYTES = 1024 * 1024
@@ -75,7 +75,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def run_lifespan(receive: Receive, send: Send) -> None:
     """Run the lifespan: open the process's resources at startup, and close them at shutdown."""
     await receive()
-    give_memory_back()
+    configure_malloc()
     sys.setswitchinterval(SWITCH_S)
     bound_connections()
     await start_chats(memory)
@@ -84,7 +84,7 @@ async def run_lifespan(receive: Receive, send: Send) -> None:
     gc.collect()
     gc.freeze()  # loaded modules stay: collections skip them from now on
     gc.set_threshold(*GC_THRESHOLDS)
-    lag = asyncio.create_task(watch_lag()) if ROLE != "bulk" else None
+    lag = asyncio.create_task(measure_lag()) if ROLE != "bulk" else None
     bulk = BulkProcess()
     if ROLE == "web":
         BoundedHttpProtocol.other_process = bulk

@@ -13,6 +13,7 @@ from llmhub.people.sign_in import admin_login
 # The admin's login and password change use allauth's rate limits.
 admin.site.login = admin_login  # type: ignore[method-assign]  # the theme creates the site
 admin.site.password_change = rate_limit(action="change_password")(admin.site.password_change)  # type: ignore[method-assign]  # likewise
+admin.site.empty_value_display = "–"
 
 urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}dashboard/favicon.svg")),

@@ -53,7 +53,7 @@ class ChatQuerySet(models.QuerySet["Chat"]):
             chats = chats.filter(started_at__lt=until, pk__lt=first_id_at(until, shift=CLOCK_SLACK))
         return chats
 
-    def costing(self, *, least_usd: Decimal | None = None, most_usd: Decimal | None = None) -> Self:
+    def with_cost(self, *, least_usd: Decimal | None = None, most_usd: Decimal | None = None) -> Self:
         """Keep chats whose cost is known and within these bounds."""
         chats = self
         if least_usd is not None:
@@ -62,7 +62,7 @@ class ChatQuerySet(models.QuerySet["Chat"]):
             chats = chats.filter(cost_nano_usd__lte=int(most_usd.scaleb(9)))
         return chats
 
-    def sized(self, *, least_tokens: int | None = None, most_tokens: int | None = None) -> Self:
+    def with_tokens(self, *, least_tokens: int | None = None, most_tokens: int | None = None) -> Self:
         """Keep chats whose tokens, prompt and completion together, are known and within these bounds."""
         chats = self if least_tokens is None and most_tokens is None else self.alias(tokens=TOKENS)
         if least_tokens is not None:
@@ -71,15 +71,15 @@ class ChatQuerySet(models.QuerySet["Chat"]):
             chats = chats.filter(tokens__lte=most_tokens)
         return chats
 
-    def first_of(self, span: Self, *, skip: int = 0, most: int, is_newest_first: bool = True) -> list[Chat]:
-        """Return a page in order of time; `span` holds all chats within the same bounds of time.
+    def read_page(self, period_chats: Self, *, skip: int = 0, most: int, is_newest_first: bool = True) -> list[Chat]:
+        """Return a page in order of time; `period_chats` holds all chats within the same bounds of time.
 
         An ordered scan of the primary key skips every chat that does not match; where few match, that is slow, and
         the planner cannot know. So the scan stops at a cheap depth; if the page is not full by then, the matches of
         the other indexes are sorted. Runs two or three queries.
         """
         sign, bound = ("-", "pk__gte") if is_newest_first else ("", "pk__lte")
-        edge = list(span.order_by(f"{sign}pk").values_list("pk", flat=True)[CHEAP_CHATS + DEPTH * skip :][:1])
+        edge = list(period_chats.order_by(f"{sign}pk").values_list("pk", flat=True)[CHEAP_CHATS + DEPTH * skip :][:1])
         near = self.filter(**{bound: edge[0]}) if edge else self
         page = list(near.order_by(f"{sign}pk")[skip : skip + most])
         if len(page) == most or not edge:

@@ -15,6 +15,7 @@ from unfold.contrib.filters.admin import ChoicesRadioFilter
 from chat.ledger.models import LedgerEvent, LedgerWriterRecord
 from chat.ledger.recorded_views import RecordedAdmin
 from llmhub.adminkit.large_tables import LargeTableAdmin
+from llmhub.adminkit.times import exact_time
 from llmhub.adminkit.untrusted_text import escape_untrusted
 
 
@@ -36,14 +37,14 @@ class LedgerEventAdmin(RecordedAdmin):
         del value, request
         return lookup == "kind__exact"
 
-    @admin.display(description="Time (UTC)")
+    @admin.display(description="Time")
     def time(self, event: LedgerEvent) -> str:
-        return f"{event.at:%Y-%m-%d %H:%M:%S.%f}"
+        return format_html('<time title="{}">{}</time>', event.at.isoformat(), exact_time(event.at))
 
     @admin.display(description="Chat")
     def chat_link(self, event: LedgerEvent) -> str:
         if event.chat_id is None:
-            return ""
+            return "–"
         url = reverse("admin:chat_chat_change", args=[event.chat_id])
         return format_html('<a class="text-link" href="{}">{}</a>', url, event.chat_id)
 

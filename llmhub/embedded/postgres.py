@@ -1,6 +1,6 @@
 """The embedded PostgreSQL: programs from the wheel, one cluster per folder, on a private Unix socket.
 
-The user who starts it is superuser by peer authentication, until `shut_superuser_out`. The hub's two roles have
+The user who starts it is superuser by peer authentication, until `lock_out_superuser`. The hub's two roles have
 passwords, generated at each start.
 """
 
@@ -158,7 +158,7 @@ def _make_database(cluster: Cluster) -> None:
             connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(stored)))
 
 
-def shut_superuser_out(cluster: Cluster) -> None:
+def lock_out_superuser(cluster: Cluster) -> None:
     """Reject superuser connections until the next start.
 
     Errors: EmbeddedError if the server does not reload its rules in time.

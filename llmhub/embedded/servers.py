@@ -40,7 +40,7 @@ def _postgres(options: Options, supervisor: Supervisor, environment: Mapping[str
             stack.callback(supervisor.stop, "postgres")
             child = supervisor.start(postgres.get_command(cluster), stop_timeout_s=postgres.STOP_TIMEOUT_S)
             supervisor.wait_until(partial(postgres.is_ready, cluster), child, timeout_s=postgres.START_TIMEOUT_S)
-            postgres.shut_superuser_out(cluster)
+            postgres.lock_out_superuser(cluster)
         yield {
             "DATABASE_URL": cluster.url(postgres.APPLICATION_ROLE),
             "DATABASE_OWNER_URL": cluster.url(postgres.OWNER_ROLE),

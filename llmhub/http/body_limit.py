@@ -20,11 +20,11 @@ from llmhub.http.request_bodies import (
     Receive,
     Scope,
     Send,
+    close_after_answer,
     declared_bytes,
-    hang_up,
+    delay_answer,
     has_body,
-    hold_up,
-    note_idling,
+    mark_idle,
 )
 from llmhub.runtime.large_work import LARGE_BYTES
 from llmhub.runtime.memory_budget import MemoryBudget, MemoryBudgetExceededError
@@ -80,7 +80,7 @@ class BodyLimit:
         size_bytes = 0
         is_whole = False
         deadline_s = asyncio.get_running_loop().time() + self._body_s
-        note_idling(scope, is_idling=True)
+        mark_idle(scope, is_idling=True)
 
         async def receive_bounded() -> Message:
             nonlocal size_bytes, is_whole
@@ -91,7 +91,7 @@ class BodyLimit:
                 await self._refuse_timeout(scope, send)
                 return {"type": "http.disconnect"}
             is_whole = not message.get("more_body", False)
-            note_idling(scope, is_idling=not is_whole)
+            mark_idle(scope, is_idling=not is_whole)
             size_bytes += len(message.get("body", b""))
             if size_bytes <= self._max_body_bytes:
                 return message
@@ -142,7 +142,7 @@ def _answer_bytes(start: Message) -> int:
 
 async def _refuse_guess(scope: Scope, receive: Receive, send: Send, *, wait_s: float) -> None:
     try:
-        await hold_up(scope, receive, seconds=wait_s)
+        await delay_answer(scope, receive, seconds=wait_s)
     except CallerGoneError:
         return
     message = "This API key is not known here."
@@ -153,7 +153,7 @@ async def _refuse(
     scope: Scope, status: int, message: str, *, code: str, send: Send, type_: str = "invalid_request_error"
 ) -> None:
     """Answer, and read no more of the request."""
-    hang_up(scope)
+    close_after_answer(scope)
     headers = {"retry-after": f"{MemoryBudgetExceededError.retry_after_s:g}"} if status == 503 else {}
     await send_whole(JsonResponse(error_body(message, type_=type_, code=code), status=status, headers=headers), send)
 

@@ -21,7 +21,16 @@ from django.urls import Resolver404, ResolverMatch, get_resolver
 
 from llmhub.http.error_envelope import error_body
 from llmhub.http.event_stream import EventStream
-from llmhub.http.request_bodies import BODY_S, CallerGoneError, Message, Receive, RequestBody, Scope, Send, hang_up
+from llmhub.http.request_bodies import (
+    BODY_S,
+    CallerGoneError,
+    Message,
+    Receive,
+    RequestBody,
+    Scope,
+    Send,
+    close_after_answer,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +84,8 @@ class GatewayHandler:
         try:
             request = GatewayRequest(scope, io.BytesIO())
         except UnicodeDecodeError:
-            hang_up(scope)
-            await send_whole(_refusal(400, "The query string is not valid UTF-8."), send)
+            close_after_answer(scope)
+            await send_whole(_error_response(400, "The query string is not valid UTF-8."), send)
             return
         request.client = client = Client(receive)
         request.unread_body = RequestBody(
@@ -86,7 +95,7 @@ class GatewayHandler:
         try:
             response = await self._call_view(request)
             if not request.unread_body.is_read:
-                hang_up(request.scope)
+                close_after_answer(request.scope)
             await self._send(response, send)
         except CallerGoneError:
             pass
@@ -117,7 +126,7 @@ class GatewayHandler:
                 await send({"type": "http.response.body", "body": frames, "more_body": True})
             await send({"type": "http.response.body"})
         elif response is None:
-            await send_whole(_refusal(503, "The hub stops.", code="hub_stopping"), send)
+            await send_whole(_error_response(503, "The hub stops.", code="hub_stopping"), send)
 
     async def _call_view(self, request: GatewayRequest) -> HttpResponseBase:
         try:
@@ -125,12 +134,12 @@ class GatewayHandler:
             request.resolver_match = match
             response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
         except Resolver404:
-            return _refusal(404, f"There is nothing at {request.path}.")
+            return _error_response(404, f"There is nothing at {request.path}.")
         except CallerGoneError:
             raise
         except Exception:
             logger.exception("%s %s failed", request.method, request.path)
-            return _refusal(500, "The hub failed; see its log.")
+            return _error_response(500, "The hub failed; see its log.")
         return response
 
 
@@ -182,7 +191,7 @@ def _resolve(urlconf: str, path: str) -> ResolverMatch:
     return get_resolver(urlconf).resolve(path)
 
 
-def _refusal(status: int, message: str, *, code: str | None = None) -> HttpResponse:
+def _error_response(status: int, message: str, *, code: str | None = None) -> HttpResponse:
     type_ = "not_found_error" if status == 404 else "invalid_request_error" if status < 500 else "server_error"
     return JsonResponse(error_body(message, type_=type_, code=code), status=status)
 

@@ -24,7 +24,7 @@ ROOM_PER_BYTE = 3
 FIRST_ROOM_BYTES = 64 * 1024
 """The memory cost of each request beside its body; the minimum step for a body of undeclared size."""
 
-HANG_UP = "llmhub.hang_up"
+CLOSE_AFTER_ANSWER = "llmhub.close_after_answer"
 """The server extension that discards further input, and closes the connection after the answer."""
 
 IDLING = "llmhub.idling"
@@ -94,7 +94,7 @@ class RequestBody:
 
         Errors: CallerGoneError.
         """
-        await hold_up(self._scope, self._receive, seconds=seconds)
+        await delay_answer(self._scope, self._receive, seconds=seconds)
 
     async def _read_in_time(self, holding: Holding) -> bytes:
         try:
@@ -145,9 +145,9 @@ def has_body(scope: Scope) -> bool:
     return declared_bytes(scope) > 0 or any(name == b"transfer-encoding" for name, _ in scope["headers"])
 
 
-def hang_up(scope: Mapping[str, Any]) -> None:
+def close_after_answer(scope: Mapping[str, Any]) -> None:
     """Discard the rest of a request, and close the connection after its answer."""
-    if extension := (scope.get("extensions") or {}).get(HANG_UP):
+    if extension := (scope.get("extensions") or {}).get(CLOSE_AFTER_ANSWER):
         extension["now"]()
 
 
@@ -157,22 +157,22 @@ def is_whole(scope: Mapping[str, Any]) -> bool:
     return extension is not None and bool(extension["ask"]())
 
 
-def note_idling(scope: Mapping[str, Any], *, is_idling: bool) -> None:
+def mark_idle(scope: Mapping[str, Any], *, is_idling: bool) -> None:
     """Mark whether a request only waits, and may be evicted at the connection limit."""
     if extension := (scope.get("extensions") or {}).get(IDLING):
         extension["say"](is_idling)
 
 
-async def hold_up(scope: Mapping[str, Any], receive: Receive, *, seconds: float) -> None:
+async def delay_answer(scope: Mapping[str, Any], receive: Receive, *, seconds: float) -> None:
     """Delay the answer to a request that will not be read.
 
     Errors: CallerGoneError.
     """
-    hang_up(scope)
-    note_idling(scope, is_idling=True)
+    close_after_answer(scope)
+    mark_idle(scope, is_idling=True)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while (await receive())["type"] != "http.disconnect":
                 pass
             raise CallerGoneError
-    note_idling(scope, is_idling=False)
+    mark_idle(scope, is_idling=False)

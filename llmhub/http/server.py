@@ -20,11 +20,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from llmhub.http.connection_bounds import ConnectionBounds
-from llmhub.http.request_bodies import HANG_UP, IDLING, WHOLE
+from llmhub.http.request_bodies import CLOSE_AFTER_ANSWER, IDLING, WHOLE
 
 
 @dataclass(frozen=True, slots=True)
-class EarlyRefusal:
+class EarlyRejection:
     """The response to a request that is rejected before its head is complete."""
 
     status: int
@@ -44,9 +44,9 @@ FRAMING = (b"content-length", b"transfer-encoding")
 CONNECTIONS = ConnectionBounds()
 """The connections of this process; unbounded until the limits are set."""
 
-CROWDED = EarlyRefusal(503, "too_many_connections", "The hub has no room for another connection now.")
-NOT_HTTP = EarlyRefusal(400, "invalid_http", "The request is not valid HTTP.")
-PIPELINED = EarlyRefusal(
+CROWDED = EarlyRejection(503, "too_many_connections", "The hub has no room for another connection now.")
+NOT_HTTP = EarlyRejection(400, "invalid_http", "The request is not valid HTTP.")
+PIPELINED = EarlyRejection(
     400, "pipelined_request", "A large body may not be sent before the request before it is answered."
 )
 
@@ -76,7 +76,7 @@ class FramingError(Exception):
     pass
 
 
-class _Lingering:
+class _LingeringTransport:
     """A transport for one answer, whose `close` lingers instead of closing at once."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
@@ -116,7 +116,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """Whether `_head` holds the last request from its first byte on."""
     _answering: RequestResponseCycle | None = None
     _timer: asyncio.TimerHandle | None = None
-    _refusal = NOT_HTTP
+    _rejection = NOT_HTTP
     _is_refused = False
     _idling: RequestResponseCycle | None = None
     _extensions: dict[str, Any]
@@ -142,7 +142,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self._extensions = {
-            HANG_UP: {"now": self._hang_up},
+            CLOSE_AFTER_ANSWER: {"now": self._hang_up},
             IDLING: {"say": self._note_idling},
             WHOLE: {"ask": self._is_whole},
         }
@@ -266,7 +266,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if name in FRAMING:
                 framing.append(header)
         if size_bytes > self.max_head_bytes or len(self.headers) > self.max_headers:
-            self._refusal = self._too_large()
+            self._rejection = self._too_large()
             raise HeadTooLargeError
         if not self._is_unambiguously_framed(framing):
             raise FramingError
@@ -300,7 +300,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _check_alone(self) -> None:
         """Errors: PipelinedError if the request arrived before an earlier one was answered."""
         if not (self._is_head_kept and self._is_idle) or self.transport.get_write_buffer_size():
-            self._refusal = PIPELINED
+            self._rejection = PIPELINED
             raise PipelinedError
 
     def _move_to_other_process(self) -> None:
@@ -334,15 +334,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's text; ours is the hub's error object)
         error = sys.exc_info()[1]
         if isinstance(error, httptools.HttpParserCallbackError):  # our own, see `on_headers_complete`
-            self._refuse(self._refusal)
+            self._refuse(self._rejection)
         else:
             self._refuse(replace(NOT_HTTP, message=f"The request is not valid HTTP: {error}."))
 
-    def _too_large(self) -> EarlyRefusal:
+    def _too_large(self) -> EarlyRejection:
         limits = f"{self.max_head_bytes} bytes or {self.max_headers} headers"
-        return EarlyRefusal(431, "headers_too_large", f"The request's head is larger than {limits}.")
+        return EarlyRejection(431, "headers_too_large", f"The request's head is larger than {limits}.")
 
-    def _refuse(self, refusal: EarlyRefusal) -> None:
+    def _refuse(self, rejection: EarlyRejection) -> None:
         """Send the rejection unless another answer is in progress, and close.
 
         An answer in progress is completed: it belongs to the part of the request that was valid.
@@ -354,7 +354,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._close_after_answer()
                 return
             self._abandon_request()
-        self.transport.write(refusal.content())
+        self.transport.write(rejection.content())
         self._linger()
 
     def _hang_up(self) -> None:
@@ -375,7 +375,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _close_after(self, cycle: RequestResponseCycle) -> None:
         cycle.keep_alive = False
-        cycle.transport = _Lingering(self.transport, self._linger)  # type: ignore[assignment]  # the methods that a cycle calls
+        cycle.transport = _LingeringTransport(self.transport, self._linger)  # type: ignore[assignment]  # the methods that a cycle calls
 
     def _is_whole(self) -> bool:
         return self._answering is not None and not self._answering.more_body
@@ -416,6 +416,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not self._is_idle:
             self._start_timer()  # an earlier request is being answered
         elif self._has_begun:
-            self._refuse(EarlyRefusal(408, "request_timeout", f"The headers did not arrive within {self.head_s:g} s."))
+            self._refuse(
+                EarlyRejection(408, "request_timeout", f"The headers did not arrive within {self.head_s:g} s.")
+            )
         else:
             self.transport.close()

@@ -14,7 +14,7 @@ LAG = Histogram(
 )
 
 
-async def watch_lag() -> None:
+async def measure_lag() -> None:
     """Measure the lag until cancelled."""
     loop = asyncio.get_running_loop()
     while True:

@@ -13,7 +13,7 @@ SPARE_BYTES = 32 * 1024 * 1024
 ARENAS = 2
 
 
-def give_memory_back() -> bool:
+def configure_malloc() -> bool:
     """Have glibc return the memory of large bodies; return False with another allocator.
 
     By default, glibc raises its mmap threshold over time, and its heaps do not shrink.

@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminPasswordWid
 
 from llmhub.access.secrets import Secret
 from llmhub.adminkit.times import time_ago
-from providers.admin.setting_fields import faults_of, initial_values, setting_fields, settings_of
+from providers.admin.setting_fields import initial_values, setting_fields, settings_errors, submitted_settings
 from providers.backends import BACKENDS
 from providers.key_places import origin_in
 from providers.models import ProviderConfig
@@ -106,8 +106,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscripta
         return cleaned
 
     def _clean_settings(self, kind: ProviderType, cleaned: dict[str, Any]) -> None:
-        settings = settings_of(kind, cleaned)
-        faults = faults_of(kind, settings)
+        settings = submitted_settings(kind, cleaned)
+        faults = settings_errors(kind, settings)
         for name, message in faults.items():
             self.add_error(name, message)
         # Else the model would report the fault again, on a field that this form lacks.

@@ -23,7 +23,7 @@ from providers.admin.health_history import health_history
 from providers.admin.provider_actions import ProviderActions, requester
 from providers.admin.provider_form import ProviderForm
 from providers.admin.provider_list import ProviderListAdmin
-from providers.admin.setting_fields import setting_fields, shown_for
+from providers.admin.setting_fields import setting_fields, visibility_conditions
 from providers.connection_test import ConnectionTestResult, ConnectionTestStep, StepOutcome, run_connection_test
 from providers.errors import ProviderError
 from providers.manager import run
@@ -38,7 +38,7 @@ TESTED_FIELDS = ("provider_type", "base_url", "api_key", "default_model", "timeo
 @admin.register(ProviderConfig)
 class ProviderConfigAdmin(HistoryTab, ProviderListAdmin, ProviderActions):
     form = ProviderForm
-    conditional_fields: ClassVar[Mapping[str, str]] = shown_for()
+    conditional_fields: ClassVar[Mapping[str, str]] = visibility_conditions()
     change_form_template = "providers/provider_form.html"
 
     class Media:

@@ -34,7 +34,7 @@ def setting_fields() -> dict[str, forms.Field]:
     return {f"{PREFIX}{name}": _form_field(name, schema) for name, schema in _schemas().items()}
 
 
-def shown_for() -> dict[str, str]:
+def visibility_conditions() -> dict[str, str]:
     """Return, by field, the script condition on `provider_type` that shows it."""
     conditions = {}
     for name in _schemas():
@@ -49,7 +49,7 @@ def initial_values(stored: Any) -> dict[str, Any]:
     return {f"{PREFIX}{name}": settings[name] for name in _schemas() if name in settings}
 
 
-def settings_of(kind: ProviderType, cleaned: Mapping[str, Any]) -> dict[str, Any]:
+def submitted_settings(kind: ProviderType, cleaned: Mapping[str, Any]) -> dict[str, Any]:
     """Return the submitted settings of this type; empty fields use the type's defaults."""
     fields = BACKENDS[kind].settings_model.model_fields
     values = {name: cleaned.get(f"{PREFIX}{name}") for name in fields}
@@ -57,7 +57,7 @@ def settings_of(kind: ProviderType, cleaned: Mapping[str, Any]) -> dict[str, Any
     return {name: value for name, value in values.items() if value not in (*empty, fields[name].default)}
 
 
-def faults_of(kind: ProviderType, settings: Mapping[str, Any]) -> dict[str, str]:
+def settings_errors(kind: ProviderType, settings: Mapping[str, Any]) -> dict[str, str]:
     """Return the errors of settings, by form field."""
     try:
         BACKENDS[kind].settings_model.model_validate(settings)

@@ -85,8 +85,8 @@ def test_a_conversation_streams_and_tells_how_it_went(page, product, upstream):
     answer = answers(page).nth(1)
     expect(answer).to_contain_text("Tokens9 in, 5 out")
     first_ms, whole_ms = (
-        int(re.search(rf"{words} after([\d,]+) ms", answer.inner_text().replace("\n", ""))[1].replace(",", ""))
-        for words in ("First token", "Whole answer")
+        int(re.search(rf"{words}([\d,]+) ms", answer.inner_text().replace("\n", ""))[1].replace(",", ""))
+        for words in ("First token", "Latency")
     )
     assert first_ms <= whole_ms
     expect(answer).to_contain_text("Cost–")

@@ -26,7 +26,7 @@ TITLES = {ContentKind.REQUEST: "Raw request", ContentKind.RESPONSE: "Raw respons
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
+class RawBody:
     """A stored body. Shape: `text` is pretty-printed if it is JSON, and truncated; `url` serves the whole body."""
 
     title: str
@@ -54,7 +54,7 @@ class ChatPage:
     messages: list[ShownMessage]
     messages_left_out: int
     attempts: list[JSONObject]
-    raws: list[Raw]
+    raws: list[RawBody]
     events: list[LedgerEvent]
     events_left_out: bool
     neighbours: Neighbours
@@ -74,7 +74,7 @@ def get_page(request: HttpRequest, chat: Chat) -> ChatPage:
         messages=shown_messages(transcript.turns[-MAX_MESSAGES:]),
         messages_left_out=max(0, len(transcript.turns) - MAX_MESSAGES),
         attempts=transcript.explain(chat.attempts),
-        raws=[_raw(chat, kind, transcript.bodies[kind]) for kind in ContentKind if kind in transcript.bodies],
+        raws=[_raw_body(chat, kind, transcript.bodies[kind]) for kind in ContentKind if kind in transcript.bodies],
         events=events[:MAX_EVENTS],
         events_left_out=len(events) > MAX_EVENTS,
         neighbours=_neighbours(chat, list_query),
@@ -108,19 +108,19 @@ def _neighbours(chat: Chat, list_query: QueryDict) -> Neighbours:
 def _next_in_list(chat: Chat, list_query: QueryDict, *, is_newer: bool) -> Iterable[Chat]:
     """Return the adjacent chat of the list in one direction, if any."""
     form, side = ChatFilterForm(list_query), {"pk__gt" if is_newer else "pk__lt": chat.pk}
-    chats = search(form.narrow(Chat.objects.filter(**side), now=timezone.now()), list_query.get("q", ""))
+    chats = search(form.filter_chats(Chat.objects.filter(**side), now=timezone.now()), list_query.get("q", ""))
     if form.is_in_order:
         return chats.order_by("pk" if is_newer else "-pk")[:1]
-    return chats.first_of(Chat.objects.filter(**side), most=1, is_newest_first=not is_newer)
+    return chats.read_page(Chat.objects.filter(**side), most=1, is_newest_first=not is_newer)
 
 
 def _first_url(chats: Iterable[Chat], list_query: QueryDict) -> str | None:
     return next((chat_url(chat.pk, list_query) for chat in chats), None)
 
 
-def _raw(chat: Chat, kind: ContentKind, body: Body) -> Raw:
+def _raw_body(chat: Chat, kind: ContentKind, body: Body) -> RawBody:
     text = pretty_json(body.text) or body.text
-    return Raw(
+    return RawBody(
         title=TITLES[kind],
         text=text[:MAX_RAW_CHARS],
         is_cut=len(text) > MAX_RAW_CHARS,

@@ -30,7 +30,7 @@ class HistoryPaginator(BoundedPaginator):
         if self.form.is_in_order:
             return super().rows(skip)
         chats: ChatQuerySet = self.object_list
-        return chats.first_of(self.form.span(now=timezone.now()), skip=skip, most=self.per_page)
+        return chats.read_page(self.form.period_chats(now=timezone.now()), skip=skip, most=self.per_page)
 
 
 @admin.register(Chat)

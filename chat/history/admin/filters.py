@@ -139,7 +139,7 @@ class ChatFilterForm(forms.Form):
                 if is_plain(value)
             ]
 
-    def narrow(self, chats: ChatQuerySet, *, now: datetime) -> ChatQuerySet:
+    def filter_chats(self, chats: ChatQuerySet, *, now: datetime) -> ChatQuerySet:
         """Keep the chats that match every field; none if a field is invalid."""
         if not self.is_valid():
             return chats.none()
@@ -153,11 +153,11 @@ class ChatFilterForm(forms.Form):
         return (
             chats.filter(**exact)
             .between(since=self._since(now=now), until=cleaned["until"])
-            .costing(least_usd=cleaned["cost_from"], most_usd=cleaned["cost_to"])
-            .sized(least_tokens=cleaned["tokens_from"], most_tokens=cleaned["tokens_to"])
+            .with_cost(least_usd=cleaned["cost_from"], most_usd=cleaned["cost_to"])
+            .with_tokens(least_tokens=cleaned["tokens_from"], most_tokens=cleaned["tokens_to"])
         )
 
-    def span(self, *, now: datetime) -> ChatQuerySet:
+    def period_chats(self, *, now: datetime) -> ChatQuerySet:
         """Return all chats of the chosen period."""
         cleaned = self.cleaned_data if self.is_valid() else {}
         return Chat.objects.between(since=self._since(now=now), until=cleaned.get("until"))
@@ -251,7 +251,7 @@ class ChatFilter(admin.ListFilter):
 
     def queryset(self, _request: HttpRequest, chats: QuerySet[Any]) -> QuerySet[Any]:
         assert isinstance(chats, ChatQuerySet)
-        return self.form.narrow(chats, now=timezone.now())
+        return self.form.filter_chats(chats, now=timezone.now())
 
     def choices(self, _changelist: Any) -> Iterator[dict[str, Any]]:
         self.form.suggest()

@@ -157,4 +157,4 @@ def test_many_names_are_suggested_in_order_up_to_a_bound():
 
 
 def test_costs_are_compared_to_the_nano_dollar():
-    assert Chat.objects.costing(least_usd=Decimal("0.000000001"), most_usd=Decimal("0.000000001")).count() == 1
+    assert Chat.objects.with_cost(least_usd=Decimal("0.000000001"), most_usd=Decimal("0.000000001")).count() == 1

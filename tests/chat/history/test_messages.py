@@ -99,7 +99,7 @@ def test_roles_are_told_by_name(role, shown, name):
 def test_a_long_part_is_cut_and_tells_its_size():
     (part,) = parts_of(content="x" * (MAX_SHOWN_CHARS + 1))
 
-    assert (len(part.shown), part.chars, part.is_cut) == (MAX_SHOWN_CHARS, MAX_SHOWN_CHARS + 1, True)
+    assert (len(part.visible_text), part.chars, part.is_cut) == (MAX_SHOWN_CHARS, MAX_SHOWN_CHARS + 1, True)
 
 
 @pytest.mark.parametrize("text", ["", "plain", "5", '"text"', "{broken", "[" * 100_000, "[" + "1," * 600_000 + "1]"])

@@ -109,7 +109,7 @@ def test_chats_of_a_rare_size_are_found_by_their_tokens():
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE chat_chat")
 
-    plan = Chat.objects.sized(least_tokens=1_000_000).order_by("-id")[:50].explain()
+    plan = Chat.objects.with_tokens(least_tokens=1_000_000).order_by("-id")[:50].explain()
 
     assert "chat_by_tokens" in plan
 
@@ -124,7 +124,7 @@ def test_a_page_holds_the_same_chats_however_they_are_found(monkeypatch, cheap_c
     wanted = sorted((pk for n, pk in enumerate(ids) if n % 3 == 1), reverse=is_newest_first)
 
     pages = [
-        Chat.objects.filter(application="1", pk__in=ids).first_of(
+        Chat.objects.filter(application="1", pk__in=ids).read_page(
             Chat.objects.all(), skip=skip, most=4, is_newest_first=is_newest_first
         )
         for skip in (0, 4, 8)

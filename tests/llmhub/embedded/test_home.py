@@ -117,7 +117,7 @@ def test_a_file_of_secrets_that_was_damaged_is_not_replaced(home):
     home.mkdir()
     (home / "secrets.json").write_text("{")
 
-    with pytest.raises(EmbeddedError, match=r"secrets\.json is not what"):
+    with pytest.raises(EmbeddedError, match=r"secrets\.json was changed"):
         homes.make_secrets(home, {})
 
 

@@ -9,7 +9,7 @@ from django.urls import path
 
 from llmhub.http.event_stream import EventStream
 from llmhub.http.handler import GatewayHandler, Interruption
-from llmhub.http.request_bodies import HANG_UP, BodyTooLargeError, BodyTooSlowError
+from llmhub.http.request_bodies import CLOSE_AFTER_ANSWER, BodyTooLargeError, BodyTooSlowError
 from llmhub.runtime.memory_budget import UNBOUNDED
 from providers.wire.rendering import PING
 
@@ -167,7 +167,7 @@ class Connection:
         async with self.has_sent:
             await self.has_sent.wait_for(lambda: len(self.sent) >= count)
 
-    def hang_up(self):
+    def close_after_answer(self):
         self._incoming.put_nowait(DISCONNECT)
 
     def serve(self, path, *, headers=(), query=b"", handler=None, **options):
@@ -178,7 +178,7 @@ class Connection:
             "query_string": query,
             "headers": list(headers),
             "events": self.events,
-            "extensions": {HANG_UP: {"now": lambda: self.sent.append("hangs up")}},
+            "extensions": {CLOSE_AFTER_ANSWER: {"now": lambda: self.sent.append("hangs up")}},
         }
         handler = handler or GatewayHandler(__name__, **{"max_body_bytes": 40, **options})
         return asyncio.ensure_future(handler(scope, self.receive, self.send))
@@ -314,7 +314,7 @@ async def test_a_caller_who_leaves_ends_the_work_and_the_work_cleans_up():
     serving = connection.serve("/work")
     await connection.events.begun.wait()
 
-    connection.hang_up()
+    connection.close_after_answer()
     await serving
 
     assert connection.events.cleaned_up.is_set()
@@ -377,7 +377,7 @@ async def test_nobody_listens_any_more_once_the_answer_is_sent():
     before = asyncio.all_tasks()
 
     await connection.serve("/echo")
-    connection.hang_up()
+    connection.close_after_answer()
     await asyncio.sleep(0)
 
     assert asyncio.all_tasks() == before
@@ -460,7 +460,7 @@ async def test_whatever_is_sent_puts_the_next_comment_off(clock):
 
     assert before == [b"data: 1\n\n", b"data: 2\n\n"]
     assert connection.bodies == [*before, b": ping\n\n"]
-    connection.hang_up()
+    connection.close_after_answer()
     await serving
 
 
@@ -479,7 +479,7 @@ async def test_a_caller_who_leaves_a_stream_closes_its_source():
     serving = connection.serve("/stream")
     await connection.events.begun.wait()
 
-    connection.hang_up()
+    connection.close_after_answer()
     await serving
 
     assert connection.events.cleaned_up.is_set()
@@ -492,7 +492,7 @@ async def test_a_caller_who_leaves_while_taking_no_more_closes_the_source():
     serving = connection.serve("/stream")
     await connection.sends(2)
 
-    connection.hang_up()
+    connection.close_after_answer()
     await serving
 
     assert connection.events.cleaned_up.is_set()

@@ -3,13 +3,13 @@ import asyncio
 import pytest
 
 from llmhub.http.request_bodies import (
+    CLOSE_AFTER_ANSWER,
     FIRST_ROOM_BYTES,
-    HANG_UP,
     ROOM_PER_BYTE,
     BodyTooLargeError,
     CallerGoneError,
     RequestBody,
-    hold_up,
+    delay_answer,
 )
 from llmhub.runtime.memory_budget import UNBOUNDED, LargerThanBudgetError, MemoryBudget, MemoryBudgetExceededError
 
@@ -24,9 +24,9 @@ class Sender:
         self.left = list(messages)
         self.has_hung_up = False
         names = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        self.scope = {"headers": names, "extensions": {HANG_UP: {"now": self.hang_up}}}
+        self.scope = {"headers": names, "extensions": {CLOSE_AFTER_ANSWER: {"now": self.close_after_answer}}}
 
-    def hang_up(self):
+    def close_after_answer(self):
         self.has_hung_up = True
 
     async def receive(self):
@@ -121,7 +121,7 @@ async def test_a_caller_who_leaves_amid_a_body_is_told_from_one_who_is_done(decl
 async def test_who_is_held_up_is_answered_when_the_time_is_over_however_much_comes():
     sender = Sender(*pieces(*[1024 * KB] * 4))
 
-    await hold_up(sender.scope, sender.receive, seconds=0.02)
+    await delay_answer(sender.scope, sender.receive, seconds=0.02)
 
     assert sender.has_hung_up
 
@@ -130,4 +130,4 @@ async def test_who_leaves_while_held_up_is_gone_at_once():
     sender = Sender(*pieces(1, 1), DISCONNECT)
 
     with pytest.raises(CallerGoneError):
-        await hold_up(sender.scope, sender.receive, seconds=60)
+        await delay_answer(sender.scope, sender.receive, seconds=60)

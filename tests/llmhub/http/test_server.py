@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 
 from llmhub.http.connection_bounds import ConnectionBounds
-from llmhub.http.request_bodies import hang_up
+from llmhub.http.request_bodies import close_after_answer
 from llmhub.http.server import BoundedHttpProtocol
 from tests.live import until
 
@@ -39,7 +39,7 @@ class Served:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         body, more = b"", scope["path"] not in ("/early", "/unread")
         if scope["path"] == "/unread":
-            hang_up(scope)
+            close_after_answer(scope)
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":

@@ -5,7 +5,7 @@ from django.test import Client
 from django.urls import reverse
 
 from llmhub.access.secrets import Secret
-from providers.admin.setting_fields import PREFIX, setting_fields, shown_for
+from providers.admin.setting_fields import PREFIX, setting_fields, visibility_conditions
 from providers.backends import BACKENDS
 from providers.models import HealthCheck, ProviderConfig, ProviderModel
 from tests.fakes import FakeProvider
@@ -23,7 +23,7 @@ def try_url(row: ProviderConfig) -> str:
 
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_every_setting_of_every_type_has_a_field_with_help(kind):
-    fields, conditions = setting_fields(), shown_for()
+    fields, conditions = setting_fields(), visibility_conditions()
 
     for name in BACKENDS[kind].settings_model.model_fields:
         label = fields[f"{PREFIX}{name}"].label
