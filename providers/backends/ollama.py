@@ -5,7 +5,7 @@ Source: https://docs.ollama.com/api and its server's `api/types.go`, read 2026-1
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -15,7 +15,8 @@ from providers.types import ChatRequest, ChatResponse, JSONObject, ModelInfo, Pr
 from providers.wire import ollama
 from providers.wire.codec import StreamDecoder
 from providers.wire.json_access import find_count, find_text, list_at, object_at, objects_at, text_at
-from providers.wire.ollama import Think
+
+Think = bool | Literal["low", "medium", "high", "max"]
 
 CAPABILITIES = {
     "completion": "chat",

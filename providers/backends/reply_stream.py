@@ -58,13 +58,14 @@ class ReplyStream:
         self.dropped_params = dropped_params
         self._reply = reply
         self._decoder = FrameDecoder(decoder)
+        self._ends_at_finish = decoder.ends_at_finish
         self._parser: FrameParser = SseParser() if decoder.framing == "sse" else NdjsonParser()
         self._owner = owner
         self._groups: deque[list[bytes]] = deque()
         self._failure: ProviderError | None = None
         self._has_frames = False
         self._is_over = False
-        """Whether `[DONE]` was read: what follows is ignored."""
+        """Whether the last frame of the format was read, or `[DONE]`: what follows is ignored."""
         self._is_read = False
         self._spent, self._turn_cost, self._turn_began_s = 0, FIRST_TURN_COST, time.monotonic()
         """What was done in this turn, and what may be."""
@@ -131,6 +132,9 @@ class ReplyStream:
                     break
                 deltas.extend(self._decoder.decode(frame))
                 self._has_frames = True
+                if self._ends_at_finish and self._decoder.is_finished:
+                    self._is_over = True
+                    break
         except ProviderError as error:
             self._failure = error
         except MALFORMED:

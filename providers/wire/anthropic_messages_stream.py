@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from providers.errors import MalformedReplyError
 from providers.types import (
@@ -75,6 +75,8 @@ class _OpenBlock:
 
 class AnthropicStreamDecoder(StreamDecoder):
     """Translates the events of one message, whose end is `message_stop`."""
+
+    ends_at_finish: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._usage: JSONObject = {}

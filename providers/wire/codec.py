@@ -37,10 +37,12 @@ class ReplyHead:
 class StreamDecoder(ABC):
     """Translates the frames of one streamed answer; made anew for each stream.
 
-    `is_finished` turns true with the format's own mark of the end: a stream that ends without is truncated.
+    `is_finished` turns true with the format's own mark of the end: a stream that ends without is truncated. Where it
+    `ends_at_finish`, that mark is the last of it: what follows is no part of the answer.
     """
 
     framing: ClassVar[Framing] = "sse"
+    ends_at_finish: ClassVar[bool] = False
     is_finished: bool = False
 
     @abstractmethod

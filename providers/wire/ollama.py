@@ -504,6 +504,7 @@ class OllamaStreamDecoder(StreamDecoder):
     """Translates lines of one answer each; the last one is done."""
 
     framing: ClassVar[Framing] = "ndjson"
+    ends_at_finish: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._is_started = False

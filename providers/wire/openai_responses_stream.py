@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from providers.types import (
     ChatResponse,
@@ -68,6 +68,8 @@ from providers.wire.rendering import dump_json, event_frame
 
 class ResponsesStreamDecoder(StreamDecoder):
     """Translates the events of one answer, whose end is the event with all of it; what it tells anew is added."""
+
+    ends_at_finish: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._places: dict[tuple[int, int], int] = {}

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 
 from providers.types import ChatMessage, ChatRequest
+from tests.providers.wire.assembling import assembled
 
 HELLO = ChatRequest(messages=(ChatMessage(role="user", content="Hello"),))
 KEY = "sk-canary-of-the-tests"
@@ -29,9 +30,9 @@ def tried(journey):
 
 
 async def collect(stream, got):
-    async with aclosing(stream) as chunks:
-        async for chunk in chunks:
-            got += [chunk]
+    async with aclosing(stream) as deltas:
+        async for delta in deltas:
+            got += [delta]
 
 
 async def streamed(manager, **options):
@@ -40,8 +41,8 @@ async def streamed(manager, **options):
     return got
 
 
-def text_of(chunks):
-    return "".join(choice.content or "" for chunk in chunks for choice in chunk.choices)
+def text_of(deltas):
+    return assembled(deltas).content
 
 
 async def whole_text(manager, **options):

@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -9,9 +10,12 @@ from providers.errors import (
     TruncatedReplyError,
     UpstreamError,
 )
+from providers.manager import is_content
+from providers.types import PartDelta, ReplyStarted
 from tests import fakes
 from tests.fakes import FakeProvider
 from tests.providers.asking import BOTH_WAYS, HELLO, cancelled, collect, in_thread, streamed, text_of, tried
+from tests.providers.wire.assembling import assembled
 
 
 @BOTH_WAYS
@@ -57,12 +61,12 @@ async def test_a_stream_that_fails_before_any_content_goes_to_the_next(two, mana
     first.fail(fault)
     journey = AttemptLog()
 
-    chunks = await streamed(manager, journey=journey)
+    deltas = await streamed(manager, journey=journey)
 
-    assert text_of(chunks) == "The second answers."
+    assert text_of(deltas) == "The second answers."
     assert [attempt.ok for attempt in journey.attempts] == [False, True]
     assert (len(first.chats), len(second.chats)) == (1, 1)
-    assert len(chunks) == len(await streamed(manager, plan=manager.plan(HELLO, provider="second")))
+    assert deltas == await streamed(manager, plan=manager.plan(HELLO, provider="second"))
 
 
 @pytest.mark.parametrize(
@@ -91,10 +95,10 @@ async def test_what_comes_before_the_first_content_is_held_and_not_lost(two, man
     through_manager = await streamed(manager, plan=manager.plan(HELLO, provider="first"))
 
     straight = []
-    await collect(manager.get_provider("first").stream_chat(HELLO), straight)
+    await collect(manager.get_provider("first").stream_chat(replace(HELLO, model_name="fake-large")), straight)
 
-    assert [chunk.choices for chunk in through_manager] == [chunk.choices for chunk in straight]
-    assert [chunk.has_content for chunk in through_manager][:2] == [False, True]
+    assert through_manager == straight
+    assert [is_content(delta) for delta in through_manager][:3] == [False, False, True]
 
 
 async def test_nothing_is_passed_on_before_there_is_content(two, manager, first):
@@ -106,8 +110,7 @@ async def test_nothing_is_passed_on_before_there_is_content(two, manager, first)
     assert not beginning.done()
 
     first.release()
-    chunk = await beginning
-    assert not chunk.has_content
+    assert isinstance(await beginning, ReplyStarted)
     await stream.aclose()
 
 
@@ -117,10 +120,10 @@ async def test_a_stream_without_any_content_is_an_answer_all_the_same(config, ma
         await in_thread(config.add, "second", second, priority=2)
         journey = AttemptLog()
 
-        chunks = await streamed(manager, journey=journey)
+        deltas = await streamed(manager, journey=journey)
 
-    assert text_of(chunks) == ""
-    assert "content_filter" in {choice.finish_reason for chunk in chunks for choice in chunk.choices}
+    answer = assembled(deltas)
+    assert (answer.content, answer.finish_reason) == ("", "content_filter")
     assert tried(journey) == [("silent", "fake-large", "")]
 
 
@@ -128,9 +131,9 @@ async def test_a_stream_that_nobody_reads_on_hangs_up_and_is_noted(two, manager,
     first.fail(fakes.stall_after(3))
     journey = AttemptLog()
 
-    async with aclosing(manager.stream_chat(HELLO, journey=journey)) as chunks:
-        async for chunk in chunks:
-            if text_of([chunk]) == " first":
+    async with aclosing(manager.stream_chat(HELLO, journey=journey)) as deltas:
+        async for delta in deltas:
+            if delta == PartDelta(0, 0, " first"):
                 break
 
     assert await asyncio.to_thread(first.hung_up.wait, 1)

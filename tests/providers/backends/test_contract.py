@@ -8,12 +8,32 @@ import pytest
 
 from providers import errors
 from providers.backends import BACKENDS
-from providers.types import ChatMessage, ChatRequest, Endpoint, ProviderType, Usage
+from providers.manager import is_content
+from providers.types import (
+    ChatMessage,
+    ChatRequest,
+    ChoiceFinished,
+    Endpoint,
+    OutputFormat,
+    Passthrough,
+    ProviderType,
+    ReplyStarted,
+    Sampling,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+    Usage,
+    WireFormat,
+)
 from tests import fakes
-from tests.fake_formats import FORMATS
+from tests.providers.asking import collect
 from tests.providers.backends.conftest import KEY
+from tests.providers.wire.assembling import assembled
 
 ONE_SHOT_LIST = {ProviderType.OPENAI, ProviderType.MISTRAL, ProviderType.CUSTOM, ProviderType.OLLAMA}
+MARK_AN_END = set(BACKENDS) - {ProviderType.GOOGLE}
 CONVERSATION = (
     ChatMessage(role="system", content="Be brief."),
     ChatMessage(role="user", content="Who are you?"),
@@ -42,15 +62,7 @@ def make_request(**params):
 
 
 async def streamed(backend, request=None):
-    return [chunk async for chunk in backend.stream_chat(request or make_request())]
-
-
-def text_of(chunks):
-    return "".join(choice.content or "" for chunk in chunks for choice in chunk.choices)
-
-
-def last_usage(chunks):
-    return [chunk.usage for chunk in chunks if chunk.usage][-1]
+    return [delta async for delta in backend.stream_chat(request or make_request())]
 
 
 def leaf_values(value):
@@ -72,19 +84,18 @@ async def test_a_whole_answer_has_text_usage_model_and_reason(backend, fake):
 
 
 async def test_the_streamed_answer_is_the_whole_one(backend, fake):
-    chunks = await streamed(backend)
+    deltas = await streamed(backend)
 
-    assert text_of(chunks) == fake.script.text
-    assert len([chunk for chunk in chunks if chunk.has_content]) == len(fake.script.words)
-    assert last_usage(chunks) == (await backend.chat(make_request())).usage
+    assert assembled(deltas) == await backend.chat(make_request())
+    assert [delta.text for delta in deltas if is_content(delta)] == fake.script.words
 
 
-async def test_a_stream_names_model_and_reason(backend):
-    chunks = await streamed(backend)
+async def test_a_stream_names_model_and_reason_once(backend):
+    deltas = await streamed(backend)
 
-    reasons = [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason]
-    assert reasons == ["stop"]
-    assert {chunk.model_name for chunk in chunks if chunk.model_name} == {"fake-large"}
+    assert [delta.finish_reason for delta in deltas if isinstance(delta, ChoiceFinished)] == ["stop"]
+    names = [delta.model_name for delta in deltas if isinstance(delta, ReplyStarted) and delta.model_name]
+    assert names == ["fake-large"]
 
 
 async def test_every_turn_of_a_conversation_arrives_in_order(backend, fake):
@@ -96,8 +107,38 @@ async def test_every_turn_of_a_conversation_arrives_in_order(backend, fake):
     assert "Be brief." in sent
 
 
+async def test_tools_calls_and_their_results_arrive_at_every_type(backend, fake):
+    call = ChatMessage("assistant", [ToolCallPart("call_1", "look", '{"place": "x"}')])
+    result = ChatMessage("tool", [ToolResultPart("call_1", (TextPart("A cat."),))])
+    tool = Tool("look", "Looks around.", {"type": "object", "properties": {"place": {"type": "string"}}})
+
+    await backend.chat(make_request(messages=(*CONVERSATION, call, result), tools=(tool,)))
+
+    sent = fake.chats[0].body.decode()
+    assert all(text in sent for text in ("Looks around.", '"place"', "A cat."))
+    assert sent.count('"look"') >= 2
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"sampling": Sampling(n=1, logprobs=False)},
+        {"tool_choice": ToolChoice("auto")},
+        {"tool_choice": ToolChoice("none")},
+        {"output_format": OutputFormat("text")},
+        {"extra": Passthrough(WireFormat.OPENAI_CHAT, {"modalities": ["text"], "logit_bias": {}})},
+    ],
+)
+async def test_what_asks_for_nothing_special_is_let_through(backend, fake, params):
+    response = await backend.chat(make_request(**params))
+
+    assert response.content == fake.script.text
+
+
 async def test_sampling_parameters_arrive_in_the_formats_own_fields(backend, fake, provider_type):
-    await backend.chat(make_request(temperature=0.5, top_p=0.75, max_tokens=123, stop=("END", "STOP")))
+    sampling = Sampling(temperature=0.5, top_p=0.75, max_tokens=123, stop=("END", "STOP"))
+
+    await backend.chat(make_request(sampling=sampling))
 
     sent = fake.chats[0].json
     fields = {
@@ -117,12 +158,12 @@ async def test_cached_and_reasoning_tokens_are_told(make_fake, make_backend, pro
     usage = Usage(prompt_tokens=90, completion_tokens=30, cached_tokens=64, reasoning_tokens=12)
     backend = make_backend(make_fake(provider_type, usage=usage), provider_type)
 
-    whole, chunks = (await backend.chat(make_request())).usage, await streamed(backend)
+    answers = await backend.chat(make_request()), assembled(await streamed(backend))
 
-    for found in (whole, last_usage(chunks)):
-        assert (found.prompt_tokens, found.completion_tokens, found.total_tokens) == (90, 30, 120)
+    for told in [answer.usage for answer in answers]:
+        assert (told.prompt_tokens, told.completion_tokens, told.total_tokens) == (90, 30, 120)
         if provider_type is not ProviderType.OLLAMA:  # which tells neither
-            assert (found.cached_tokens, found.reasoning_tokens) == (64, 12)
+            assert (told.cached_tokens, told.reasoning_tokens) == (64, 12)
 
 
 @pytest.mark.parametrize(
@@ -137,10 +178,10 @@ async def test_cached_and_reasoning_tokens_are_told(make_fake, make_backend, pro
 async def test_finish_reasons_are_canonical(make_fake, make_backend, provider_type, reason):
     backend = make_backend(make_fake(provider_type, finish_reason=reason), provider_type)
 
-    whole, chunks = await backend.chat(make_request()), await streamed(backend)
+    whole, deltas = await backend.chat(make_request()), await streamed(backend)
 
     assert whole.finish_reason == reason
-    assert [c.finish_reason for chunk in chunks for c in chunk.choices if c.finish_reason] == [reason]
+    assert [delta.finish_reason for delta in deltas if isinstance(delta, ChoiceFinished)] == [reason]
 
 
 @pytest.mark.parametrize(
@@ -217,29 +258,25 @@ async def test_each_fault_of_a_stream_has_its_error(backend, fake, fault, error)
     assert type(caught.value) is error
 
 
-async def test_what_came_before_a_fault_is_delivered(backend, fake):
-    fake.fail(fakes.error_frame_after(3))
-    chunks = []
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        pytest.param(fakes.error_frame_after(3), errors.UpstreamError, r"Scripted failure\.", id="error-frame"),
+        pytest.param(fakes.bad_line_after(3), errors.MalformedReplyError, "not JSON", id="bad-line"),
+    ],
+)
+async def test_what_came_before_a_fault_is_delivered_and_nothing_after_it(backend, fake, fault, error, words):
+    fake.fail(fault)
+    got = []
 
-    async def collect():
-        async for chunk in backend.stream_chat(make_request()):
-            chunks.append(chunk)  # noqa: PERF401
+    with pytest.raises(error, match=words) as caught:
+        await collect(backend.stream_chat(make_request()), got)
 
-    with pytest.raises(errors.UpstreamError, match=r"Scripted failure\."):
-        await collect()
-
-    assert text_of(chunks)
-    assert fake.script.text.startswith(text_of(chunks))
-
-
-async def test_a_bad_line_in_mid_stream_is_skipped_and_counted(backend, fake, caplog):
-    fake.fail(fakes.bad_line_after(3))
-
-    chunks = await streamed(backend)
-
-    assert text_of(chunks) == fake.script.text
-    assert backend.skipped_frames == 1
-    assert [record.levelno for record in caplog.records if record.name.startswith("providers")] == [logging.WARNING]
+    text = assembled(got).content
+    assert (type(caught.value), caught.value.provider) == (error, "acme")
+    assert text
+    assert text != fake.script.text
+    assert fake.script.text.startswith(text)
 
 
 async def test_a_stall_is_a_timeout(make_backend, fake, provider_type):
@@ -377,8 +414,8 @@ async def test_a_probe_of_nothing_tells_that_the_connection_was_refused(make_bac
 async def test_closing_a_stream_closes_the_upstream_connection(backend, fake):
     fake.fail(fakes.stall_after(3))
     stream = backend.stream_chat(make_request())
-    async for chunk in stream:
-        if chunk.has_content:
+    async for delta in stream:
+        if is_content(delta):
             break
 
     await stream.aclose()
@@ -414,7 +451,7 @@ async def test_a_slow_first_token_is_waited_for(backend, fake):
 
     fake.release()
 
-    assert text_of(await task) == fake.script.text
+    assert assembled(await task).content == fake.script.text
 
 
 @pytest.mark.parametrize("call", ["chat", "stream"])
@@ -473,13 +510,13 @@ async def test_a_base_url_may_end_with_a_slash(client, fake, provider_type):
     assert "//" not in fake.chats[0].path
 
 
-@pytest.mark.parametrize("provider_type", [name for name, wire in FORMATS.items() if wire.done])
+@pytest.mark.parametrize("provider_type", sorted(MARK_AN_END))
 async def test_frames_after_the_end_are_ignored(backend, fake):
     fake.fail(fakes.frames_after_the_end())
 
-    chunks = await streamed(backend)
+    deltas = await streamed(backend)
 
-    assert text_of(chunks) == fake.script.text
+    assert assembled(deltas).content == fake.script.text
 
 
 async def test_every_stored_provider_type_has_a_backend():

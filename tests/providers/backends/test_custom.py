@@ -5,8 +5,10 @@ from pydantic import ValidationError
 
 from providers import errors
 from providers.backends.custom import CustomProvider
-from providers.types import ChatMessage, ChatRequest, Endpoint, ModelInfo, ToolCall, Usage
+from providers.types import ChatMessage, ChatRequest, Endpoint, ModelInfo
+from providers.wire.openai_chat import decode_request
 from tests import fakes
+from tests.providers.wire.assembling import assembled
 from tests.wire import sample
 
 ASK = ChatRequest(messages=(ChatMessage(role="user", content="Hi"),), model_name="m")
@@ -25,20 +27,22 @@ def make_custom(*, api_key="", **settings):
 
 
 async def streamed(backend, request=ASK):
-    return [chunk async for chunk in backend.stream_chat(request)]
+    return assembled([delta async for delta in backend.stream_chat(request)])
 
 
 @pytest.mark.parametrize(
-    ("params", "sent"),
+    ("asked", "name"),
     [
-        pytest.param({"max_tokens": 5}, {"max_tokens": 5}, id="usual"),
-        pytest.param({"extra": {"max_completion_tokens": 5}}, {"max_completion_tokens": 5}, id="the-callers-choice"),
+        pytest.param({"max_tokens": 5}, "max_tokens", id="usual"),
+        pytest.param({"max_completion_tokens": 5}, "max_completion_tokens", id="the-callers-choice"),
     ],
 )
-def test_the_length_goes_by_the_name_that_servers_know(params, sent):
-    body = make_custom().chat_call(ChatRequest(messages=ASK.messages, **params), stream=False).json
+def test_the_length_goes_by_the_name_that_servers_know(asked, name):
+    request = decode_request({"model": "m", "messages": [{"role": "user", "content": "Hi"}], **asked})
 
-    assert {name: value for name, value in body.items() if name.startswith("max")} == sent
+    body = make_custom().chat_call(request, stream=False).json
+
+    assert {key: value for key, value in body.items() if key.startswith("max")} == {name: 5}
 
 
 @pytest.mark.parametrize(
@@ -84,55 +88,6 @@ def test_a_custom_provider_has_no_address_of_its_own():
     assert make_custom(strict_models=True).settings.strict_models
 
 
-@pytest.mark.parametrize("case", sample("custom", "errors"), ids=lambda case: case["id"])
-def test_each_refusal_has_its_error(case):
-    error = make_custom().read_error(case["status"], case["body"])
-
-    assert type(error) is getattr(errors, case["error"])
-    assert error.upstream_status == case["status"]
-
-
-def test_a_validators_complaint_names_the_field_without_its_value():
-    [case] = [case for case in sample("custom", "errors") if case["id"] == "fastapi-details"]
-
-    error = make_custom().read_error(422, case["body"])
-
-    assert error.message == "body.stream_options: Extra inputs are not permitted"
-
-
-def test_a_reply_with_nothing_but_the_answer_is_enough():
-    response = make_custom().read_reply(sample("custom", "reply_bare"))
-
-    choice = response.choices[0]
-    assert (choice.index, choice.content, choice.reasoning, choice.finish_reason) == (0, "Red.", "Hm.", "tool_calls")
-    assert choice.tool_calls == (ToolCall("call_0", "look", '{"q":"x"}'), ToolCall("call_1", "now", "{}"))
-    assert (response.usage, response.upstream_id, response.model_name) == (None, None, "")
-
-
-def test_a_stream_may_repeat_the_role_leave_out_the_index_and_end_without_done():
-    reader = make_custom().stream_reader()
-
-    chunks = [c for frame in sample("custom", "stream_llamacpp") for c in reader.read(frame["data"])]
-
-    choices = [choice for chunk in chunks for choice in chunk.choices]
-    assert reader.finished
-    assert "".join(choice.content or "" for choice in choices) == "Red."
-    assert "".join(choice.reasoning or "" for choice in choices) == "Hm."
-    assert chunks[-1].usage == Usage(prompt_tokens=11, completion_tokens=3)
-    assert chunks[-1].extra["timings"] == {"prompt_n": 11, "predicted_per_second": 40.5}
-
-
-def test_tool_calls_without_an_index_are_told_apart_by_their_ids():
-    reader = make_custom().stream_reader()
-    pieces = [{"id": "a", "function": {"name": "f", "arguments": {"q": 1}}}, {"id": "b", "function": {"name": "g"}}]
-    pieces.append({"function": {"arguments": "{}"}})
-
-    chunks = [c for piece in pieces for c in reader.read({"choices": [{"delta": {"tool_calls": [piece]}}]})]
-
-    deltas = [call for chunk in chunks for choice in chunk.choices for call in choice.tool_calls]
-    assert [(d.index, d.id, d.arguments) for d in deltas] == [(0, "a", '{"q":1}'), (1, "b", ""), (1, None, "{}")]
-
-
 def test_models_may_tell_their_context_window():
     models, _ = make_custom().read_models(sample("custom", "models_vllm"))
 
@@ -152,7 +107,7 @@ async def test_stream_options_that_a_server_refuses_are_left_out_from_then_on(ma
     first, second = await streamed(backend), await streamed(backend)
 
     assert [("stream_options" in chat.json) for chat in fake.chats] == [True, False, False]
-    assert [chunks[-1].choices[0].finish_reason for chunks in (first, second)] == ["stop", "stop"]
+    assert [answer.finish_reason for answer in (first, second)] == ["stop", "stop"]
 
 
 async def test_a_refusal_is_answered_once_only(make_fake, make_backend):
@@ -199,14 +154,14 @@ async def test_extra_headers_go_with_every_call(make_fake, make_backend):
     assert "authorization" not in fake.requests[0].headers
 
 
-async def test_a_server_that_does_not_stream_answers_in_one_chunk(make_fake, make_backend):
+async def test_a_server_that_does_not_stream_answers_in_one_frame(make_fake, make_backend):
     fake = make_fake("custom")
     whole = {"choices": [{"message": {"role": "assistant", "content": "Red."}, "finish_reason": "stop"}]}
     fake.fail(fakes.body(json.dumps(whole, indent=2).encode()))
 
-    chunks = await streamed(make_backend(fake, "custom"))
+    answer = await streamed(make_backend(fake, "custom"))
 
-    assert [(c.content, c.finish_reason) for chunk in chunks for c in chunk.choices] == [("Red.", "stop")]
+    assert [(choice.text, choice.finish_reason) for choice in answer.choices] == [("Red.", "stop")]
 
 
 @pytest.mark.parametrize(
@@ -226,6 +181,6 @@ async def test_a_stream_that_fell_to_pieces_on_the_way_is_read(make_fake, make_b
     stream = f": ping\r\n\r\ndata: {json.dumps(frame, ensure_ascii=False)}\r\n\r\n".encode()
     fake.fail(fakes.pieces(*(stream[i : i + 1] for i in range(len(stream)))))
 
-    chunks = await streamed(make_backend(fake, "custom"))
+    answer = await streamed(make_backend(fake, "custom"))
 
-    assert chunks[0].choices[0].content == "\u2028é\u0085"
+    assert answer.content == "\u2028é\u0085"

@@ -223,6 +223,13 @@ def test_what_cannot_be_said_is_refused(part, error):
     assert (type(caught.value), caught.value.param) == (error, "messages")
 
 
+def test_instructions_are_text_alone():
+    with pytest.raises(errors.UnsupportedRequestError, match="role `system`") as caught:
+        encoded(ChatMessage("user", "Hi"), ChatMessage("system", [ImagePart("https://h.example/a.png")]))
+
+    assert caught.value.param == "messages"
+
+
 def test_a_call_of_another_models_history_gets_the_sentinel_once():
     turn = ChatMessage("assistant", [TextPart("Well."), call("a", "look"), call("b", "look")])
     results = [ChatMessage("tool", [ToolResultPart(id_, (TextPart("1"),))]) for id_ in "ab"]

@@ -223,6 +223,7 @@ def test_what_would_change_the_answer_is_refused(fields, param):
         pytest.param("user", ImagePart("https://h.example/a.png"), errors.UnsupportedRequestError, id="elsewhere"),
         pytest.param("user", ImagePart("file:///etc/passwd"), errors.RequestRejectedError, id="local-file"),
         pytest.param("assistant", PNG, errors.UnsupportedRequestError, id="images-of-the-assistant"),
+        pytest.param("system", PNG, errors.UnsupportedRequestError, id="images-of-the-instructions"),
         pytest.param("user", FilePart("data:application/pdf;base64,AA=="), errors.UnsupportedRequestError, id="file"),
         pytest.param("user", AudioPart("AA==", "wav"), errors.UnsupportedRequestError, id="sound"),
         pytest.param("user", OpaquePart(WireFormat.OPENAI_CHAT, {}), errors.UnsupportedRequestError, id="foreign"),

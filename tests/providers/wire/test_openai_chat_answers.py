@@ -323,6 +323,20 @@ def test_each_refusal_has_its_error(case):
     assert error.upstream_status == case["status"]
 
 
+@pytest.mark.parametrize("case", sample("openai", "errors"), ids=lambda case: case["id"])
+def test_a_refusal_of_openai_says_its_own_words(case):
+    error = decode_error(case["status"], case["body"])
+
+    assert error.message == case["body"]["error"]["message"]
+    assert (error.code, error.param) == (case.get("code"), case.get("param"))
+
+
+def test_a_validators_complaint_names_the_field_without_its_value():
+    [case] = [case for case in sample("custom", "errors") if case["id"] == "fastapi-details"]
+
+    assert decode_error(422, case["body"]).message == "body.stream_options: Extra inputs are not permitted"
+
+
 @pytest.mark.parametrize("body", [{"error": {"message": "Slow.", "code": "slow_down"}}, {"error": "Slow."}])
 def test_an_error_in_place_of_an_answer_is_raised(body):
     for read in (decode_reply, ChatStreamDecoder().decode):

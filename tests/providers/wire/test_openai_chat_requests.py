@@ -63,6 +63,7 @@ def unsupported(*messages, **fields):
 NOT_TEXT = [1, 1.5, True, [], {}]
 NOT_NUMBERS = ["1", True, [], {}]
 NOT_WHOLE = ["1", 1.5, True, [], {}]
+COUNTS = ("n", "max_tokens", "max_completion_tokens")
 NOT_BOOLEAN = ["true", 1, 0, [], {}]
 NOT_OBJECTS = ["x", 1, True, {}, ["x"], [None], [[]]]
 NOT_OBJECT = ["x", 1, True, []]
@@ -80,9 +81,8 @@ NOT_OBJECT = ["x", 1, True, []]
         *(("frequency_penalty", value, "must be a number, not ") for value in NOT_NUMBERS),
         *(("top_k", value, "must be a whole number, not ") for value in NOT_WHOLE),
         *(("seed", value, "must be a whole number, not ") for value in NOT_WHOLE),
-        *((name, value, "must be a whole number, not ") for name in ("n", "max_tokens") for value in NOT_WHOLE),
-        *((name, value, "must be at least 1.") for name in ("n", "max_tokens") for value in (0, -1)),
-        ("max_completion_tokens", 0, "must be at least 1."),
+        *((name, value, "must be a whole number, not ") for name in COUNTS for value in NOT_WHOLE),
+        *((name, value, "must be at least 1.") for name in COUNTS for value in (0, -1)),
         ("top_logprobs", -1, "must be at least 0."),
         ("logprobs", 5, "must be true or false, not a number."),
         *(("parallel_tool_calls", value, "must be true or false, not ") for value in NOT_BOOLEAN),
