@@ -102,4 +102,4 @@ def bare_environment() -> dict[str, str]:
 def read_line(process: subprocess.Popen[str]) -> str:
     """Return the next line of what it prints, or "" after the last line of its greeting."""
     line = process.stdout.readline()
-    return "" if line.startswith("All of this stands in") else line
+    return "" if line.startswith("All of this is in") else line
