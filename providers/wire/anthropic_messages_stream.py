@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from providers.errors import MalformedReplyError
+from providers.bounds import MAX_REPLY_BYTES
+from providers.errors import AnswerTooLargeError, MalformedReplyError
 from providers.types import (
     ChatResponse,
     Choice,
@@ -30,6 +31,7 @@ from providers.types import (
     Usage,
     UsageTold,
 )
+from providers.wire.accumulator import TOO_LARGE, PiecedText, resolved
 from providers.wire.anthropic_messages_answers import (
     REPLY_KEYS,
     STOP_KEYS,
@@ -59,18 +61,20 @@ from providers.wire.rendering import compact_json, dump_json, event_frame
 
 _TEXT_TAIL = b"}}\n\n"
 
+MAX_OPEN_BLOCKS = 1024
+
 
 class _OpenBlock:
     """A block of which more may come. Shape: `place` is its part's, -1 until that begins."""
 
-    __slots__ = ("index", "input_pieces", "kind", "place", "wire")
+    __slots__ = ("index", "input", "kind", "place", "wire")
 
     def __init__(self, index: int, kind: str, wire: JSONObject) -> None:
         self.index = index
         self.kind = kind
-        self.wire = wire
+        self.wire = dict(wire)
         self.place = -1
-        self.input_pieces: list[str] = []
+        self.input = PiecedText()
 
 
 class AnthropicStreamDecoder(StreamDecoder):
@@ -84,6 +88,8 @@ class AnthropicStreamDecoder(StreamDecoder):
         self._growing: dict[int, tuple[str, str, int]] = {}
         """Of each block of which more may come: the type of what comes, the field that holds it, the part's place."""
         self._parts = 0
+        self._held_chars = 0
+        """How much was kept of blocks until they are whole."""
         self._has_calls = self._is_ended = False
 
     def decode(self, frame: JSONObject) -> Sequence[Delta]:
@@ -125,7 +131,7 @@ class AnthropicStreamDecoder(StreamDecoder):
     def _start_block(self, index: int, wire: JSONObject) -> Iterator[Delta]:
         yield from self._stop_block(index)
         kind = text_or_none(wire.get("type")) or ""
-        block = self._blocks[index] = _OpenBlock(index, kind, wire)
+        block = self._open(index, kind, wire)
         if kind == "tool_use":
             self._has_calls = True
             extra = rest_of(wire, "type", "id", "name", "input")
@@ -141,6 +147,20 @@ class AnthropicStreamDecoder(StreamDecoder):
             yield from self._add_text(block, ReasoningPart(""), wire.get("thinking"))
             yield from self._sign(block, wire.get("signature"))
 
+    def _open(self, index: int, kind: str, wire: JSONObject) -> _OpenBlock:
+        """Errors: MalformedReplyError, AnswerTooLargeError."""
+        if len(self._blocks) >= MAX_OPEN_BLOCKS:
+            raise MalformedReplyError("The provider's stream begins ever more blocks and completes none.")
+        self._hold(len(compact_json(wire)))
+        block = self._blocks[index] = _OpenBlock(index, kind, wire)
+        return block
+
+    def _hold(self, chars: int) -> None:
+        """Errors: AnswerTooLargeError."""
+        self._held_chars += chars
+        if self._held_chars > MAX_REPLY_BYTES:
+            raise AnswerTooLargeError(TOO_LARGE)
+
     def _begin(self, block: _OpenBlock, part: Part) -> PartStarted:
         block.place = self._parts
         self._parts += 1
@@ -153,7 +173,7 @@ class AnthropicStreamDecoder(StreamDecoder):
     def _add(self, index: int, delta: JSONObject) -> Iterator[Delta]:
         block = self._blocks.get(index)
         if block is None:  # some servers begin texts without saying so
-            block = self._blocks[index] = _OpenBlock(index, "", {})
+            block = self._open(index, "", {})
         match delta.get("type"):
             case "text_delta":
                 yield from self._add_text(block, TextPart(""), delta.get("text"))
@@ -166,7 +186,8 @@ class AnthropicStreamDecoder(StreamDecoder):
             case "input_json_delta":
                 yield from self._add_input(block, find_text(delta, "partial_json") or "")
             case _:
-                block.wire = _grown(block.wire, delta)
+                self._hold(len(compact_json(delta)))
+                _grow(block.wire, delta)
 
     def _add_text(self, block: _OpenBlock, part: Part, text: Any) -> Iterator[Delta]:
         if text is not None and not isinstance(text, str):
@@ -196,7 +217,8 @@ class AnthropicStreamDecoder(StreamDecoder):
         if not block.kind:
             raise MalformedReplyError("The provider sent the arguments of a call that it did not name.")
         if piece:
-            block.input_pieces.append(piece)
+            self._hold(len(piece))
+            block.input.add(piece)
             if block.kind == "tool_use":
                 self._growing[block.index] = ("input_json_delta", "partial_json", block.place)
                 yield PartDelta(0, block.place, piece)
@@ -207,12 +229,13 @@ class AnthropicStreamDecoder(StreamDecoder):
         block = self._blocks.pop(index, None)
         if block is None:
             return
-        if block.kind == "tool_use" and not block.input_pieces:
+        if block.kind == "tool_use" and not block.input.whole():
             yield PartDelta(0, block.place, compact_json(object_at(block.wire, "input")))
         elif block.place < 0 and block.kind not in ("", "text", "thinking"):
-            if (given := find_object("".join(block.input_pieces))) is not None:
-                block.wire = {**block.wire, "input": given}
-            yield self._begin(block, decode_block(block.wire))
+            wire = resolved(block.wire)
+            if (given := find_object(block.input.whole())) is not None:
+                wire["input"] = given
+            yield self._begin(block, decode_block(wire))
 
     def _finish(self, frame: JSONObject) -> Iterator[Delta]:
         delta = object_at(frame, "delta")
@@ -252,14 +275,19 @@ def _index(frame: JSONObject) -> int:
     return count_or_none(frame.get("index")) or 0
 
 
-def _grown(wire: JSONObject, delta: JSONObject) -> JSONObject:
-    """Return a block with what a delta of an unknown kind adds: texts grow, all else is replaced."""
-    grown = dict(wire)
+def _grow(wire: JSONObject, delta: JSONObject) -> None:
+    """Add what a delta of an unknown kind says of a block: texts grow, all else is replaced."""
     for key, value in delta.items():
-        if key != "type":
-            here = grown.get(key)
-            grown[key] = here + value if isinstance(here, str) and isinstance(value, str) else value
-    return grown
+        if key == "type":
+            continue
+        here = wire.get(key)
+        if isinstance(here, str | PiecedText) and isinstance(value, str):
+            if isinstance(here, str):
+                wire[key] = grown = PiecedText()
+                grown.add(here)
+            wire[key].add(value)
+        else:
+            wire[key] = value
 
 
 class AnthropicStreamEncoder(StreamEncoder):

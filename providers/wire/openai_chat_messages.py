@@ -84,12 +84,21 @@ def _decode_message(wire: JSONObject, number: int) -> ChatMessage:
 
 def _assistant_parts(wire: JSONObject) -> Iterator[Part]:
     yield from decode_reasoning(wire, text_or_none(wire.get("reasoning_content")))
-    yield from decode_content(wire.get("content"))
+    yield from _assistant_content(wire.get("content"))
     if refusal := text_or_none(wire.get("refusal")):
         yield RefusalPart(refusal)
     yield from decode_images(wire.get("images"))
     for call in wire.get("tool_calls") or ():
         yield decode_call(call, call_id=text_or_none(call.get("id")) or "")
+
+
+def _assistant_content(content: Any) -> Iterator[Part]:
+    """Yield what is said; an image among it stays as it came, as those that stand beside it go into `images`."""
+    if not isinstance(content, list):
+        yield from decode_content(content)
+        return
+    for wire in content:
+        yield OpaquePart(FORMAT, wire) if wire["type"] == "image_url" else decode_part(wire)
 
 
 def _assistant_extra(wire: JSONObject) -> Passthrough | None:

@@ -109,7 +109,12 @@ class BodyWriter:
 
 
 def is_shown(shown: Any, sent: Any) -> bool:
-    """Whether what a record shows is what was sent: a file described, and a field without a value left out or not."""
+    """Whether what a record shows is what was sent.
+
+    A file is described, a field without a value is left out or not, and a lone text may go out as a string.
+    """
+    if isinstance(shown, list) and isinstance(sent, str):
+        return shown == [{"type": "text", "text": sent}]
     if isinstance(shown, dict) and shown.keys() == {"media_type", "bytes", "sha256"} and isinstance(sent, str):
         return shown == described(sent, shown["media_type"])
     if isinstance(shown, dict) and isinstance(sent, dict):

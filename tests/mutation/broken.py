@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -26,12 +25,12 @@ from providers.attempts import AttemptLog
 from providers.backends.base import MAX_MESSAGE_CHARS, BaseProvider
 from providers.errors import ProviderError
 from providers.http import HttpClient, _GuardedResolver
-from providers.manager import ProviderManager
-from providers.resolution.plan import Plan
-from providers.types import ChatChunk, ChatRequest
+from providers.manager import AnswerStream, ProviderManager
+from providers.resolution.plan import Candidate, Plan
+from providers.types import ChatRequest, Delta
 
 sound_answer_streamed = Exchange._answer_streamed
-sound_stream_pieces = ProviderManager.stream_pieces
+sound_open_stream = ProviderManager.open_stream
 sound_refusal = principals._refusal
 
 NEXT_SEQ = "SET last_seq = seat.last_seq + v_count,"
@@ -72,14 +71,33 @@ async def ask_another_in_mid_answer(
     plan: Plan | None = None,
     failover: bool = True,
     journey: AttemptLog | None = None,
-) -> AsyncGenerator[list[ChatChunk]]:
+) -> AnswerStream:
+    """Return what all candidates answer, one after the other until one ends well."""
+    return _RestartedStream(_answers_of(self, request, self._to_try(request, plan, failover=failover), journey))
+
+
+class _RestartedStream(AnswerStream):
+    def __init__(self, answers: AsyncGenerator[Sequence[Delta]]) -> None:
+        self.dropped_params = ()
+        self._answers = answers
+
+    async def next(self) -> Sequence[Delta]:
+        return await anext(self._answers, ())
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._answers.aclose()
+
+
+async def _answers_of(
+    manager: ProviderManager, request: ChatRequest, candidates: Iterable[Candidate], journey: AttemptLog | None
+) -> AsyncGenerator[Sequence[Delta]]:
     """Ask the next candidate whenever one fails."""
     failures: list[ProviderError] = []
-    for candidate in self._to_try(request, plan, failover=failover):
+    for candidate in candidates:
         try:
-            async with aclosing(sound_stream_pieces(self, request, plan=Plan((candidate,)), journey=journey)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            async with await sound_open_stream(manager, request, plan=Plan((candidate,)), journey=journey) as stream:
+                while deltas := await stream.next():
+                    yield deltas
                 return
         except ProviderError as error:
             failures.append(error)

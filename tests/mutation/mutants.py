@@ -74,7 +74,7 @@ MUTANTS = (
     Mutant(
         name="ask_another_in_mid_answer",
         promise="Once an answer has begun, no other provider is asked",
-        replaces="providers.manager:ProviderManager.stream_pieces",
+        replaces="providers.manager:ProviderManager.open_stream",
         tests=("tests/providers/test_manager_streams.py",),
     ),
     Mutant(

@@ -850,6 +850,46 @@ def test_events_that_nobody_knows_say_nothing(frame):
     assert AnthropicStreamDecoder().decode(frame) == []
 
 
+MUCH = "x" * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("block", "delta", "error"),
+    [
+        pytest.param({"type": "text", "text": ""}, None, errors.MalformedReplyError, id="blocks"),
+        pytest.param({"type": "text", "more": MUCH}, None, errors.AnswerTooLargeError, id="large-blocks"),
+        pytest.param(
+            {"type": "server_tool_use"},
+            {"type": "input_json_delta", "partial_json": MUCH},
+            errors.AnswerTooLargeError,
+            id="arguments",
+        ),
+        pytest.param({"type": "new"}, {"type": "new_delta", "text": MUCH}, errors.AnswerTooLargeError, id="unknown"),
+    ],
+)
+def test_what_is_never_completed_is_not_held_for_ever(block, delta, error):
+    decoder = AnthropicStreamDecoder()
+    frames = [{"type": "content_block_start", "index": n, "content_block": block} for n in range(2000)]
+    if delta is not None:
+        frames = frames[:1] + [{"type": "content_block_delta", "index": 0, "delta": delta}] * 40
+
+    with pytest.raises(error):
+        decoded(decoder, frames)
+
+
+def test_a_block_of_tomorrow_grows_by_its_texts():
+    frames = [
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "new", "text": "", "n": 1}},
+        *({"type": "content_block_delta", "index": 0, "delta": {"type": "d", "text": text}} for text in ("a", "b")),
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "d", "n": 2, "word": "c"}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+
+    (part,) = assembled(decoded(AnthropicStreamDecoder(), frames)).choices[0].parts
+
+    assert part.wire == {"type": "new", "text": "ab", "n": 2, "word": "c"}
+
+
 def test_an_error_after_the_status_200_is_classified():
     body = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 

@@ -564,6 +564,13 @@ def test_a_stream_ends_with_its_last_choice():
     assert decoder.is_finished
 
 
+def test_a_stream_that_begins_ever_more_choices_is_broken():
+    decoder = GoogleStreamDecoder()
+
+    with pytest.raises(errors.AnswerTooLargeError):
+        decoded(decoder, [{"candidates": [{"index": n}]} for n in range(200)])
+
+
 def test_an_error_within_a_stream_is_classified():
     body = next(case["body"] for case in sample("google", "errors") if case["id"] == "overloaded")
 

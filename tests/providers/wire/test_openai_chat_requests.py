@@ -360,6 +360,12 @@ def test_each_kind_of_part_is_read_and_sent_as_it_came(wire, expected):
     assert encode_request(request, stream=False).body["messages"] == messages
 
 
+def test_an_image_that_the_assistant_said_stays_where_it_stood():
+    messages = [{"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}]
+
+    assert encode_request(read(messages=messages), stream=False).body["messages"] == messages
+
+
 def test_a_file_from_a_format_without_names_gets_one():
     file = FilePart("data:application/pdf;base64,AA==")
 
