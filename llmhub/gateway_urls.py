@@ -21,5 +21,7 @@ urlpatterns = [
     path("metrics", probes.metrics),
 ]
 
-PREFIXES = ("/v1/", "/api/chat/")
+PREFIXES = ("/v1/", "//v1/", "/api/chat/", "//api/chat/")
+"""Some clients join an address that ends in a slash with a path that begins with one."""
+
 PATHS = ("/healthz", "/readyz", "/metrics")

@@ -41,6 +41,7 @@ STEP_BYTES = 256 * 1024
 """What is held of a reply is charged in steps of this size: small ones cost nothing."""
 
 MAX_CONNECTIONS = 4096
+MAX_HEADER_BYTES = 64 * 1024
 KEEP_ALIVE_S = 30.0
 MAX_KNOWN_URLS = 4096
 DRAIN_S = 0.25
@@ -321,7 +322,11 @@ class HttpClient:
             ssl=_tls_context(),
         )
         return aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=self._trace_configs
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=self._trace_configs,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
         )
 
     async def aclose(self) -> None:

@@ -28,6 +28,7 @@ from providers.pricing import known_price
 from providers.types import ModelInfo, Price, ProbeResult, ProviderType
 
 HEALTH_CHECKS_KEPT = timedelta(days=30)
+MAX_TOKENS = 2**31 - 1
 RESERVED_NAMES = frozenset({"register", "health", "models"})
 """Path segments of the API that cannot be provider names."""
 
@@ -318,6 +319,11 @@ def setting_error_text(fault: ErrorDetails) -> str:
     return f"unknown key `{key}`" if fault["type"] == "extra_forbidden" else f"`{key}`: {fault['msg']}"
 
 
+def _believable(tokens: int | None) -> int | None:
+    """Return a number of tokens that the database can store, None for a larger one."""
+    return tokens if tokens is not None and tokens <= MAX_TOKENS else None
+
+
 class ProviderModelQuerySet(models.QuerySet["ProviderModel"]):
     def offered(self) -> Self:
         return self.filter(listed=True, allowed=True)
@@ -373,8 +379,8 @@ class ProviderModel(models.Model):
             provider=provider,
             name=info.name,
             capabilities=list(info.capabilities),
-            context_window=info.context_window,
-            max_output_tokens=info.max_output_tokens,
+            context_window=_believable(info.context_window),
+            max_output_tokens=_believable(info.max_output_tokens),
             input_usd_per_mtok=price.input_usd_per_mtok,
             output_usd_per_mtok=price.output_usd_per_mtok,
             cached_input_usd_per_mtok=price.cached_input_usd_per_mtok,

@@ -258,8 +258,9 @@ class FakeProvider:
         else:
             content = self.format.other(self.script, request)
         if content is None:
-            return json_answer(self.format, self.format.error(404, "Not Found"), status=404)
-        answer = json_answer(self.format, content)
+            answer = json_answer(self.format, self.format.error(404, "Not Found"), status=404)
+        else:
+            answer = json_answer(self.format, content)
         return self.probe_faults.popleft()(answer) if self.probe_faults else answer
 
 

@@ -18,7 +18,7 @@ from chat.gateway.parsing import read_json, refuse_model_fields, refuse_routing_
 from chat.gateway.recorder import Recorder
 from chat.ledger.content import make_content, unread_content
 from chat.ledger.events import Caller, RequestSummary
-from llmhub.access.keys import presented_key
+from llmhub.access.keys import presented_keys
 from llmhub.access.live_keys import API_KEYS
 from llmhub.access.principals import KeyRefusedError, NotPermittedError, Principal, Scope, admit
 from llmhub.access.sessions import session_principal
@@ -39,14 +39,14 @@ async def authenticate(request: GatewayRequest) -> Principal:
 
     Errors: KeyRefusedError; CallerGoneError from who does not wait.
     """
-    key = presented_key(_header(request, "AUTHORIZATION"), _header(request, "X_API_KEY"))
-    has_session = key is None and settings.SESSION_COOKIE_NAME in request.COOKIES
+    presented = presented_keys(_header(request, "AUTHORIZATION"), _header(request, "X_API_KEY"))
+    has_session = not presented and settings.SESSION_COOKIE_NAME in request.COOKIES
     try:
         if has_session:
             return await session_principal(request)
-        return admit(key, API_KEYS.get(), now=timezone.now())
+        return admit(presented, API_KEYS.get(), now=timezone.now())
     except KeyRefusedError as refused:
-        is_guess = (has_session or key is not None) and refused.principal is None
+        is_guess = (has_session or presented) and refused.principal is None
         if is_guess and (wait_s := GUESSES.note(client_address(request))):
             await request.unread_body.refuse_after(wait_s)
         raise
@@ -126,9 +126,14 @@ def _caller_of(request: GatewayRequest, principal: Principal) -> Caller:
 
 
 def _header(request: GatewayRequest, name: str) -> str | None:
-    """Return a header without building Django's mapping of all of them."""
+    """Return a header, read as UTF-8 where it is, without building Django's mapping of all of them."""
     value: str | None = request.META.get(f"HTTP_{name}")
-    return value
+    if value is None or value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def note_request(exchange: Exchange, request: GatewayRequest, parsed: ParsedRequest) -> None:

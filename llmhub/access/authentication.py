@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pghistory
 from django.contrib.auth.models import AnonymousUser, User
@@ -12,7 +12,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from llmhub.access.keys import is_well_formed, key_digest, presented_key
+from llmhub.access.keys import is_well_formed, key_digest, presented_keys
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import KeyEntry, KeyRefusedError, Principal, Scope, admit
 
@@ -32,20 +32,20 @@ SCOPE_PERMISSIONS = {
 
 class ApiKeyAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Principal, Principal] | None:
-        key = presented_key(request.headers.get("authorization"), request.headers.get("x-api-key"))
-        if key is None:
+        presented = presented_keys(request.headers.get("authorization"), request.headers.get("x-api-key"))
+        if not presented:
             return None
         try:
-            principal = admit(key, self.entries(key), now=timezone.now())
+            principal = admit(presented, self.entries(presented), now=timezone.now())
         except KeyRefusedError as error:
             raise AuthenticationFailed(error.message, code="invalid_api_key") from None
         pghistory.context(actor=principal.name)
         return principal, principal
 
-    def entries(self, key: str) -> Mapping[str, KeyEntry]:
-        """Return the key's entry, if any, by digest. Runs one query."""
-        entry = ApiKey.objects.find_entry(key) if is_well_formed(key) else None
-        return {key_digest(key): entry} if entry else {}
+    def entries(self, presented: Sequence[str]) -> Mapping[str, KeyEntry]:
+        """Return the entries of the keys that are known, by digest. Runs one query for each key."""
+        found = {key_digest(key): ApiKey.objects.find_entry(key) for key in presented if is_well_formed(key)}
+        return {digest: entry for digest, entry in found.items() if entry}
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -11,12 +11,11 @@ RULE = f"20 to 256 printable ASCII characters without spaces, at least {MIN_DIST
 """The rule for a chosen key, which makes it hard to guess."""
 
 
-def presented_key(authorization: str | None, x_api_key: str | None) -> str | None:
-    """Return the API key in a request's headers, if any; `x-api-key` takes precedence."""
-    if x_api_key:
-        return x_api_key.strip()
+def presented_keys(authorization: str | None, x_api_key: str | None) -> tuple[str, ...]:
+    """Return the API keys in a request's headers; some clients send a key of another service beside the hub's."""
     scheme, _, token = (authorization or "").strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    return tuple(filter(None, ((x_api_key or "").strip(), bearer)))
 
 
 def key_digest(key: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llmhub.access.keys import is_well_formed, key_digest, presented_key
+from llmhub.access.keys import is_well_formed, key_digest, presented_keys
 from llmhub.access.models import ApiKey
 from llmhub.access.principals import KeyEntry
 from llmhub.runtime.live_snapshot import CONFIGURATION, LiveSnapshot
@@ -19,6 +19,6 @@ API_KEYS = LiveSnapshot(load_keys, CONFIGURATION)
 
 
 def is_guess(authorization: str | None, x_api_key: str | None) -> bool:
-    """Whether these headers carry an unknown key."""
-    key = presented_key(authorization, x_api_key)
-    return key is not None and not (is_well_formed(key) and key_digest(key) in API_KEYS.get())
+    """Whether these headers carry an unknown key, and none that is known."""
+    presented, known = presented_keys(authorization, x_api_key), API_KEYS.get()
+    return bool(presented) and not any(is_well_formed(key) and key_digest(key) in known for key in presented)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -83,18 +83,19 @@ class KeyRefusedError(Exception):
         self.principal = principal
 
 
-def admit(key: str | None, keys: Mapping[str, KeyEntry], *, now: datetime) -> Principal:
-    """Authenticate a key, and note its use.
+def admit(presented: Sequence[str], keys: Mapping[str, KeyEntry], *, now: datetime) -> Principal:
+    """Authenticate the first of the presented keys that is known, and note its use.
 
     Shape: `keys` by SHA-256 digest, in hex.
     Errors: KeyRefusedError; with the principal if the key is known, but revoked, expired or disabled.
     """
-    if not key:
+    if not presented:
         raise KeyRefusedError("No API key: send `Authorization: Bearer <key>` or `x-api-key: <key>`.")
-    digest = key_digest(key) if is_well_formed(key) else ""
-    entry = keys.get(digest)
-    if entry is None:
+    digests = (key_digest(key) for key in presented if is_well_formed(key))
+    digest = next((digest for digest in digests if digest in keys), None)
+    if digest is None:
         raise KeyRefusedError("This API key is not known here.")
+    entry = keys[digest]
     if refusal := _refusal(entry, now):
         raise KeyRefusedError(refusal, principal=entry.principal)
     note_use(digest, now)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import re
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import lru_cache
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 FINISH_S = 3.0
 """How long a cancelled request may take to clean up."""
+
+_SLASHES = re.compile("/{2,}")
 
 PING_S = 15.0
 """How long a stream may be silent before a keepalive comment."""
@@ -187,8 +190,18 @@ class Client:
 
 @lru_cache(maxsize=256)
 def _resolve(urlconf: str, path: str) -> ResolverMatch:
-    """Errors: Resolver404."""
-    return get_resolver(urlconf).resolve(path)
+    """Find the view of a path, also where a client doubled a slash, or added one at the end.
+
+    Errors: Resolver404.
+    """
+    resolver = get_resolver(urlconf)
+    try:
+        return resolver.resolve(path)
+    except Resolver404:
+        plain_path = _SLASHES.sub("/", path).removesuffix("/")
+        if plain_path == path:
+            raise
+        return resolver.resolve(plain_path)
 
 
 def _error_response(status: int, message: str, *, code: str | None = None) -> HttpResponse:

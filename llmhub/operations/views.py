@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils import timezone
@@ -25,10 +25,10 @@ STATES = ["ok", "degraded"]
 class LastKnownKeyAuthentication(ApiKeyAuthentication):
     """Uses the keys in memory while the database is down."""
 
-    def entries(self, key: str) -> Mapping[str, KeyEntry]:
+    def entries(self, presented: Sequence[str]) -> Mapping[str, KeyEntry]:
         if check_database() is Database.AWAY:
             return API_KEYS.get()
-        return super().entries(key)
+        return super().entries(presented)
 
 
 class OllamaStatus(serializers.Serializer[Any]):

@@ -15,7 +15,7 @@ from providers.errors import ProviderError
 from providers.types import ChatRequest, ChatResponse, JSONObject, ModelInfo, ProviderType
 from providers.wire import anthropic_messages
 from providers.wire.codec import StreamDecoder
-from providers.wire.json_access import find_count, find_text, object_at, objects_at, text_at
+from providers.wire.json_access import find_count, find_text, list_at, object_at, text_at
 
 UNSAMPLED_VERSION: Final = "2026-10-21"
 """From this version on, sampling parameters are refused, even at their default values.
@@ -99,7 +99,7 @@ class AnthropicProvider(BaseProvider):
         return self._models_call(query)
 
     def read_models(self, body: JSONObject) -> tuple[list[ModelInfo], str | None]:
-        models = [read_model(item) for item in objects_at(body, "data")]
+        models = self.models_in(list_at(body, "data"), read_model)
         return models, find_text(body, "last_id") if body.get("has_more") is True else None
 
     def probe_call(self) -> WireCall:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -53,6 +53,7 @@ T = TypeVar("T")
 MANY_MESSAGES = 2000
 MAX_MODEL_PAGES = 100
 MAX_MODELS = 10_000
+MAX_MODEL_NAME_CHARS = 200
 MAX_LISTING_BYTES = 8 * 1024 * 1024
 MAX_REFUSAL_BYTES = 256 * 1024
 MAX_NAME_PARTS = 6
@@ -180,17 +181,43 @@ class BaseProvider(ABC):
                     raise AnswerTooLargeError(f"The provider lists more than {MAX_MODELS} models.")
         return found
 
+    def models_in(self, items: Iterable[Any], read: Callable[[JSONObject], ModelInfo | None]) -> list[ModelInfo]:
+        """Translate the entries of a model list; `read` returns None for one of no use.
+
+        One that cannot be read costs no other: the log tells how many there are.
+        Errors: MalformedReplyError if none can be read.
+        """
+        found: list[ModelInfo] = []
+        odd = 0
+        for item in items:
+            try:
+                model = read(item)
+            except (*MALFORMED, MalformedReplyError):
+                odd += 1
+                continue
+            if model is not None and len(model.name) <= MAX_MODEL_NAME_CHARS and "\x00" not in model.name:
+                found.append(model)
+        if odd:
+            logger.warning("Provider %s lists %d models in a way that cannot be read.", self.endpoint.name, odd)
+            if not found:
+                raise MalformedReplyError(NOT_IN_FORMAT)
+        return found
+
     async def health_check(self) -> ProbeResult:
         """Probe the provider at no cost in tokens. Never raises a ProviderError."""
         started_s = time.monotonic()
         error = ""
         try:
             with self._own_errors():
-                await self._read(await self._open(self.probe_call()), _as_it_is, max_bytes=MAX_LISTING_BYTES)
+                await self._read_probe(await self._open(self.probe_call()))
         except ProviderError as exc:
-            error = exc.message
+            error = "" if self.is_sound_refusal(exc) else exc.message
         latency_ms = round((time.monotonic() - started_s) * 1000)
         return ProbeResult(ok=not error, latency_ms=latency_ms, error=error)
+
+    async def _read_probe(self, reply: HttpReply) -> None:
+        """Read what a probe is answered: a JSON object, as what else answers 200 may be another server's page."""
+        await self._read(reply, _as_it_is, max_bytes=MAX_LISTING_BYTES)
 
     async def close(self) -> None:
         """Let go of what belongs to this provider alone; the shared client stays open."""
@@ -375,6 +402,10 @@ class BaseProvider(ABC):
     def probe_call(self) -> WireCall:
         """The cheapest call that proves address and key, and costs no tokens."""
 
+    def is_sound_refusal(self, _error: ProviderError) -> bool:
+        """Whether a probe that is refused so shows a provider that works all the same."""
+        return False
+
     @abstractmethod
     def read_error(self, status: int, body: Any) -> ProviderError:
         """Classify a refusal.
@@ -406,8 +437,10 @@ def _redirect_error(reply: HttpReply) -> ConfigurationError:
 
 
 def _unwrapped(body: Any) -> Any:
-    """Return the object in a list of one, in which some gateways wrap errors."""
-    return body[0] if isinstance(body, list) and len(body) == 1 else body
+    """Return the object in a list of one, in which some gateways wrap errors; a bare list of models in an object."""
+    if not isinstance(body, list):
+        return body
+    return body[0] if len(body) == 1 else {"data": body}
 
 
 def _as_it_is(body: JSONObject) -> JSONObject:

@@ -11,8 +11,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from providers.backends.base import ProviderSettings
+from providers.backends.base import ProviderSettings, WireCall
 from providers.backends.openai import HeaderValue, OpenAIProvider, OpenAISettings
+from providers.errors import ProviderError
+from providers.http import HttpReply
 from providers.types import JSONObject, ModelInfo, ProviderType
 from providers.wire.json_access import find_count, text_at
 from providers.wire.openai_chat import LengthParam
@@ -55,11 +57,20 @@ def _check_header_name(name: str) -> str:
 class CustomSettings(OpenAISettings):
     """What such a server may need besides.
 
-    Shape: with `strict_models` only the models it lists are asked of it; `extra_headers` go with every call.
+    Shape: `probe_path` is appended to the base URL; with `strict_models` only the models it lists are asked of it;
+    `extra_headers` go with every call.
     """
 
     strict_models: bool = Field(
         default=False, title="Listed models only", description="Ask it only for models that it lists."
+    )
+    probe_path: str | None = Field(
+        default=None,
+        title="Probe path",
+        pattern=r"^/[!-~]*$",
+        max_length=200,
+        description="What is asked, below the base URL, to see whether the server works; empty: /models.",
+        examples=["/health"],
     )
     extra_headers: dict[Annotated[str, AfterValidator(_check_header_name)], HeaderValue] = Field(
         default_factory=dict,
@@ -83,6 +94,20 @@ class CustomProvider(OpenAIProvider):
     def auth_headers(self) -> dict[str, str]:
         extra = {name.lower(): value for name, value in self.settings.extra_headers.items()}
         return {**extra, **super().auth_headers()}
+
+    def probe_call(self) -> WireCall:
+        return WireCall(path=self.settings.probe_path or "/models", method="GET")
+
+    async def _read_probe(self, reply: HttpReply) -> None:
+        if self.settings.probe_path is None:
+            await super()._read_probe(reply)
+            return
+        async with reply:
+            await reply.read()
+
+    def is_sound_refusal(self, error: ProviderError) -> bool:
+        """A server without a model list says so, and chats all the same."""
+        return self.settings.probe_path is None and error.upstream_status in (404, 405)
 
     def read_model(self, item: JSONObject) -> ModelInfo:
         window = find_count(item, "max_model_len") or find_count(item, "context_length")

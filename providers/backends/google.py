@@ -15,7 +15,7 @@ from providers.types import NOTHING, ChatRequest, ChatResponse, JSONObject, Mode
 from providers.wire import google
 from providers.wire.codec import StreamDecoder
 from providers.wire.google import Thinking
-from providers.wire.json_access import find_count, find_text, list_at, objects_at, text_at
+from providers.wire.json_access import find_count, find_text, list_at, text_at
 
 CAPABILITY_OF_METHOD = {"generateContent": "chat", "embedContent": "embeddings", "batchEmbedContents": "embeddings"}
 MODELS_PAGE_SIZE = "1000"
@@ -40,13 +40,10 @@ def generate_path(model_name: str, method: str) -> str:
     return f"/models/{quote(model_name.removeprefix('models/'), safe='')}:{method}"
 
 
-def read_models_page(body: JSONObject) -> list[ModelInfo]:
-    """Return the page's models, but for those known to neither chat nor embed: the hub has no use for them."""
-    listed = objects_at(body, "models")
-    return [read_model(item) for item in listed if _capabilities(item) or not item.get("supportedGenerationMethods")]
-
-
-def read_model(item: JSONObject) -> ModelInfo:
+def read_model(item: JSONObject) -> ModelInfo | None:
+    """Return a model; None for one known neither to chat nor to embed: the hub has no use for it."""
+    if item.get("supportedGenerationMethods") and not _capabilities(item):
+        return None
     return ModelInfo(
         name=text_at(item, "name").removeprefix("models/"),
         capabilities=_capabilities(item),
@@ -95,7 +92,7 @@ class GoogleProvider(BaseProvider):
         return WireCall(path="/models", method="GET", query=query)
 
     def read_models(self, body: JSONObject) -> tuple[list[ModelInfo], str | None]:
-        return read_models_page(body), find_text(body, "nextPageToken") or None
+        return self.models_in(list_at(body, "models"), read_model), find_text(body, "nextPageToken") or None
 
     def probe_call(self) -> WireCall:
         return WireCall(path="/models", method="GET", query={"pageSize": "1"})

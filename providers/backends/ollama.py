@@ -14,7 +14,7 @@ from providers.errors import ProviderError
 from providers.types import ChatRequest, ChatResponse, JSONObject, ModelInfo, ProviderType
 from providers.wire import ollama
 from providers.wire.codec import StreamDecoder
-from providers.wire.json_access import find_count, find_text, list_at, object_at, objects_at, text_at
+from providers.wire.json_access import find_count, find_text, list_at, object_at, text_at
 
 Think = bool | Literal["low", "medium", "high", "max"]
 
@@ -87,7 +87,7 @@ class OllamaProvider(BaseProvider):
         return WireCall(path="/api/tags", method="GET")
 
     def read_models(self, body: JSONObject) -> tuple[list[ModelInfo], str | None]:
-        return [read_model(item) for item in objects_at(body, "models")], None
+        return self.models_in(list_at(body, "models"), read_model), None
 
     def probe_call(self) -> WireCall:
         return WireCall(path="/api/version", method="GET")

@@ -15,7 +15,7 @@ from providers.errors import ProviderError
 from providers.types import ChatRequest, ChatResponse, JSONObject, ModelInfo, ProviderType
 from providers.wire import openai_chat
 from providers.wire.codec import StreamDecoder
-from providers.wire.json_access import objects_at, text_at
+from providers.wire.json_access import list_at, text_at
 from providers.wire.openai_chat import LengthParam
 
 HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]+$")]
@@ -61,7 +61,8 @@ class OpenAIProvider(BaseProvider):
         return WireCall(path="/models", method="GET")
 
     def read_models(self, body: JSONObject) -> tuple[list[ModelInfo], str | None]:
-        return [self.read_model(item) for item in objects_at(body, "data")], None
+        alone = [body] if "id" in body and "data" not in body else []  # a bare list of one
+        return self.models_in(alone or list_at(body, "data"), self.read_model), None
 
     def read_model(self, item: JSONObject) -> ModelInfo:
         return ModelInfo(name=text_at(item, "id"))

@@ -27,7 +27,7 @@ def main(key: str) -> None:
             told = snapshot
             refusal = ""
             try:
-                admit(key, snapshot.keys, now=timezone.now())
+                admit([key], snapshot.keys, now=timezone.now())
             except KeyRefusedError as refused:
                 refusal = refused.message
             print(json.dumps({"providers": sorted(snapshot.providers), "refusal": refusal}), flush=True)

@@ -206,3 +206,11 @@ def is_someone_waiting() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
         return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize(("told", "kept"), [(2**31 - 1, 2**31 - 1), (2**31, None), (2**40, None)])
+def test_a_window_beyond_all_belief_is_not_known(told, kept):
+    make_provider().record_models([ModelInfo(name="qwen", context_window=told, max_output_tokens=told)], now=NOW)
+
+    model = ProviderModel.objects.get(name="qwen")
+    assert (model.context_window, model.max_output_tokens) == (kept, kept)

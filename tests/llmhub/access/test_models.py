@@ -23,7 +23,7 @@ def issue(application, **fields):
 def test_an_issued_key_lets_its_application_in(application):
     row, secret = issue(application)
 
-    principal = admit(secret, {row.digest: ApiKey.objects.find_entry(secret)}, now=NOW)
+    principal = admit([secret], {row.digest: ApiKey.objects.find_entry(secret)}, now=NOW)
 
     assert (principal.application, principal.api_key, principal.scopes) == ("support-bot", row.prefix, {"chat"})
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from llmhub.access.keys import is_strong, is_well_formed, key_digest, presented_key
+from llmhub.access.keys import is_strong, is_well_formed, key_digest, presented_keys
 from llmhub.access.principals import KeyEntry, KeyRefusedError, Principal, admit
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -18,21 +18,21 @@ def keys(**fields):
 @pytest.mark.parametrize(
     ("authorization", "x_api_key", "found"),
     [
-        pytest.param("Bearer abc", None, "abc", id="bearer"),
-        pytest.param("bearer   abc  ", None, "abc", id="any-case-and-spaces"),
-        pytest.param(None, "abc", "abc", id="x-api-key"),
-        pytest.param("Bearer other", " abc ", "abc", id="x-api-key-wins"),
-        pytest.param("Bearer abc", "", "abc", id="an-empty-x-api-key-is-none"),
-        pytest.param(None, None, None, id="nothing"),
-        pytest.param("", None, None, id="empty"),
-        pytest.param("Bearer", None, None, id="scheme-alone"),
-        pytest.param("Bearer  ", None, None, id="scheme-and-spaces"),
-        pytest.param("Basic YTpi", None, None, id="another-scheme"),
-        pytest.param("abc", None, None, id="no-scheme"),
+        pytest.param("Bearer abc", None, ["abc"], id="bearer"),
+        pytest.param("bearer   abc  ", None, ["abc"], id="any-case-and-spaces"),
+        pytest.param(None, "abc", ["abc"], id="x-api-key"),
+        pytest.param("Bearer other", " abc ", ["abc", "other"], id="both"),
+        pytest.param("Bearer abc", "", ["abc"], id="an-empty-x-api-key-is-none"),
+        pytest.param(None, None, [], id="nothing"),
+        pytest.param("", None, [], id="empty"),
+        pytest.param("Bearer", None, [], id="scheme-alone"),
+        pytest.param("Bearer  ", None, [], id="scheme-and-spaces"),
+        pytest.param("Basic YTpi", None, [], id="another-scheme"),
+        pytest.param("abc", None, [], id="no-scheme"),
     ],
 )
-def test_a_key_is_found_in_either_header(authorization, x_api_key, found):
-    assert presented_key(authorization, x_api_key) == found
+def test_keys_are_found_in_either_header(authorization, x_api_key, found):
+    assert list(presented_keys(authorization, x_api_key)) == found
 
 
 def test_a_key_is_known_by_its_sha256():
@@ -63,17 +63,21 @@ def test_what_no_key_looks_like_is_not_well_formed(key):
 
 
 def test_a_good_key_is_its_principal():
-    assert admit(KEY, keys(), now=NOW) is PRINCIPAL
+    assert admit([KEY], keys(), now=NOW) is PRINCIPAL
 
 
 def test_a_key_is_good_until_the_moment_it_expires():
-    assert admit(KEY, keys(expires_at=NOW + timedelta(microseconds=1)), now=NOW) is PRINCIPAL
+    assert admit([KEY], keys(expires_at=NOW + timedelta(microseconds=1)), now=NOW) is PRINCIPAL
 
 
-@pytest.mark.parametrize("key", [None, ""])
-def test_no_key_is_refused_with_how_to_send_one(key):
+@pytest.mark.parametrize("presented", [(KEY, "of-another-service-sk-12345"), ("of-another-service-sk-12345", KEY)])
+def test_of_two_keys_the_one_that_is_known_counts(presented):
+    assert admit(presented, keys(), now=NOW) is PRINCIPAL
+
+
+def test_no_key_is_refused_with_how_to_send_one():
     with pytest.raises(KeyRefusedError, match="Authorization: Bearer") as refused:
-        admit(key, keys(), now=NOW)
+        admit((), keys(), now=NOW)
 
     assert refused.value.principal is None
 
@@ -81,7 +85,7 @@ def test_no_key_is_refused_with_how_to_send_one(key):
 @pytest.mark.parametrize("key", [KEY + "x", KEY.upper(), "short", "ключ-ключ-ключ", "' OR 1=1 --"])
 def test_an_unknown_key_is_refused_without_being_repeated(key):
     with pytest.raises(KeyRefusedError) as refused:
-        admit(key, keys(), now=NOW)
+        admit([key], keys(), now=NOW)
 
     assert refused.value.principal is None
     assert key not in refused.value.message
@@ -98,7 +102,7 @@ def test_an_unknown_key_is_refused_without_being_repeated(key):
 )
 def test_a_key_once_good_is_refused_with_the_reason_and_its_principal(fields, words):
     with pytest.raises(KeyRefusedError, match=words) as refused:
-        admit(KEY, keys(**fields), now=NOW)
+        admit([KEY], keys(**fields), now=NOW)
 
     assert refused.value.principal is PRINCIPAL
     assert KEY not in str(refused.value)

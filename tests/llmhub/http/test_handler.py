@@ -243,6 +243,15 @@ async def test_a_view_gets_what_its_path_and_query_name():
     assert connection.json == {"name": "acme/large", "query": {"limit": "2"}}
 
 
+@pytest.mark.parametrize("path", ["/segment//acme", "//segment/acme", "/segment/acme//", "//segment//acme/"])
+async def test_slashes_too_many_change_nothing(path):
+    connection = Connection(*body(b""))
+
+    await connection.serve(path)
+
+    assert connection.json["name"].strip("/") == "acme"
+
+
 @pytest.mark.parametrize("length", [b"40", b"0", b"-5", b"many", b""])
 async def test_a_body_up_to_the_cap_is_read_whatever_its_length_was_said_to_be(length):
     connection = Connection(*body(b"x" * 40))
