@@ -362,7 +362,7 @@ async def test_the_leaving_of_a_caller_interrupts_and_cancels_nothing():
     serving = connection.serve("/interruptible")
     await connection.sends(2)
 
-    connection.hang_up()
+    connection.hangs_up()
     await serving
 
     assert heard == [Interruption.CALLER_GONE]
