@@ -167,7 +167,7 @@ class Connection:
         async with self.has_sent:
             await self.has_sent.wait_for(lambda: len(self.sent) >= count)
 
-    def close_after_answer(self):
+    def disconnect(self):
         self._incoming.put_nowait(DISCONNECT)
 
     def serve(self, path, *, headers=(), query=b"", handler=None, **options):
@@ -323,7 +323,7 @@ async def test_a_caller_who_leaves_ends_the_work_and_the_work_cleans_up():
     serving = connection.serve("/work")
     await connection.events.begun.wait()
 
-    connection.close_after_answer()
+    connection.disconnect()
     await serving
 
     assert connection.events.cleaned_up.is_set()
@@ -362,7 +362,7 @@ async def test_the_leaving_of_a_caller_interrupts_and_cancels_nothing():
     serving = connection.serve("/interruptible")
     await connection.sends(2)
 
-    connection.hangs_up()
+    connection.disconnect()
     await serving
 
     assert heard == [Interruption.CALLER_GONE]
@@ -386,7 +386,7 @@ async def test_nobody_listens_any_more_once_the_answer_is_sent():
     before = asyncio.all_tasks()
 
     await connection.serve("/echo")
-    connection.close_after_answer()
+    connection.disconnect()
     await asyncio.sleep(0)
 
     assert asyncio.all_tasks() == before
@@ -469,7 +469,7 @@ async def test_whatever_is_sent_puts_the_next_comment_off(clock):
 
     assert before == [b"data: 1\n\n", b"data: 2\n\n"]
     assert connection.bodies == [*before, b": ping\n\n"]
-    connection.close_after_answer()
+    connection.disconnect()
     await serving
 
 
@@ -488,7 +488,7 @@ async def test_a_caller_who_leaves_a_stream_closes_its_source():
     serving = connection.serve("/stream")
     await connection.events.begun.wait()
 
-    connection.close_after_answer()
+    connection.disconnect()
     await serving
 
     assert connection.events.cleaned_up.is_set()
@@ -501,7 +501,7 @@ async def test_a_caller_who_leaves_while_taking_no_more_closes_the_source():
     serving = connection.serve("/stream")
     await connection.sends(2)
 
-    connection.close_after_answer()
+    connection.disconnect()
     await serving
 
     assert connection.events.cleaned_up.is_set()

@@ -88,7 +88,7 @@ def test_models_are_listed_with_what_they_can():
             context_window=1000000,
             max_output_tokens=128000,
         ),
-        ModelInfo(name="claude-sonnet-4-6", capabilities=("chat", "tools")),
+        ModelInfo(name="claude-sonnet-4-6", capabilities=("chat", "tools", "vision")),
     ]
     assert cursor == "claude-sonnet-4-6"
 

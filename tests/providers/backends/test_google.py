@@ -67,7 +67,7 @@ def test_models_are_listed_with_what_they_can_but_for_those_of_no_use():
     assert models == [
         ModelInfo(
             name="gemini-3.8-flash",
-            capabilities=("chat", "reasoning"),
+            capabilities=("chat", "reasoning", "tools", "vision"),
             context_window=1048576,
             max_output_tokens=65536,
         ),
