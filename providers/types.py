@@ -6,7 +6,7 @@ its format and goes out in that format alone. What carries content shows none of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
@@ -291,12 +291,9 @@ class Sampling:
     logprobs: bool | None = _param("boolean")
     top_logprobs: int | None = _param("integer", least=0)
 
-    def given(self) -> Iterator[tuple[str, Any]]:
-        """Yield the parameters that are set, by their canonical names."""
-        for name in SAMPLING_PARAMS:
-            value = getattr(self, name)
-            if value is not None:
-                yield name, value
+    def given(self) -> dict[str, Any]:
+        """Return the parameters that are set, by their canonical names."""
+        return {name: value for name in SAMPLING_PARAMS if (value := getattr(self, name)) is not None}
 
 
 SAMPLING_PARAMS: Mapping[str, SamplingParam] = {one.name: one.metadata["param"] for one in fields(Sampling)}

@@ -321,10 +321,10 @@ class Exchange:
 
     def _recorded_answer(self) -> bytes:
         """Return what is recorded as the answer: what the caller was given of it, and the error it was told."""
+        if self.error is None and self.answer_json:
+            return self.answer_json
         part = self._rendered(self.response) if self.response and self.response.choices else None
-        if self.error is None:
-            return self.answer_json or dump_json(part)
-        return dump_json({**(part or {}), **self.dialect.error(self.error)})
+        return dump_json(part if self.error is None else {**(part or {}), **self.dialect.error(self.error)})
 
     def charge(self, answer_bytes: int) -> None:
         """Hold so much more of an answer, which is large then; below zero, so much less.

@@ -178,7 +178,7 @@ def _deadline_s(header: str | None) -> float:
 def sampling_params(request: ChatRequest) -> dict[str, object]:
     """The parameters that the ledger names; of others only that they were there, as their values may be content."""
     params: dict[str, object] = {
-        name: value for name, value in request.sampling.given() if SAMPLING_PARAMS[name].is_recorded
+        name: value for name, value in request.sampling.given().items() if SAMPLING_PARAMS[name].is_recorded
     }
     if request.parallel_tool_calls is not None:
         params["parallel_tool_calls"] = request.parallel_tool_calls

@@ -31,6 +31,8 @@ def chat_headers(exchange: Exchange) -> dict[str, str]:
 
 def header_value(text: str) -> str:
     """Return text as a header can carry it: nothing of it ends the header."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(character if character.isascii() and character.isprintable() else "?" for character in text)
 
 

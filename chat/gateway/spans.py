@@ -181,7 +181,9 @@ def _of_target(candidate: Candidate) -> Found:
 
 def _of_request(request: ChatRequest, *, is_stream: bool) -> Found:
     params = {
-        otel_name: value for name, value in request.sampling.given() if (otel_name := SAMPLING_PARAMS[name].otel_name)
+        otel_name: value
+        for name, value in request.sampling.given().items()
+        if (otel_name := SAMPLING_PARAMS[name].otel_name)
     }
     if params.get(CHOICE_COUNT) == 1:
         del params[CHOICE_COUNT]

@@ -117,13 +117,13 @@ class Outcome:
     def entry(self) -> LedgerEntry:
         fields = {
             "status": ChatStatus(self.status).value,
-            "served": {"provider": label(self.provider), "model": label(self.model_name)},
+            "served": {"provider": self.provider, "model": self.model_name},
             "attempts": [_attempt(attempt) for attempt in self.attempts],
-            "dropped_params": [label(name) for name in self.dropped_params[:MAX_PARAMS]],
+            "dropped_params": list(self.dropped_params[:MAX_PARAMS]),
             "tokens": _tokens(self.usage),
             "cost_nano_usd": _count(self.cost_nano_usd),
-            "finish_reason": label(self.finish_reason),
-            "native_finish_reason": label(self.native_finish_reason),
+            "finish_reason": self.finish_reason,
+            "native_finish_reason": self.native_finish_reason,
             "error": _error(self.error_type, self.error_code) if self.error_type else None,
             "http_status": self.http_status,
             "times": {
@@ -161,55 +161,66 @@ class Search:
     address: str | None = None
 
     def entry(self) -> LedgerEntry:
-        filters = {name: label(value) for name, value in self.filters.items()}
-        return _entry(EventKind.SEARCH, None, _reader_fields(self) | {"filters": filters})
+        return _entry(EventKind.SEARCH, None, _reader_fields(self) | {"filters": dict(self.filters)})
 
 
 def label(text: str | None) -> str | None:
     """Return a name as an event stores it: valid in PostgreSQL, and short enough for an index."""
-    if text is None or (len(text) <= MAX_LABEL_CHARS and text.isascii() and "\x00" not in text):
-        return text
-    return storable_text(text, max_chars=MAX_LABEL_CHARS)
+    return None if text is None else storable_text(text, max_chars=MAX_LABEL_CHARS)
 
 
 def _entry(
     kind: EventKind, chat_id: UUID | None, fields: Mapping[str, Any], content: Content | None = None
 ) -> LedgerEntry:
     chat_field = {} if chat_id is None else {"chat": str(chat_id)}
-    event = canonical_json({"kind": kind.value, **chat_field, **fields})
+    event = canonical_json(_labelled({"kind": kind.value, **chat_field, **fields}))
     stored_content = content if content is not None and content.body is not None else None
     return LedgerEntry(kind=kind.value, chat_id=chat_id, event=event, content=stored_content)
+
+
+def _labelled(fields: dict[str, Any]) -> dict[str, Any]:
+    """Make each text of an event, however deep it stands, a label."""
+    pending: list[dict[str, Any] | list[Any]] = [fields]
+    while pending:
+        holder: Any = pending.pop()
+        for place, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
+            if isinstance(value, str):
+                if len(value) > MAX_LABEL_CHARS or not value.isascii() or "\x00" in value:
+                    holder[place] = label(value)
+            elif isinstance(value, dict | list):
+                pending.append(value)
+    return fields
 
 
 def _opening_fields(chat: Intent | Rejection) -> dict[str, Any]:
     caller, request = chat.caller, chat.asked
     return {
-        "app": label(caller.application),
-        "key": label(caller.api_key),
-        "actor": label(caller.actor),
-        "user": label(caller.end_user),
-        "conversation": label(caller.conversation),
-        "address": label(caller.address),
+        "app": caller.application,
+        "key": caller.api_key,
+        "actor": caller.actor,
+        "user": caller.end_user,
+        "conversation": caller.conversation,
+        "address": caller.address,
         "dialect": request.dialect,
         "asked": {
-            "provider": label(request.provider),
-            "model": label(request.model_name),
+            "provider": request.provider,
+            "model": request.model_name,
             "stream": request.is_stream,
             "params": _texts(request.params),
             "messages": request.message_count,
             "tools": request.tool_count,
         },
-        "config_version": label(chat.config_version),
+        "config_version": chat.config_version,
         **_commitment_fields(chat.content),
     }
 
 
 def _reader_fields(event: Read | Search) -> dict[str, Any]:
     return {
-        "actor": label(event.actor),
-        "app": label(event.application),
+        "actor": event.actor,
+        "app": event.application,
         "source": event.source,
-        "address": label(event.address),
+        "address": event.address,
     }
 
 
@@ -239,13 +250,13 @@ def _value_text(value: object) -> str:
 
 def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {
-        "provider": label(attempt.provider),
-        "model": label(attempt.model_name),
+        "provider": attempt.provider,
+        "model": attempt.model_name,
         "ok": attempt.ok,
         "error_type": attempt.error_type or None,
         "upstream_status": attempt.upstream_status,
         "latency_ms": attempt.latency_ms,
-        "upstream_request_id": label(attempt.upstream_request_id),
+        "upstream_request_id": attempt.upstream_request_id,
         "sent": [{"bytes": body.size_bytes, "commit": body.commitment} for body in attempt.sent],
     }
 
@@ -268,4 +279,4 @@ def _count(number: int | None) -> int | None:
 
 
 def _error(type_: str, code: str | None) -> dict[str, str | None]:
-    return {"type": label(type_), "code": label(code)}
+    return {"type": type_, "code": code}

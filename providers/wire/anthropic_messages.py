@@ -177,7 +177,7 @@ class _RequestEncoder:
         if sampling.logprobs:
             raise unsupported("logprobs", TARGET)
         self._dropped.update(name for name in UNKNOWN_PARAMS if getattr(sampling, name) is not None)
-        body: JSONObject = {name: value for name, value in sampling.given() if name in SAMPLING_PARAMS}
+        body: JSONObject = {name: value for name, value in sampling.given().items() if name in SAMPLING_PARAMS}
         if not self._takes_sampling:
             self._dropped.update(body)
             body = {}

@@ -222,7 +222,7 @@ def _unsupported_content(what: str) -> UnsupportedRequestError:
 
 
 def _encode_config(request: ChatRequest, thinking: Thinking | None) -> JSONObject:
-    config: JSONObject = {SAMPLING_NAMES[name]: value for name, value in request.sampling.given()}
+    config: JSONObject = {SAMPLING_NAMES[name]: value for name, value in request.sampling.given().items()}
     if "stopSequences" in config:
         config["stopSequences"] = list(config["stopSequences"])
     if config.get("candidateCount") == 1:  # models that give one answer alone refuse even this

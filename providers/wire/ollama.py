@@ -174,7 +174,7 @@ def _dropped_params(request: ChatRequest) -> Iterator[str]:
 def _encode_options(sampling: Sampling) -> JSONObject:
     if sampling.n is not None and sampling.n > 1:
         raise unsupported("n", TARGET)
-    options = {OPTION_OF_PARAM[name]: value for name, value in sampling.given() if name in OPTION_OF_PARAM}
+    options = {OPTION_OF_PARAM[name]: value for name, value in sampling.given().items() if name in OPTION_OF_PARAM}
     if "stop" in options:
         options["stop"] = list(options["stop"])
     return options

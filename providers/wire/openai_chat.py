@@ -178,7 +178,7 @@ def encode_request(
 
 
 def _encode_sampling(sampling: Sampling, length_param: LengthParam) -> JSONObject:
-    fields: JSONObject = dict(sampling.given())
+    fields: JSONObject = sampling.given()
     if "stop" in fields:
         fields["stop"] = list(fields["stop"])
     if "max_tokens" in fields:
