@@ -116,7 +116,9 @@ def decode_reasoning(wire: JSONObject, thoughts: str | None) -> Iterator[Reasoni
 
 
 def thinking_blocks(wire: JSONObject) -> list[JSONObject]:
-    signed = object_or_empty(object_or_empty(wire.get("extra_content")).get("anthropic"))
+    if not wire.get("extra_content"):
+        return []
+    signed = object_or_empty(object_or_empty(wire["extra_content"]).get("anthropic"))
     return objects_or_empty(signed.get("thinking_blocks"))
 
 
@@ -145,7 +147,9 @@ def decode_images(images: Any) -> Iterator[ImagePart]:
 
 def extra_content_of(wire: JSONObject, vendor: str, name: str) -> JSONObject:
     """Return an object's `extra_content` without what a field holds that the hub reads; empty where nothing is left."""
-    content = object_or_empty(wire.get("extra_content"))
+    if not wire.get("extra_content"):
+        return {}
+    content = object_or_empty(wire["extra_content"])
     of_vendor = rest_of(object_or_empty(content.get(vendor)), (name,))
     left = rest_of(content, (vendor,)) | ({vendor: of_vendor} if of_vendor else {})
     return {"extra_content": left} if left else {}
