@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletion
 
 from chat.history.transcripts import get_transcript
 from providers.types import ProviderType
-from tests.fake_formats import Script, ScriptedCall
+from tests.fake_formats import SIGNATURE, Script, ScriptedCall
 from tests.fakes import Answer
 from tests.live import LiveHub
 from tests.strict_fakes import StrictProvider
@@ -94,7 +94,7 @@ def test_the_sdk_gets_both_of_two_parallel_calls_once_and_in_order(provider, sdk
 
     choice = completion.choices[0]
     assert called(completion) == [("get_weather", city) for city in CITIES]
-    assert len({call.id for call in choice.message.tool_calls}) == 2
+    assert [call.id for call in choice.message.tool_calls] == [provider.format.call_id(n) for n in range(2)]
     assert choice.finish_reason == "tool_calls"
     assert choice.message.content == "Let me look."
 
@@ -109,6 +109,17 @@ def test_the_results_of_both_calls_lead_to_the_final_answer(provider, sdk, is_st
     assert final.choices[0].message.content == "In Oslo."
     assert final.choices[0].finish_reason == "stop"
     assert len(provider.chats) == 2
+
+
+@whole_and_streamed
+@pytest.mark.parametrize("provider", ["google"], indirect=True)
+def test_google_gets_its_own_signature_back_through_the_sdk(provider, sdk, is_stream):
+    calling = ask(sdk, provider, ASK, is_stream=is_stream)
+
+    ask(sdk, provider, [*ASK, calling.choices[0].message, *results(calling)])
+
+    parts = provider.chats[1].json["contents"][1]["parts"]
+    assert [part.get("thoughtSignature") for part in parts] == [None, SIGNATURE, None]
 
 
 @whole_and_streamed
