@@ -163,13 +163,13 @@ def test_a_tool_may_have_no_parameters(provider, sdk, is_stream):
     assert called(calling) == [("now", {})]
 
 
-@pytest.mark.parametrize("call_id", ["call_9s1Wz", "functions.get_weather:0", "toolu_01A09q90qw90lq917835lq9"])
-def test_a_conversation_whose_calls_another_providers_model_made_goes_on(provider, sdk, call_id):
+@pytest.mark.parametrize("beginner", list(ProviderType))
+def test_a_conversation_whose_calls_one_provider_made_goes_on_at_another(providers, provider, sdk, beginner):
+    providers[beginner].script = CALLING
+    calling = ask(sdk, providers[beginner], ASK)
     provider.script = Script(text="In Oslo.")
-    call = {"id": call_id, "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}
-    asked = {"role": "assistant", "content": None, "tool_calls": [call]}
 
-    final = ask(sdk, provider, [*ASK, asked, {"role": "tool", "tool_call_id": call_id, "content": "7 degrees"}])
+    final = ask(sdk, provider, [*ASK, calling.choices[0].message, *results(calling)])
 
     assert final.choices[0].message.content == "In Oslo."
 
