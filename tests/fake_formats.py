@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from providers.types import ProviderType, Usage
 
 FINISH_REASONS = {
-    "anthropic": {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"},
-    "google": {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"},
+    "anthropic": {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal", "tool_calls": "tool_use"},
+    "google": {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY", "tool_calls": "STOP"},
+    "ollama": {"tool_calls": "stop"},
 }
+
+SIGNATURE = "CrYBAVKr"
+"""What Google demands back with the first call of a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +31,29 @@ class Recorded:
     body: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class ScriptedCall:
+    """A call of a tool; its id is as the format has them."""
+
+    name: str
+    arguments: dict[str, Any]
+
+    @property
+    def json(self) -> str:
+        return json.dumps(self.arguments)
+
+    @property
+    def pieces(self) -> list[str]:
+        """The arguments in the pieces that a stream sends: an empty one, then others of three letters each."""
+        return ["", *(self.json[start : start + 3] for start in range(0, len(self.json), 3))]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Script:
     """What the fake answers to chats."""
 
     text: str = "Hello from the fake."
+    calls: tuple[ScriptedCall, ...] = ()
     finish_reason: str = "stop"
     usage: Usage = field(default_factory=lambda: Usage(prompt_tokens=9, completion_tokens=5))
     model_names: tuple[str, ...] = ("fake-large", "fake-small")
@@ -63,8 +86,12 @@ class Format:
     def has_key(self, request: Recorded, key: str) -> bool:
         return request.headers.get("authorization") == f"Bearer {key}"
 
+    def call_id(self, number: int) -> str:
+        return f"call_{number}"
+
     def whole(self, script: Script, request: Recorded) -> Any:
-        message = {"role": "assistant", "content": script.text}
+        calls = {"tool_calls": self._calls(script)} if script.calls else {}
+        message = {"role": "assistant", "content": script.text, **calls}
         return self._completion(
             request,
             object="chat.completion",
@@ -74,13 +101,30 @@ class Format:
 
     def frames(self, script: Script, request: Recorded) -> list[bytes]:
         """One frame for each word, then those of the end; `done` comes after them."""
-        deltas = [{"role": "assistant", "content": ""}, *({"content": word} for word in script.words)]
+        deltas = [*self._text_deltas(script), *self._call_deltas(script)]
         choices = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
         choices.append([self._choice(script, delta={})])
         frames = [{"choices": choice, "usage": None} for choice in choices]
         if (request.json.get("stream_options") or {}).get("include_usage"):
             frames.append({"choices": [], "usage": self._usage(script)})
         return [sse(self._completion(request, object="chat.completion.chunk", **frame)) for frame in frames]
+
+    def _text_deltas(self, script: Script) -> list[Any]:
+        return [{"role": "assistant", "content": ""}, *({"content": word} for word in script.words)]
+
+    def _calls(self, script: Script) -> list[Any]:
+        return [self._call(number, call.name, call.json) for number, call in enumerate(script.calls)]
+
+    def _call_deltas(self, script: Script) -> Iterator[Any]:
+        for number, call in enumerate(script.calls):
+            start = self._call(number, call.name, "")
+            yield {"tool_calls": [{"index": number, **start}]}
+            for piece in call.pieces:
+                yield {"tool_calls": [{"index": number, "function": {"arguments": piece}}]}
+
+    def _call(self, number: int, name: str, arguments: str) -> Any:
+        function = {"name": name, "arguments": arguments}
+        return {"id": self.call_id(number), "type": "function", "function": function}
 
     def _completion(self, request: Recorded, **more: Any) -> Any:
         return {"id": "fake-1", "created": 1790000000, "model": request.json["model"], **more}
@@ -120,9 +164,15 @@ class Format:
 
 
 class MistralFormat(Format):
+    def call_id(self, number: int) -> str:
+        return f"D681PevK{number}"
+
     def frames(self, script: Script, request: Recorded) -> list[bytes]:
-        """Mistral sends the usage unasked, with the finish reason."""
-        deltas = [{"role": "assistant", "content": ""}, *({"content": word} for word in script.words)]
+        """Mistral sends calls whole, and the usage unasked, with the finish reason."""
+        deltas = self._text_deltas(script)
+        if script.calls:
+            calls = [{"index": number, **call} for number, call in enumerate(self._calls(script))]
+            deltas.append({"content": "", "tool_calls": calls})
         chunks: list[Any] = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
         chunks.append({"choices": [self._choice(script, delta={"content": ""})], "usage": self._usage(script)})
         return [sse(self._completion(request, object="chat.completion.chunk", **chunk)) for chunk in chunks]
@@ -152,23 +202,39 @@ class AnthropicFormat(Format):
         return request.headers.get("x-api-key") == key
 
     def whole(self, script: Script, request: Recorded) -> Any:
-        content = [{"type": "text", "text": script.text}]
+        content = [{"type": "text", "text": script.text}, *self._tool_uses(script)]
         return self._message(request, content, self._usage(script), self._stop_reason(script))
+
+    def call_id(self, number: int) -> str:
+        return f"toolu_{number}"
+
+    def _tool_uses(self, script: Script) -> list[Any]:
+        return [
+            {"type": "tool_use", "id": self.call_id(number), "name": call.name, "input": call.arguments}
+            for number, call in enumerate(script.calls)
+        ]
 
     def frames(self, script: Script, request: Recorded) -> list[bytes]:
         usage = self._usage(script)
         ending = {"stop_reason": self._stop_reason(script), "stop_sequence": None}
+        texts = [{"type": "text_delta", "text": word} for word in script.words]
         events: list[Any] = [
             {"type": "message_start", "message": self._message(request, [], usage | {"output_tokens": 1}, None)},
-            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-            *(
-                {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}}
-                for word in script.words
-            ),
-            {"type": "content_block_stop", "index": 0},
+            *self._block_events(0, {"type": "text", "text": ""}, texts),
+            *self._tool_use_events(script),
             {"type": "message_delta", "delta": ending, "usage": usage},
         ]
         return [sse(event, event["type"]) for event in events]
+
+    def _tool_use_events(self, script: Script) -> Iterator[Any]:
+        for index, (block, call) in enumerate(zip(self._tool_uses(script), script.calls, strict=True), 1):
+            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in call.pieces if call.arguments]
+            yield from self._block_events(index, {**block, "input": {}}, deltas)
+
+    def _block_events(self, index: int, block: Any, deltas: list[Any]) -> Iterator[Any]:
+        yield {"type": "content_block_start", "index": index, "content_block": block}
+        yield from ({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
+        yield {"type": "content_block_stop", "index": index}
 
     def _message(self, request: Recorded, content: Any, usage: Any, stop_reason: str | None) -> Any:
         return {
@@ -237,15 +303,27 @@ class GoogleFormat(Format):
 
     def whole(self, script: Script, request: Recorded) -> Any:
         reason = FINISH_REASONS["google"][script.finish_reason]
-        return self._generation(request, script.text, finishReason=reason) | {"usageMetadata": self._usage(script)}
+        parts = [{"text": script.text}, *self._function_calls(script)]
+        return self._generation(request, parts, finishReason=reason) | {"usageMetadata": self._usage(script)}
 
     def frames(self, script: Script, request: Recorded) -> list[bytes]:
         reason = FINISH_REASONS["google"][script.finish_reason]
-        last = self._generation(request, "", finishReason=reason) | {"usageMetadata": self._usage(script)}
-        return [*(sse(self._generation(request, word)) for word in script.words), sse(last)]
+        last = self._generation(request, [{"text": ""}], finishReason=reason) | {"usageMetadata": self._usage(script)}
+        parts = [*({"text": word} for word in script.words), *self._function_calls(script)]
+        return [*(sse(self._generation(request, [part])) for part in parts), sse(last)]
 
-    def _generation(self, request: Recorded, text: str, **more: Any) -> Any:
-        content = {"role": "model", "parts": [{"text": text}]}
+    def _function_calls(self, script: Script) -> list[Any]:
+        """Return the parts of the calls, of which the first alone is signed."""
+        parts: list[Any] = [
+            {"functionCall": {"id": self.call_id(number), "name": call.name, "args": call.arguments}}
+            for number, call in enumerate(script.calls)
+        ]
+        if parts:
+            parts[0]["thoughtSignature"] = SIGNATURE
+        return parts
+
+    def _generation(self, request: Recorded, parts: list[Any], **more: Any) -> Any:
+        content = {"role": "model", "parts": parts}
         model_name = request.path.rpartition("/")[2].partition(":")[0]
         candidates = [{"content": content, "index": 0, **more}]
         return {"candidates": candidates, "modelVersion": model_name, "responseId": "fake-1"}
@@ -304,14 +382,24 @@ class OllamaFormat(Format):
         return bool(request.json.get("stream", True))
 
     def whole(self, script: Script, request: Recorded) -> Any:
-        return self._line(request, script.text) | self._ending(script)
+        return self._line(request, script.text, **self._message_calls(script)) | self._ending(script)
 
     def frames(self, script: Script, request: Recorded) -> list[bytes]:
-        lines = [*(self._line(request, word) for word in script.words), self._line(request, "") | self._ending(script)]
+        lines = [self._line(request, word) for word in script.words]
+        if script.calls:
+            lines.append(self._line(request, "", **self._message_calls(script)))
+        lines.append(self._line(request, "") | self._ending(script))
         return [json.dumps(line).encode() + b"\n" for line in lines]
 
-    def _line(self, request: Recorded, text: str) -> Any:
-        message = {"role": "assistant", "content": text}
+    def _message_calls(self, script: Script) -> Any:
+        calls = [
+            {"id": self.call_id(n), "function": {"index": n, "name": call.name, "arguments": call.arguments}}
+            for n, call in enumerate(script.calls)
+        ]
+        return {"tool_calls": calls} if calls else {}
+
+    def _line(self, request: Recorded, text: str, **more: Any) -> Any:
+        message = {"role": "assistant", "content": text, **more}
         return {
             "model": request.json["model"],
             "created_at": "2026-11-22T10:00:00Z",
@@ -321,7 +409,8 @@ class OllamaFormat(Format):
 
     def _ending(self, script: Script) -> Any:
         counts = {"prompt_eval_count": script.usage.prompt_tokens, "eval_count": script.usage.completion_tokens}
-        return {"done": True, "done_reason": script.finish_reason, "total_duration": 1, **counts}
+        reason = FINISH_REASONS["ollama"].get(script.finish_reason, script.finish_reason)
+        return {"done": True, "done_reason": reason, "total_duration": 1, **counts}
 
     def models(self, script: Script, request: Recorded) -> Any:
         return {"models": [{"name": name, "model": name, "size": 1, "details": {}} for name in script.model_names]}

@@ -298,7 +298,10 @@ def _encode_contents(messages: Iterable[ChatMessage], *, is_signed: bool) -> lis
 
 
 def _add_content(contents: list[JSONObject], role: str, parts: list[JSONObject]) -> None:
-    if parts:
+    """Add parts to the turn of their side, where one between said nothing; results stay alone."""
+    if parts and contents and contents[-1]["role"] == role and "functionResponse" not in contents[-1]["parts"][0]:
+        contents[-1]["parts"] += parts
+    elif parts:
         contents.append({"role": role, "parts": parts})
 
 

@@ -56,6 +56,7 @@ KNOWN_PARAMS = frozenset(
     }
 )  # fmt: skip
 KNOWN_FUNCTION_KEYS = frozenset({"name", "description", "parameters", "strict"})
+NO_PARAMETERS: JSONObject = {"type": "object", "properties": {}}
 KNOWN_MESSAGE_KEYS = frozenset({"role", "content", "tool_calls", "tool_call_id"})
 KNOWN_PART_KEYS: Mapping[str, frozenset[str]] = {
     "text": frozenset({"type", "text"}),
@@ -110,7 +111,9 @@ def _fit(body: JSONObject) -> set[str]:
 
 
 def _known_function(tool: JSONObject) -> JSONObject:
-    return {key: value for key, value in tool["function"].items() if key in KNOWN_FUNCTION_KEYS}
+    """Return what the API knows of a function; one without parameters has to say so."""
+    known = {key: value for key, value in tool["function"].items() if key in KNOWN_FUNCTION_KEYS}
+    return {**known, "parameters": known.get("parameters", NO_PARAMETERS)}
 
 
 def _with_documents(message: ChatMessage) -> ChatMessage:

@@ -10,7 +10,7 @@ WRONG_VALUES = (None, "", "text", 0, -1, 7, 1.5, True, [], [None], ["text"], [[]
 
 def mutated(sample: Any) -> st.SearchStrategy[Any]:
     return st.tuples(st.sampled_from(list(_paths(sample))), st.sampled_from((*WRONG_VALUES, ...))).map(
-        lambda change: _changed(sample, *change)
+        lambda change: changed(sample, *change)
     )
 
 
@@ -24,14 +24,16 @@ def _paths(value: Any, path: tuple[Any, ...] = ()):
         yield from _paths(item, (*path, key))
 
 
-def _changed(sample: Any, path: tuple[Any, ...], wrong: Any) -> Any:
-    """Put `wrong` at `path`; an ellipsis takes away what is there."""
-    changed = copy.deepcopy(sample)
-    parent = changed
+def changed(sample: Any, path: tuple[Any, ...], wrong: Any) -> Any:
+    """Put `wrong` at `path`, or after the last of a list; an ellipsis takes away what is there."""
+    copied = copy.deepcopy(sample)
+    parent = copied
     for key in path[:-1]:
         parent = parent[key]
     if wrong is ...:
         del parent[path[-1]]
+    elif isinstance(parent, list):
+        parent[path[-1] : path[-1] + 1] = [copy.deepcopy(wrong)]
     else:
         parent[path[-1]] = copy.deepcopy(wrong)
-    return changed
+    return copied

@@ -298,6 +298,12 @@ def test_blank_turns_are_left_out():
     assert contents == [{"role": "user", "parts": [{"text": "Hi"}]}]
 
 
+def test_what_one_side_says_around_a_blank_turn_is_one_turn():
+    contents = contents_of(ChatMessage("user", "Hi"), ChatMessage("assistant"), ChatMessage("user", "Are you there?"))
+
+    assert contents == [{"role": "user", "parts": [{"text": "Hi"}, {"text": "Are you there?"}]}]
+
+
 def test_instructions_alone_are_refused():
     with pytest.raises(errors.RequestRejectedError, match="at least one message") as caught:
         encoded(ChatMessage("system", "Be brief."))

@@ -117,6 +117,12 @@ def test_a_request_is_read_as_it_is_written():
     assert encode_request(decode_request(body), stream=False).body == body
 
 
+def test_a_tool_without_parameters_says_that_it_has_none():
+    encoded = sent(tools=(Tool("now"),))
+
+    assert encoded.body["tools"][0]["function"]["parameters"] == {"type": "object", "properties": {}}
+
+
 def test_a_stream_is_asked_for_without_stream_options():
     encoded = sent(stream=True, extra=Passthrough(CHAT, {"stream_options": {"include_obfuscation": False}}))
 
