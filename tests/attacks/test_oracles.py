@@ -13,7 +13,6 @@ from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
-from django.contrib.sessions.models import Session
 from django.db.models import Model
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -317,7 +316,7 @@ def test_no_page_shows_a_secret_in_clear_or_sealed(admin_client):
         key.digest,
         user.password.rpartition("$")[2],
         "CANARYTOTP",
-        str(Session.objects.get().session_key),
+        str(admin_client.session.session_key),
     ]
     now = timezone.now()
     ApiKey.objects.update(revoked_at=now)

@@ -119,7 +119,7 @@ WHOLE = [
     Bad("reset in the body", raw(OK + b'content-length: 50\r\n\r\n{"id":'), words="in mid-reply", **UPSTREAM),
     Bad("longer than it says", raw(OK + b'content-length: 6\r\n\r\n{"id":"x"}'), words="in HTTP", **UPSTREAM),
     Bad("half of a document", fakes.body(json.dumps(completion()).encode()[:-9]), words="not JSON"),
-    Bad("a list", fakes.body(b"[]"), words="not a JSON object"),
+    Bad("a list", fakes.body(b"[]"), words="holds no choices"),
     Bad("an empty object", fakes.body(b"{}")),
     Bad("no choices", fakes.body(json.dumps(completion(choices=None)).encode())),
     Bad("a choice that is none", fakes.body(json.dumps(completion(choices=[7])).encode())),
