@@ -267,6 +267,7 @@ def test_what_is_too_much_is_not_taken(deltas):
         accumulator.check()
 
 
+@pytest.mark.slow
 def test_a_million_pieces_are_held_in_little_more_than_their_text():
     pieces = [PartDelta(0, 0, f"{n:02d}") for n in range(100)]
     accumulator = accumulated(*text())

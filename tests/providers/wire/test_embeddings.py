@@ -211,6 +211,7 @@ def test_each_input_needs_its_vector():
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(floats, min_size=1, max_size=4).map(tuple), min_size=1, max_size=3), st.booleans())
 @on_slow_machines_too
 def test_vectors_survive_both_ways(vectors, is_base64):

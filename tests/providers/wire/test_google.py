@@ -666,6 +666,7 @@ def requests(draw):
     )
 
 
+@pytest.mark.slow
 @given(requests())
 @on_slow_machines_too
 def test_a_request_survives_both_ways(request):
@@ -707,6 +708,7 @@ def joins(one, part):
     return type(one) is type(part) and isinstance(part, TextPart | ReasoningPart)
 
 
+@pytest.mark.slow
 @given(responses())
 @on_slow_machines_too
 def test_an_answer_survives_both_ways(response):

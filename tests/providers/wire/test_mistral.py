@@ -394,6 +394,7 @@ requests = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(requests)
 def test_a_request_written_and_read_again_is_the_same(request_):

@@ -480,6 +480,7 @@ def test_several_choices_keep_their_index():
     assert [(c["index"], c["message"]["content"]) for c in body["choices"]] == [(0, "A"), (1, "B")]
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(responses())
 def test_an_answer_written_and_read_again_is_the_same(response):

@@ -656,6 +656,7 @@ def requests(draw):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(requests())
 def test_a_request_written_and_read_again_is_the_same(request_):

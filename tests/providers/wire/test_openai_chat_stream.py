@@ -457,6 +457,7 @@ def test_a_line_end_within_the_content_ends_no_frame(end):
     assert json.loads(sent.removeprefix(b"data: "))["choices"][0]["delta"]["content"] == f"a{end}b"
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(responses(), st.lists(st.floats(0, 1), max_size=5))
 def test_an_answer_is_the_same_streamed_and_whole(response, places):
@@ -501,6 +502,7 @@ def test_a_model_may_have_any_name():
     assert event["choices"][0]["delta"] == {"content": "\0"}
 
 
+@pytest.mark.slow
 def test_very_many_calls_in_one_frame_take_no_longer_than_their_number():
     calls = [piece(0, f"call_{number}", "f", "{}") for number in range(20_000)]
 

@@ -680,6 +680,7 @@ def requests(draw):
     )
 
 
+@pytest.mark.slow
 @given(requests())
 @on_slow_machines_too
 def test_a_request_survives_both_ways(request):

@@ -10,6 +10,8 @@ from providers.types import ProviderType
 from providers.wire import anthropic_messages, google, mistral, ollama, openai_chat
 from tests.strict_fakes import RULES
 
+pytestmark = pytest.mark.slow
+
 TOOLS = [
     {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}},
     {"type": "function", "function": {"name": "now"}},
